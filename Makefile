@@ -1,0 +1,102 @@
+# Shoal needs Go and make, nothing else. `make run` starts a cluster, `make test` checks the tree.
+#
+#   build run test lint bench format    what one does all day
+#   project1 … project4c                the staged suites, one stage a target
+#   RACE=1 make test                    the same under the race detector (needs a C compiler)
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := build
+
+MODULE  := github.com/shoal-kv/shoal
+VERSION := $(MODULE)/cmd/shoal/version
+TOOLS   := $(CURDIR)/bin/tools
+
+# The race detector is the only thing here that needs cgo; without it everything is pure Go and static.
+ifeq ($(RACE),1)
+export CGO_ENABLED := 1
+RACEFLAG := -race
+else
+export CGO_ENABLED := 0
+RACEFLAG :=
+endif
+
+git = $(shell git -C $(CURDIR) $(1) 2>/dev/null || echo unknown)
+
+LDFLAGS = \
+	-X $(VERSION).gitHash=$(call git,rev-parse --verify -q HEAD) \
+	-X $(VERSION).gitBranch=$(call git,symbolic-ref --short -q HEAD) \
+	-X '$(VERSION).buildTime=$(shell date -u '+%Y-%m-%d %H:%M:%S')'
+
+# Two packages at a time keep the cluster tests, which live on elections of a few hundred milliseconds, off each other's
+# cores; the timeout is a package's.
+TEST  = go test $(RACEFLAG) -p 2 -timeout 12m
+STAGE = go test $(RACEFLAG) -count=1 -timeout 12m
+
+.PHONY: build kv scheduler run test ci dev lint format tools bench proto clean
+
+build:
+	go build -buildvcs=false -trimpath -ldflags "$(LDFLAGS)" -o bin/shoal ./cmd/shoal
+
+# Store and scheduler are commands of the one binary.
+kv scheduler: build
+
+run: build
+	bin/shoal playground
+
+test:
+	go vet ./...
+	$(TEST) -vet=off ./...
+
+dev: format lint test
+
+ci:
+	.ci/run
+
+bench: build
+	tools/bench.sh
+
+proto:
+	go generate ./proto/...
+	go build ./proto/...
+
+clean:
+	rm -rf bin
+
+# --- tools: a module of their own, so that what they need never meets what Shoal needs -------------------------------
+
+tools: $(TOOLS)/installed
+
+$(TOOLS)/installed: tools/go.mod tools/go.sum
+	cd tools && CGO_ENABLED=0 GOBIN=$(TOOLS) go install -buildvcs=false tool
+	touch $@
+
+lint: tools
+	GOLANGCI_LINT_CACHE=$(TOOLS)/cache $(TOOLS)/golangci-lint run ./...
+
+format: tools
+	find . -name '*.go' -not -path './bin/*' -not -path '*/testdata/*' -print0 | xargs -0 $(TOOLS)/gofumpt -w
+
+# --- the staged suites: a stage is the end of its tests' names --------------------------------------------------------
+
+.PHONY: project1 project2 project2a project2aa project2ab project2ac project2b project2c project3a
+
+project1:
+	$(STAGE) ./kv/server -run '1$$'
+
+project2: project2a project2b project2c
+
+project2a:
+	$(STAGE) ./raft -run '2A[ABC]$$'
+
+project2aa project2ab project2ac: project2%:
+	$(STAGE) ./raft -run '2$(shell echo $* | tr a-z A-Z)$$'
+
+project2b:
+	$(STAGE) ./kv/test_raftstore -run '2B$$'
+
+# So far the consensus core's part of these two.
+project2c:
+	$(STAGE) ./raft -run '2C$$'
+
+project3a:
+	$(STAGE) ./raft -run '3A$$'

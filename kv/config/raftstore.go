@@ -1,0 +1,155 @@
+package config
+
+import "time"
+
+// Raftstore is how regions are replicated. Its keys all stand under [raftstore]; the structs only group them.
+type Raftstore struct {
+	// BaseTickInterval is raft's unit of time; elections and heartbeats are counted in it.
+	BaseTickInterval     Duration `toml:"raft-base-tick-interval"`
+	ElectionTimeoutTicks int      `toml:"raft-election-timeout-ticks"`
+	HeartbeatTicks       int      `toml:"raft-heartbeat-ticks"`
+	// MaxLeaderLease is how long after a confirmed heartbeat a leader answers reads on its own. It must end before any
+	// follower could have elected another.
+	MaxLeaderLease Duration `toml:"raft-store-max-leader-lease"`
+	// Prevote makes a returning replica ask before it disturbs.
+	Prevote bool `toml:"prevote"`
+	// Capacity is what the store reports as its size; 0 means that of the disk.
+	Capacity Size `toml:"capacity"`
+
+	RaftLimits
+	LogGC
+	Reports
+	Queues Queues `toml:"queues"`
+}
+
+// RaftLimits bound the entries of one region in memory and on the wire.
+type RaftLimits struct {
+	// RaftEntryMaxSize is the largest write that is accepted.
+	RaftEntryMaxSize Size `toml:"raft-entry-max-size"`
+	// RaftMaxSizePerMsg and RaftMaxInflightMsgs bound one append to a follower, and how many may be unanswered.
+	RaftMaxSizePerMsg   Size `toml:"raft-max-size-per-msg"`
+	RaftMaxInflightMsgs int  `toml:"raft-max-inflight-msgs"`
+	// RaftEntryCacheBytes is how much of its log a region keeps in memory for followers; older entries are read from disk.
+	RaftEntryCacheBytes Size `toml:"raft-entry-cache-size"`
+}
+
+// LogGC is when a region's log is cut.
+type LogGC struct {
+	// RaftLogGcTickInterval is how often a leader looks.
+	RaftLogGcTickInterval Duration `toml:"raft-log-gc-tick-interval"`
+	// RaftLogGcThreshold is how many entries that every replica has are worth a cut; RaftLogGcCountLimit is how many are kept at most for a
+	// replica that lags, which then needs a snapshot.
+	RaftLogGcThreshold  uint64 `toml:"raft-log-gc-threshold"`
+	RaftLogGcCountLimit uint64 `toml:"raft-log-gc-count-limit"`
+}
+
+// Reports is how often the scheduler hears from the store when nothing changed.
+type Reports struct {
+	RegionHeartbeatInterval Duration `toml:"pd-heartbeat-tick-interval"`
+	StoreHeartbeatInterval  Duration `toml:"pd-store-heartbeat-tick-interval"`
+}
+
+// Queues bound what may wait inside the store. What exceeds them is refused as busy, or dropped if raft sends it again.
+type Queues struct {
+	// MailboxMessages may wait at one raft worker, Reads for a confirmation of leadership.
+	MailboxMessages int   `toml:"mailbox-messages"`
+	Reads           int64 `toml:"reads"`
+	// ProposalSize may be between proposal and reply, LogSize wait for the log writer.
+	ProposalSize Size `toml:"proposal-size"`
+	LogSize      Size `toml:"log-size"`
+	// TransportMessages and TransportSize may wait for one other store.
+	TransportMessages int  `toml:"transport-messages"`
+	TransportSize     Size `toml:"transport-size"`
+}
+
+func defaultRaftstore() Raftstore {
+	return Raftstore{
+		BaseTickInterval:     Duration{100 * time.Millisecond},
+		ElectionTimeoutTicks: 10,
+		HeartbeatTicks:       2,
+		MaxLeaderLease:       Duration{800 * time.Millisecond},
+		Prevote:              true,
+		RaftLimits: RaftLimits{
+			RaftEntryMaxSize:    8 * MiB,
+			RaftMaxSizePerMsg:   MiB,
+			RaftMaxInflightMsgs: 256,
+			RaftEntryCacheBytes: 16 * MiB,
+		},
+		LogGC: LogGC{
+			RaftLogGcTickInterval: Duration{3 * time.Second},
+			RaftLogGcThreshold:    500,
+			RaftLogGcCountLimit:   100_000,
+		},
+		Reports: Reports{
+			RegionHeartbeatInterval: Duration{60 * time.Second},
+			StoreHeartbeatInterval:  Duration{10 * time.Second},
+		},
+		Queues: Queues{
+			MailboxMessages:   8192,
+			Reads:             65536,
+			ProposalSize:      128 * MiB,
+			LogSize:           64 * MiB,
+			TransportMessages: 16384,
+			TransportSize:     64 * MiB,
+		},
+	}
+}
+
+// quicken makes time pass five times as fast, and logs be cut almost at once.
+func (r *Raftstore) quicken() {
+	r.BaseTickInterval = Duration{20 * time.Millisecond}
+	r.MaxLeaderLease = Duration{160 * time.Millisecond}
+	r.RaftLogGcTickInterval = Duration{50 * time.Millisecond}
+	r.RaftLogGcThreshold = 50
+	r.RegionHeartbeatInterval = Duration{100 * time.Millisecond}
+	r.StoreHeartbeatInterval = Duration{500 * time.Millisecond}
+}
+
+func (r *Raftstore) validate(p *Problems) {
+	durationBetween(p, "raftstore.raft-base-tick-interval", r.BaseTickInterval, Duration{time.Millisecond}, Duration{time.Minute})
+	between(p, "raftstore.raft-heartbeat-ticks", r.HeartbeatTicks, 1, 1000)
+	if r.ElectionTimeoutTicks <= 2*r.HeartbeatTicks || r.ElectionTimeoutTicks > 10000 {
+		p.Addf("raftstore.raft-election-timeout-ticks is %d; it must be more than twice raft-heartbeat-ticks (%d), and at most 10000",
+			r.ElectionTimeoutTicks, r.HeartbeatTicks)
+	}
+	if most := r.longestLease(); r.MaxLeaderLease.Duration < 0 || r.MaxLeaderLease.Duration > most {
+		p.Addf("raftstore.raft-store-max-leader-lease is %v; it must be at most %v, which is 95%% of (raft-election-timeout-ticks - 1) ticks",
+			r.MaxLeaderLease, most)
+	}
+	between(p, "raftstore.raft-entry-max-size", r.RaftEntryMaxSize, KiB, 32*MiB)
+	between(p, "raftstore.raft-max-size-per-msg", r.RaftMaxSizePerMsg, 1, 32*MiB)
+	between(p, "raftstore.raft-max-inflight-msgs", r.RaftMaxInflightMsgs, 1, 16384)
+	between(p, "raftstore.raft-entry-cache-size", r.RaftEntryCacheBytes, KiB, GiB)
+	durationBetween(p, "raftstore.raft-log-gc-tick-interval", r.RaftLogGcTickInterval, r.BaseTickInterval, Duration{time.Hour})
+	between(p, "raftstore.raft-log-gc-threshold", r.RaftLogGcThreshold, 1, r.RaftLogGcCountLimit)
+	between(p, "raftstore.raft-log-gc-count-limit", r.RaftLogGcCountLimit, 1, 1<<32)
+	durationBetween(p, "raftstore.pd-heartbeat-tick-interval", r.RegionHeartbeatInterval, r.BaseTickInterval, Duration{time.Hour})
+	durationBetween(p, "raftstore.pd-store-heartbeat-tick-interval", r.StoreHeartbeatInterval, r.BaseTickInterval, Duration{time.Hour})
+	r.Queues.validate(p)
+	for _, q := range []struct {
+		key  string
+		size Size
+	}{
+		{"proposal-size", r.Queues.ProposalSize},
+		{"log-size", r.Queues.LogSize},
+		{"transport-size", r.Queues.TransportSize},
+	} {
+		if q.size < r.RaftEntryMaxSize {
+			p.Addf("raftstore.queues.%s is %v; one entry must fit in, and raft-entry-max-size is %v", q.key, q.size, r.RaftEntryMaxSize)
+		}
+	}
+}
+
+// longestLease leaves a follower one tick, because its first tick may come at once, and every clock one part in twenty.
+func (r *Raftstore) longestLease() time.Duration {
+	return time.Duration(r.ElectionTimeoutTicks-1) * r.BaseTickInterval.Duration / 100 * 95
+}
+
+func (q *Queues) validate(p *Problems) {
+	between(p, "raftstore.queues.mailbox-messages", q.MailboxMessages, 16, 1<<24)
+	between(p, "raftstore.queues.reads", q.Reads, 1, 1<<24)
+	between(p, "raftstore.queues.proposal-size", q.ProposalSize, MiB, 64*GiB)
+	between(p, "raftstore.queues.log-size", q.LogSize, MiB, 64*GiB)
+	between(p, "raftstore.queues.transport-messages", q.TransportMessages, 16, 1<<24)
+	between(p, "raftstore.queues.transport-size", q.TransportSize, MiB, 64*GiB)
+}

@@ -1,0 +1,152 @@
+// Package engine is the seam between Shoal and whatever library keeps its bytes.
+//
+// An engine is a set of ordered column families. Everything that Shoal asks of it stands on this page: atomic batches
+// with an optional sync, snapshots that outlive later writes, bounded iterators in both directions, range deletes,
+// ingest, checkpoints, and an explicit sync. Nothing above this package knows which library is below, and nothing
+// above it may lean on what the conformance suite (package enginetest) does not ask of every engine.
+//
+// A store opens two engines: one for the raft log, whose batches are synced, and one for the applied state, whose batches are
+// not (the log gives back what a crash takes) and which is synced explicitly before anything leans on it.
+//
+// Durability contract: after a batch committed with sync, or after Sync returned nil, everything committed before is
+// on disk. A crash keeps a prefix of the batches that were committed since, each whole or not at all. When a write or a
+// sync fails, the engine is poisoned: every later write fails too (PoisonedError), and the store must stop; it never
+// retries an fsync.
+//
+// Keys are any bytes, the empty key included. An upper bound that is nil or empty is open: no key lies below the empty
+// one, so an empty bound can mean nothing else, and that is how regions write theirs.
+package engine
+
+// CF names a column family: an independent sorted key space of one engine.
+type CF uint8
+
+// The column families that every engine has.
+const (
+	// Default holds raw values and the values of transactions.
+	Default CF = iota
+	// Lock holds the locks of transactions in flight.
+	Lock
+	// Write holds the commit records of transactions.
+	Write
+	// Local holds what the store keeps about itself: ident, region, raft and apply states.
+	Local
+	// NumCFs is the number of column families.
+	NumCFs
+)
+
+var cfNames = [NumCFs]string{"default", "lock", "write", "local"}
+
+// String returns the name that the wire protocol uses ("default", "lock", "write"), or "local".
+func (cf CF) String() string {
+	if cf < NumCFs {
+		return cfNames[cf]
+	}
+	return "unknown"
+}
+
+// DataCFs are the column families that hold users' data, in order.
+var DataCFs = [...]CF{Default, Lock, Write}
+
+// ParseCF returns the column family that a client may name; the empty name means Default. Local is not to be had.
+func ParseCF(name string) (CF, bool) {
+	if name == "" {
+		return Default, true
+	}
+	for _, cf := range DataCFs {
+		if cfNames[cf] == name {
+			return cf, true
+		}
+	}
+	return 0, false
+}
+
+// Engine is one open database. All methods are safe for concurrent use, Close excepted.
+type Engine interface {
+	// NewBatch returns an empty batch, to be closed by the caller.
+	NewBatch() Batch
+	// NewSnapshot returns the state as of now; batches committed later do not show in it. It must be closed.
+	NewSnapshot() Snapshot
+	// ApproximateSize estimates the bytes on disk and in memory of [start, end); an empty end means the end of the family.
+	ApproximateSize(cf CF, start, end []byte) (uint64, error)
+	// Ingest replaces ranges by sorted data at once: see Ingest's fields. It is durable when it returns.
+	Ingest(in Ingestion) error
+	// Checkpoint writes a consistent, independently openable copy into dir, which must not exist.
+	Checkpoint(dir string) error
+	// Sync makes everything that was committed so far durable.
+	Sync() error
+	// Close releases the engine. Snapshots, iterators and batches must be closed before.
+	Close() error
+}
+
+// Snapshot is a frozen view of an engine.
+type Snapshot interface {
+	// Get returns a copy of the value, nil when the key is absent; an empty value is non-nil.
+	Get(cf CF, key []byte) ([]byte, error)
+	// NewIterator returns an unpositioned iterator over [opts.Lower, opts.Upper).
+	NewIterator(cf CF, opts IterOptions) (Iterator, error)
+	// Close releases the view; its iterators must be closed before.
+	Close() error
+}
+
+// IterOptions bounds an iterator; an empty bound is open.
+type IterOptions struct {
+	Lower, Upper []byte
+	// KeyOnly promises that Value will not be called.
+	KeyOnly bool
+}
+
+// Iterator walks a range of one column family. A move that answers false has left the range, or failed: Close tells which.
+type Iterator interface {
+	// SeekGE moves to the first key ≥ key; an empty key means the lower bound.
+	SeekGE(key []byte) bool
+	// SeekLT moves to the last key < key; an empty key means the upper bound.
+	SeekLT(key []byte) bool
+	// Next and Prev move by one key; valid only after a move that answered true.
+	Next() bool
+	Prev() bool
+	// Key and Value are valid until the next move; copy to keep.
+	Key() []byte
+	Value() []byte
+	// Close releases the iterator and returns the error that ended it early, if any.
+	Close() error
+}
+
+// Batch is a list of writes that take effect together, in order, or not at all. Not safe for concurrent use.
+// Keys and values are copied in; a later write of a batch overrides an earlier one.
+type Batch interface {
+	Put(cf CF, key, value []byte)
+	Delete(cf CF, key []byte)
+	// DeleteRange deletes [start, end); an empty end means the end of the family.
+	DeleteRange(cf CF, start, end []byte)
+	// Size is the number of bytes of the encoded batch, 0 when empty.
+	Size() int
+	// Commit applies the batch, atomically, and syncs when asked to, also when the batch is empty. A batch is
+	// committed once: the second time is ErrCommitted. After a PoisonedError nobody knows whether the batch survives.
+	Commit(sync bool) error
+	// Reset empties the batch for reuse, also after a Commit.
+	Reset()
+	// Close releases the batch.
+	Close() error
+}
+
+// Ingestion is sorted data that takes the place of ranges, atomically: a crash leaves all of the old or all of the new.
+// Whatever was committed before it is durable when it is.
+type Ingestion struct {
+	// Replace lists, for each column family, the one range whose present content is removed first.
+	Replace map[CF]Range
+	// Open returns, for a column family, its sorted, duplicate-free content, all inside Replace; nil means empty.
+	Open func(cf CF) (Source, error)
+	// Also is committed with the same durability after the data is in: the marker that says so. May be nil.
+	Also Batch
+}
+
+// Range is [Start, End); an empty End is the end of the family.
+type Range struct{ Start, End []byte }
+
+// Source yields sorted pairs. Next answers false at the end or on an error, which Close returns.
+type Source interface {
+	Next() bool
+	Key() []byte
+	Value() []byte
+	Close() error
+}

@@ -1,0 +1,149 @@
+package enginetest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/shoal-kv/shoal/kv/engine"
+)
+
+// RunBenchmarks measures what the store leans on: synced batches by several writers at once (the raft log), batches
+// without a sync (apply), gets and short scans.
+func RunBenchmarks(b *testing.B, open func() (engine.Engine, error)) {
+	value := make([]byte, 1024)
+	for i := range value {
+		value[i] = byte(i * i >> 7) // compresses somewhat
+	}
+	for _, writers := range []int{1, 8, 64} {
+		b.Run(fmt.Sprintf("SyncedBatch/writers=%d", writers), func(b *testing.B) {
+			benchSynced(b, open, writers, value)
+		})
+	}
+	b.Run("UnsyncedBatchOf100", func(b *testing.B) { benchUnsynced(b, open, value[:128]) })
+	b.Run("Get", func(b *testing.B) { benchGet(b, open, value[:128]) })
+	b.Run("GetAbsent", func(b *testing.B) { benchGetAbsent(b, open, value[:128]) })
+	b.Run("Scan100", func(b *testing.B) { benchScan(b, open, value[:128]) })
+}
+
+func benchOpen(b *testing.B, open func() (engine.Engine, error)) engine.Engine {
+	e, err := open()
+	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, e.Close()) })
+	return e
+}
+
+func benchSynced(b *testing.B, open func() (engine.Engine, error), writers int, value []byte) {
+	e := benchOpen(b, open)
+	b.ReportAllocs()
+	b.SetBytes(int64(len(value)))
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			batch := e.NewBatch()
+			defer closeAll(b, batch)
+			var key [16]byte
+			for i := w; i < b.N; i += writers {
+				batch.Reset()
+				batch.Put(engine.Local, benchKey(key[:0], i), value)
+				if err := batch.Commit(true); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "batches/s")
+}
+
+func benchUnsynced(b *testing.B, open func() (engine.Engine, error), value []byte) {
+	e := benchOpen(b, open)
+	rng := rand.New(rand.NewPCG(1, 1))
+	batch := e.NewBatch()
+	defer closeAll(b, batch)
+	var key [16]byte
+	b.ReportAllocs()
+	for b.Loop() {
+		batch.Reset()
+		for range 100 {
+			batch.Put(engine.Default, benchKey(key[:0], rng.IntN(1<<20)), value)
+		}
+		require.NoError(b, batch.Commit(false))
+	}
+}
+
+const benchKeys = 200_000
+
+func benchFill(b *testing.B, e engine.Engine, value []byte) {
+	batch := e.NewBatch()
+	defer closeAll(b, batch)
+	var key [16]byte
+	for i := range benchKeys {
+		batch.Put(engine.Default, benchKey(key[:0], i), value)
+		if i%1000 == 999 {
+			require.NoError(b, batch.Commit(false))
+			batch.Reset()
+		}
+	}
+}
+
+func benchKey(dst []byte, i int) []byte { return fmt.Appendf(dst, "key%010d", i) }
+
+func benchGet(b *testing.B, open func() (engine.Engine, error), value []byte) {
+	e := benchOpen(b, open)
+	benchFill(b, e, value)
+	rng := rand.New(rand.NewPCG(1, 1))
+	var key [16]byte
+	b.ReportAllocs()
+	for b.Loop() {
+		s := e.NewSnapshot()
+		v, err := s.Get(engine.Default, benchKey(key[:0], rng.IntN(benchKeys)))
+		if err != nil || len(v) != len(value) {
+			b.Fatal("lost a value", err)
+		}
+		closeAll(b, s)
+	}
+}
+
+func benchGetAbsent(b *testing.B, open func() (engine.Engine, error), value []byte) {
+	e := benchOpen(b, open)
+	benchFill(b, e, value)
+	rng := rand.New(rand.NewPCG(1, 1))
+	var key [20]byte
+	b.ReportAllocs()
+	for b.Loop() {
+		s := e.NewSnapshot()
+		v, err := s.Get(engine.Default, append(benchKey(key[:0], rng.IntN(benchKeys)), 'x'))
+		if err != nil || v != nil {
+			b.Fatal("found an absent key", err)
+		}
+		closeAll(b, s)
+	}
+}
+
+func benchScan(b *testing.B, open func() (engine.Engine, error), value []byte) {
+	e := benchOpen(b, open)
+	benchFill(b, e, value)
+	rng := rand.New(rand.NewPCG(1, 1))
+	var key [16]byte
+	b.ReportAllocs()
+	for b.Loop() {
+		s := e.NewSnapshot()
+		it, err := s.NewIterator(engine.Default, engine.IterOptions{})
+		require.NoError(b, err)
+		n := 0
+		for ok := it.SeekGE(benchKey(key[:0], rng.IntN(benchKeys-100))); ok && n < 100; ok = it.Next() {
+			n += min(1, len(it.Value()))
+		}
+		if n != 100 {
+			b.Fatal("scanned ", n)
+		}
+		closeAll(b, it, s)
+	}
+}

@@ -1,0 +1,25 @@
+package engine
+
+import "errors"
+
+var (
+	// ErrCommitted is a second Commit of a batch that was not Reset in between.
+	ErrCommitted = errors.New("engine: batch is already committed")
+	// ErrClosed is a write to an engine that is closed.
+	ErrClosed = errors.New("engine: closed")
+)
+
+// PoisonedError is what every write answers after the first write or sync that failed. What was acknowledged before is
+// safe; of what was not, nobody knows how much is on disk until the engine is opened again. The process must stop.
+type PoisonedError struct {
+	// Cause is the first failure.
+	Cause error
+}
+
+// Error says that the engine is unusable, and why.
+func (e *PoisonedError) Error() string {
+	return "engine: poisoned by a failure, must be reopened: " + e.Cause.Error()
+}
+
+// Unwrap returns the first failure.
+func (e *PoisonedError) Unwrap() error { return e.Cause }

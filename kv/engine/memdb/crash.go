@@ -1,0 +1,34 @@
+package memdb
+
+// Crash stops the machine: it returns the engine as it is found after a restart, and poisons this one. Of the n batches
+// that were committed since the last sync, keep(n) survive, the oldest first; its answer must lie in 0..n.
+func (d *DB) Crash(keep func(n int) int) *DB {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	content := d.durable.clone()
+	for _, ops := range d.unsynced[:keep(len(d.unsynced))] {
+		content.apply(ops)
+	}
+	_ = d.poison(ErrCrashed)
+	return newDB(content, d.checkpoints)
+}
+
+// Reopen closes the engine if that was not done, and returns it as it is found when it is opened again.
+func (d *DB) Reopen() *DB {
+	_ = d.Close()
+	return d.Crash(func(n int) int { return n })
+}
+
+// FailWrites makes the next write fail with err and poison the engine. Nothing of that write survives a crash.
+func (d *DB) FailWrites(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failWrite = err
+}
+
+// FailSyncs makes the next sync fail with err and poison the engine. The batch that was to be synced may survive a crash, or not.
+func (d *DB) FailSyncs(err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failSync = err
+}

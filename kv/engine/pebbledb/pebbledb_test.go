@@ -1,0 +1,84 @@
+package pebbledb_test
+
+import (
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/shoal-kv/shoal/kv/engine"
+	"github.com/shoal-kv/shoal/kv/engine/enginetest"
+	"github.com/shoal-kv/shoal/kv/engine/pebbledb"
+)
+
+// place remembers which engine lives where, so that it can be opened again.
+type place struct {
+	t       testing.TB
+	options func() pebbledb.Options // a new engine
+	where   map[engine.Engine]pebbledb.Options
+}
+
+func (p *place) open(opts pebbledb.Options) (engine.Engine, error) {
+	opts.OnFatal = func(err error) { p.t.Errorf("engine failed: %v", err) }
+	db, err := pebbledb.Open(opts)
+	if err != nil {
+		return nil, err
+	}
+	p.where[db] = opts
+	return db, nil
+}
+
+func (p *place) harness() enginetest.Harness {
+	return enginetest.Harness{
+		Open: func() (engine.Engine, error) { return p.open(p.options()) },
+		Reopen: func(e engine.Engine) (engine.Engine, error) {
+			if err := e.Close(); err != nil {
+				return nil, err
+			}
+			return p.open(p.where[e])
+		},
+		OpenCheckpoint: func(e engine.Engine, dir string) (engine.Engine, error) {
+			opts := p.where[e]
+			opts.Dir = dir
+			return p.open(opts)
+		},
+	}
+}
+
+func TestConformance(t *testing.T) {
+	for name, options := range map[string]func() pebbledb.Options{
+		"Memory": func() pebbledb.Options { return pebbledb.Options{Dir: "/db", FS: vfs.NewMem()} },
+		// Memtables that are flushed all the time put tables, compactions and log changes under the same questions.
+		"TinyMemTables": func() pebbledb.Options {
+			return pebbledb.Options{Dir: "/db", FS: vfs.NewMem(), MemTableBytes: 16 << 10, Compression: pebbledb.NoCompression}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &place{t: t, options: options, where: map[engine.Engine]pebbledb.Options{}}
+			enginetest.Run(t, p.harness())
+		})
+	}
+}
+
+// One pass on the real file system. (The model is left to memory: a new directory for each of its runs costs too much.)
+func TestConformanceOnDisk(t *testing.T) {
+	p := &place{t: t, where: map[engine.Engine]pebbledb.Options{}}
+	p.options = func() pebbledb.Options { return pebbledb.Options{Dir: t.TempDir(), UnsafeNoSync: true} }
+	enginetest.Run(t, p.harness())
+}
+
+func TestOptions(t *testing.T) {
+	for name, opts := range map[string]pebbledb.Options{
+		"no directory":     {},
+		"negative size":    {Dir: "/db", MemTableBytes: -1},
+		"strange blocks":   {Dir: "/db", Compression: 9},
+		"negative caching": {Dir: "/db", BlockCacheBytes: -1},
+	} {
+		_, err := pebbledb.Open(opts)
+		require.Error(t, err, name)
+	}
+}
+
+func BenchmarkEngine(b *testing.B) {
+	enginetest.RunBenchmarks(b, func() (engine.Engine, error) { return pebbledb.Open(pebbledb.Options{Dir: b.TempDir()}) })
+}

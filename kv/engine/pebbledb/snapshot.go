@@ -1,0 +1,79 @@
+package pebbledb
+
+import (
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/shoal-kv/shoal/kv/engine"
+)
+
+type snapshot struct {
+	db   *DB
+	snap *pebble.Snapshot
+}
+
+// Get allocates the answer and nothing else: the key with its family's byte is built in a pooled buffer.
+func (s *snapshot) Get(cf engine.CF, key []byte) ([]byte, error) {
+	buf := s.db.getBuf()
+	*buf = appendKey((*buf)[:0], cf, key)
+	value, closer, err := s.snap.Get(*buf)
+	s.db.putBuf(buf)
+	if err != nil {
+		if errors.Is(err, pebble.ErrNotFound) {
+			return nil, nil
+		}
+		return nil, err
+	}
+	out := make([]byte, len(value))
+	copy(out, value)
+	return out, closer.Close()
+}
+
+func (s *snapshot) NewIterator(cf engine.CF, opts engine.IterOptions) (engine.Iterator, error) {
+	// pebble copies the bounds, so that one buffer serves every iterator.
+	buf := s.db.getBuf()
+	defer s.db.putBuf(buf)
+	*buf = appendKey((*buf)[:0], cf, opts.Lower)
+	n := len(*buf)
+	*buf = appendEnd(*buf, cf, opts.Upper)
+	it, err := s.snap.NewIter(&pebble.IterOptions{LowerBound: (*buf)[:n:n], UpperBound: (*buf)[n:]})
+	if err != nil {
+		return nil, err
+	}
+	return &iterator{it: it, cf: cf}, nil
+}
+
+func (s *snapshot) Close() error { return s.snap.Close() }
+
+type iterator struct {
+	it   *pebble.Iterator
+	cf   engine.CF
+	seek []byte
+}
+
+func (i *iterator) SeekGE(key []byte) bool {
+	if len(key) == 0 {
+		return i.it.First()
+	}
+	i.seek = appendKey(i.seek[:0], i.cf, key)
+	return i.it.SeekGE(i.seek)
+}
+
+func (i *iterator) SeekLT(key []byte) bool {
+	if len(key) == 0 {
+		return i.it.Last()
+	}
+	i.seek = appendKey(i.seek[:0], i.cf, key)
+	return i.it.SeekLT(i.seek)
+}
+
+func (i *iterator) Next() bool { return i.it.Next() }
+func (i *iterator) Prev() bool { return i.it.Prev() }
+
+func (i *iterator) Key() []byte { return i.it.Key()[1:] }
+
+// Value cannot fail once a move has succeeded: values lie beside their keys, as no comparer here splits keys.
+func (i *iterator) Value() []byte { return i.it.Value() }
+
+func (i *iterator) Close() error { return i.it.Close() }

@@ -1,0 +1,257 @@
+// Package node puts a store together: engines, raftstore, transport, server and status server, in the order in which they lean on
+// each other, and takes it apart again in the reverse.
+//
+//	listen → open the engines → ident (who am I) → bootstrap, if the cluster has no region → register with the scheduler
+//	→ raftstore → transport → gRPC server → status server → heartbeats
+//
+// A store that finds its disk broken reports it on Fatal; whoever runs it must then close it and exit: it never tries a
+// failed fsync again.
+package node
+
+import (
+	"context"
+	"maps"
+	"net"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pingcap/errors"
+	"github.com/pingcap/kvproto/pkg/metapb"
+	"github.com/pingcap/kvproto/pkg/pdpb"
+	"github.com/pingcap/kvproto/pkg/raft_serverpb"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/shoal-kv/shoal/kv/config"
+	"github.com/shoal-kv/shoal/kv/engine"
+	"github.com/shoal-kv/shoal/kv/engine/memdb"
+	"github.com/shoal-kv/shoal/kv/engine/pebbledb"
+	"github.com/shoal-kv/shoal/kv/raftstore"
+	"github.com/shoal-kv/shoal/kv/raftstore/logstore"
+	"github.com/shoal-kv/shoal/kv/raftstore/snapfile"
+	"github.com/shoal-kv/shoal/kv/raftstore/transport"
+	"github.com/shoal-kv/shoal/kv/server"
+	"github.com/shoal-kv/shoal/kv/storage/raftkv"
+	"github.com/shoal-kv/shoal/rpc"
+)
+
+// ControlPlane is the scheduler as a whole store needs it.
+type ControlPlane interface {
+	raftstore.Registry
+	raftstore.Scheduler
+	PutStore(ctx context.Context, store *metapb.Store) error
+	GetStore(ctx context.Context, id uint64) (*metapb.Store, error)
+	// Start begins the stream of region heartbeats.
+	Start(onResponse func(*pdpb.RegionHeartbeatResponse), onReconnect func())
+}
+
+// Version is what stores register with; clients and the scheduler judge features by it.
+const Version = "8.5.0"
+
+// Node is one running store.
+type Node struct {
+	cfg    *config.Config
+	logger *zap.Logger
+	ident  *raft_serverpb.StoreIdent
+
+	listener net.Listener
+	log      engine.Engine
+	state    engine.Engine
+	pebbles  []*pebbledb.DB // the same two, for their counters; empty with the engine in memory
+	store    *raftstore.Store
+	wire     *transport.Transport
+	server   *server.Server
+	grpc     *server.GRPC
+	serving  chan struct{} // closed when the gRPC server has ended
+	status   *statusServer
+
+	closeOnce sync.Once
+}
+
+// Start makes and runs a store. On an error everything that was opened is closed again.
+func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap.Logger, reg *prometheus.Registry) (_ *Node, err error) {
+	n := &Node{cfg: cfg, logger: logger}
+	defer func() {
+		if err != nil {
+			n.Close()
+		}
+	}()
+	if n.listener, err = rpc.Listen(cfg.Server.Addr); err != nil {
+		return nil, err
+	}
+	if err := n.openEngines(); err != nil {
+		return nil, err
+	}
+	if n.ident, err = raftstore.OpenIdent(ctx, n.log, n.state, cp); err != nil {
+		return nil, err
+	}
+	disk, err := n.disk()
+	if err != nil {
+		return nil, err
+	}
+	if n.status, err = n.listenStatus(); err != nil {
+		return nil, err
+	}
+	self := n.self()
+	if err := raftstore.Bootstrap(ctx, disk, self, cp); err != nil {
+		return nil, errors.Annotate(err, "cannot bootstrap the cluster")
+	}
+	if err := cp.PutStore(ctx, self); err != nil {
+		return nil, errors.Annotate(err, "cannot register with the scheduler")
+	}
+	if err := n.assemble(disk, cp, reg); err != nil {
+		return nil, err
+	}
+	n.store.Start()
+	n.serve()
+	n.status.serve()
+	cp.Start(n.store.Answer, n.store.Resend)
+	logger.Info("the store serves", zap.Uint64("store", n.ident.StoreId), zap.Uint64("cluster", n.ident.ClusterId),
+		zap.String("addr", n.Addr()), zap.String("status-addr", n.StatusAddr()))
+	return n, nil
+}
+
+func (n *Node) openEngines() (err error) {
+	if n.cfg.Storage.Engine == config.EngineMem {
+		n.log, n.state = memdb.New(), memdb.New()
+		return nil
+	}
+	if n.log, err = n.openPebble("raft", pebbledb.Options{BlockCacheBytes: 8 << 20}); err != nil {
+		return err
+	}
+	n.state, err = n.openPebble("kv", pebbledb.Options{BlockCacheBytes: int64(n.cfg.Storage.BlockCache.Capacity)})
+	return err
+}
+
+func (n *Node) openPebble(name string, opts pebbledb.Options) (engine.Engine, error) {
+	opts.Dir = filepath.Join(n.cfg.Storage.DataDir, name)
+	opts.Logger = n.logger.Named(name)
+	opts.OnFatal = n.engineFailed
+	db, err := pebbledb.Open(opts)
+	if err != nil {
+		return nil, errors.Annotatef(err, "cannot open the %s engine in %s", name, opts.Dir)
+	}
+	n.pebbles = append(n.pebbles, db)
+	return db, nil
+}
+
+// engineFailed is told by an engine that it is broken.
+func (n *Node) engineFailed(err error) {
+	if s := n.store; s != nil {
+		s.Fail(err)
+	}
+}
+
+func (n *Node) disk() (*raftstore.Disk, error) {
+	dir, err := snapfile.OSDir(filepath.Join(n.cfg.Storage.DataDir, "snap"))
+	if err != nil {
+		return nil, err
+	}
+	snaps, err := snapfile.New(dir)
+	return &raftstore.Disk{Log: logstore.New(n.log), State: n.state, Snapshots: snaps}, err
+}
+
+// self is the store as the scheduler shall know it.
+func (n *Node) self() *metapb.Store {
+	s := &metapb.Store{
+		Id: n.ident.StoreId, Address: n.Addr(), StatusAddress: n.StatusAddr(), PeerAddress: n.Addr(), Version: Version,
+	}
+	for _, k := range slices.Sorted(maps.Keys(n.cfg.Server.Labels)) {
+		s.Labels = append(s.Labels, &metapb.StoreLabel{Key: k, Value: n.cfg.Server.Labels[k]})
+	}
+	return s
+}
+
+// assemble makes raftstore, transport and server, which know each other.
+func (n *Node) assemble(disk *raftstore.Disk, cp ControlPlane, reg *prometheus.Registry) (err error) {
+	id := n.ident.StoreId
+	n.store, err = raftstore.Open(raftstore.Options{
+		Machine: raftstore.MachineConfig(&n.cfg.Raftstore, id, uint64(time.Now().UnixNano())), RaftWorkers: 1,
+		Limits: raftstore.NewLimits(&n.cfg.Raftstore.Queues),
+		Tick:   n.cfg.Raftstore.BaseTickInterval.Duration, StoreHeartbeatInterval: n.cfg.Raftstore.StoreHeartbeatInterval.Duration,
+		Stats: n.stats, Disk: disk, Scheduler: cp, Clock: raftstore.Boottime, Logger: n.logger, Metrics: raftstore.NewMetrics(reg),
+		Transport: raftstore.TransportFunc(func(msgs []*raft_serverpb.RaftMessage) { n.wire.Send(msgs) }),
+	})
+	if err != nil {
+		return err
+	}
+	sec := security(n.cfg)
+	n.wire, err = transport.New(transport.Options{
+		StoreID: id, ClusterID: n.ident.ClusterId, Resolver: resolver{cp}, Dial: dialer(sec), Snapshots: disk.Snapshots,
+		Handler: n.store.Router, Logger: n.logger, Metrics: reg, Limits: transportLimits(n.cfg),
+	})
+	if err != nil {
+		return err
+	}
+	kv := raftkv.New(n.store.Router, n.state, id, uint64(n.cfg.Raftstore.RaftEntryMaxSize), raftstore.Boottime)
+	n.server = server.NewServer(kv, server.WithClusterID(n.ident.ClusterId), server.WithStoreID(id), server.WithRaft(n.wire),
+		server.WithRegistry(reg), server.WithLimits(serverLimits(n.cfg)))
+	n.status.handle(n, reg)
+	n.grpc, err = server.NewGRPC(n.server, server.GRPCConfig{Security: sec, StopTimeout: n.cfg.Server.GracefulShutdownTimeout.Duration})
+	return err
+}
+
+// serve answers requests until Close. A listener that breaks is the store's end: nobody could reach it any more.
+func (n *Node) serve() {
+	n.serving = make(chan struct{})
+	go func() {
+		defer close(n.serving)
+		if err := n.grpc.Serve(n.listener); err != nil {
+			n.store.Fail(err)
+		}
+	}()
+}
+
+// Addr is where other stores and clients reach the store.
+func (n *Node) Addr() string {
+	return advertised(n.cfg.Server.AdvertiseAddr, n.listener)
+}
+
+// StatusAddr is where the status server is reached.
+func (n *Node) StatusAddr() string {
+	return advertised(n.cfg.Server.AdvertiseStatusAddr, n.status.listener)
+}
+
+func advertised(set string, l net.Listener) string {
+	if set != "" {
+		return set
+	}
+	return l.Addr().String()
+}
+
+// ID is the store's id.
+func (n *Node) ID() uint64 { return n.ident.StoreId }
+
+// Fatal delivers the error after which the node must be closed.
+func (n *Node) Fatal() <-chan error { return n.store.Fatal() }
+
+// Close stops the store: first those who bring work, then those who do it, the disks last.
+func (n *Node) Close() {
+	n.closeOnce.Do(func() {
+		if n.serving != nil {
+			n.grpc.Stop(context.Background())
+			<-n.serving
+		} else if n.listener != nil {
+			_ = n.listener.Close() // nobody has served on it
+		}
+		if n.status != nil {
+			n.status.close()
+		}
+		if n.store != nil {
+			n.store.Close()
+		}
+		if n.wire != nil {
+			n.wire.Close()
+		}
+		for _, db := range []engine.Engine{n.state, n.log} {
+			if db == nil {
+				continue
+			}
+			if err := db.Close(); err != nil {
+				n.logger.Error("cannot close an engine", zap.Error(err))
+			}
+		}
+	})
+}

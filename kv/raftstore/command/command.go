@@ -1,0 +1,205 @@
+// Package command is the byte layout of what regions agree on: the payload of a raft entry.
+//
+// A payload is a versioned batch: one or more commands that were waiting at the region when the entry was proposed.
+// Each command carries the region's epoch that its proposer saw, and is judged, applied and answered by itself.
+//
+//	entry   = version:1  command*
+//	command = kind:1  uvarint(epoch.version)  uvarint(epoch.conf_ver)  uvarint(len(body))  body
+//	write   = op*            op = op<<4|cf:1  uvarint(len(key)) key  uvarint(len(value)) value
+//	compact = uvarint(index) uvarint(term)
+//	change  = type:1 metapb.Peer                (carried in ConfChange.Context)
+//
+// An entry without data is a leader's first, and does nothing. Decoding copies nothing: keys and values alias the entry.
+package command
+
+import (
+	"encoding/binary"
+
+	"github.com/pingcap/errors"
+	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/pingcap/kvproto/pkg/metapb"
+
+	"github.com/shoal-kv/shoal/kv/engine"
+)
+
+// Version is the first byte of every payload that this release writes.
+const Version = 1
+
+// Kind says what a command does.
+type Kind byte
+
+// The kinds of command. The numbers are on disk: never change one.
+const (
+	Write      Kind = 1
+	CompactLog Kind = 2
+	ChangePeer Kind = 3
+)
+
+// Op is one kind of write. The numbers are on disk.
+type Op byte
+
+// The kinds of write. DeleteRange's value is its exclusive end key, empty for the region's end.
+const (
+	Put         Op = 1
+	Delete      Op = 2
+	DeleteRange Op = 3
+)
+
+// Epoch is the region's shape that a command was made for.
+type Epoch struct{ Version, ConfVer uint64 }
+
+// EpochOf converts the wire's form.
+func EpochOf(e *metapb.RegionEpoch) Epoch {
+	return Epoch{Version: e.GetVersion(), ConfVer: e.GetConfVer()}
+}
+
+// Command is one command of a payload.
+type Command struct {
+	Kind  Kind
+	Epoch Epoch
+	Body  []byte
+}
+
+// ErrMalformed is the cause of every decoding error: the payload is not what this package writes.
+var ErrMalformed = errors.New("malformed raft command")
+
+// AppendTo appends the encoded command to dst, which must begin with a payload's version byte.
+func (c *Command) AppendTo(dst []byte) []byte {
+	dst = append(dst, byte(c.Kind))
+	dst = binary.AppendUvarint(dst, c.Epoch.Version)
+	dst = binary.AppendUvarint(dst, c.Epoch.ConfVer)
+	dst = binary.AppendUvarint(dst, uint64(len(c.Body)))
+	return append(dst, c.Body...)
+}
+
+// EncodedSize is an upper bound of what AppendTo adds.
+func (c *Command) EncodedSize() int { return 1 + 3*binary.MaxVarintLen64 + len(c.Body) }
+
+// Encode makes the payload of one command.
+func Encode(c Command) []byte {
+	return c.AppendTo(append(make([]byte, 0, 1+c.EncodedSize()), Version))
+}
+
+// Decode calls visit for each command of a payload, in order, and stops at visit's first error.
+func Decode(payload []byte, visit func(Command) error) error {
+	if len(payload) == 0 {
+		return nil
+	}
+	if payload[0] != Version {
+		return errors.Annotatef(ErrMalformed, "payload version %d, this release reads %d", payload[0], Version)
+	}
+	for d := (decoder{rest: payload[1:]}); len(d.rest) > 0; {
+		c := Command{Kind: Kind(d.byte())}
+		c.Epoch.Version = d.uvarint()
+		c.Epoch.ConfVer = d.uvarint()
+		c.Body = d.bytes()
+		if d.bad {
+			return errors.Annotate(ErrMalformed, "truncated command")
+		}
+		if err := visit(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// AppendOp appends one write to a Write command's body.
+func AppendOp(body []byte, op Op, cf engine.CF, key, value []byte) []byte {
+	body = append(body, byte(op)<<4|byte(cf))
+	body = binary.AppendUvarint(body, uint64(len(key)))
+	body = append(body, key...)
+	body = binary.AppendUvarint(body, uint64(len(value)))
+	return append(body, value...)
+}
+
+// DecodeOps calls visit for each write of a Write command's body, in order.
+func DecodeOps(body []byte, visit func(op Op, cf engine.CF, key, value []byte) error) error {
+	for d := (decoder{rest: body}); len(d.rest) > 0; {
+		head := d.byte()
+		key := d.bytes()
+		value := d.bytes()
+		op, cf := Op(head>>4), engine.CF(head&0xf)
+		if d.bad || op < Put || op > DeleteRange || cf >= engine.Local {
+			return errors.Annotatef(ErrMalformed, "write with head byte %#x", head)
+		}
+		if err := visit(op, cf, key, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// EncodeCompactLog makes the body that drops the log up to and including index, whose term is given.
+func EncodeCompactLog(index, term uint64) []byte {
+	return binary.AppendUvarint(binary.AppendUvarint(nil, index), term)
+}
+
+// DecodeCompactLog reads what EncodeCompactLog made.
+func DecodeCompactLog(body []byte) (index, term uint64, err error) {
+	d := decoder{rest: body}
+	index, term = d.uvarint(), d.uvarint()
+	if d.bad || len(d.rest) > 0 {
+		return 0, 0, errors.Annotate(ErrMalformed, "compact log")
+	}
+	return index, term, nil
+}
+
+// EncodeChangePeer makes the body that adds or removes a peer.
+func EncodeChangePeer(change eraftpb.ConfChangeType, peer *metapb.Peer) []byte {
+	enc, err := peer.Marshal()
+	if err != nil {
+		panic("command: a metapb.Peer that cannot be encoded: " + err.Error())
+	}
+	return append([]byte{byte(change)}, enc...)
+}
+
+// DecodeChangePeer reads what EncodeChangePeer made.
+func DecodeChangePeer(body []byte) (eraftpb.ConfChangeType, *metapb.Peer, error) {
+	if len(body) == 0 {
+		return 0, nil, errors.Annotate(ErrMalformed, "empty peer change")
+	}
+	peer := new(metapb.Peer)
+	if err := peer.Unmarshal(body[1:]); err != nil || peer.Id == 0 || peer.StoreId == 0 {
+		return 0, nil, errors.Annotate(ErrMalformed, "peer change without a peer")
+	}
+	return eraftpb.ConfChangeType(body[0]), peer, nil
+}
+
+// decoder reads from the front of rest; once something is missing it is bad and yields zeros.
+type decoder struct {
+	rest []byte
+	bad  bool
+}
+
+func (d *decoder) fail() { d.bad, d.rest = true, nil }
+
+func (d *decoder) byte() byte {
+	if len(d.rest) == 0 {
+		d.fail()
+		return 0
+	}
+	b := d.rest[0]
+	d.rest = d.rest[1:]
+	return b
+}
+
+func (d *decoder) uvarint() uint64 {
+	v, n := binary.Uvarint(d.rest)
+	if n <= 0 {
+		d.fail()
+		return 0
+	}
+	d.rest = d.rest[n:]
+	return v
+}
+
+func (d *decoder) bytes() []byte {
+	n := d.uvarint()
+	if d.bad || n > uint64(len(d.rest)) {
+		d.fail()
+		return nil
+	}
+	b := d.rest[:n:n]
+	d.rest = d.rest[n:]
+	return b
+}

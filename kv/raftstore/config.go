@@ -1,0 +1,30 @@
+package raftstore
+
+import (
+	"github.com/shoal-kv/shoal/kv/config"
+	"github.com/shoal-kv/shoal/kv/raftstore/machine"
+)
+
+// MachineConfig derives what the machines need from the store's configuration. Seed decides the election timeouts.
+func MachineConfig(cfg *config.Raftstore, storeID, seed uint64) machine.Config {
+	ticks := func(d config.Duration) int { return max(1, int(d.Duration/cfg.BaseTickInterval.Duration)) }
+	return machine.Config{
+		StoreID: storeID, Seed: seed,
+		ElectionTicks: cfg.ElectionTimeoutTicks, HeartbeatTicks: cfg.HeartbeatTicks,
+		LeaseDuration: machine.Instant(cfg.MaxLeaderLease.Duration), PreVote: cfg.Prevote,
+		LogGCTicks: ticks(cfg.RaftLogGcTickInterval), LogGCThreshold: cfg.RaftLogGcThreshold, LogGCCountLimit: cfg.RaftLogGcCountLimit,
+		RegionHeartbeatTicks: ticks(cfg.RegionHeartbeatInterval),
+		Raft: machine.RaftLimits{
+			MaxSizePerMsg: uint64(cfg.RaftMaxSizePerMsg), MaxCommittedPerReady: 4 << 20, MaxUncommitted: 4 * uint64(cfg.RaftEntryMaxSize),
+			MaxInflightBytes: 64 << 20, MaxInflightMsgs: cfg.RaftMaxInflightMsgs, MaxCached: uint64(cfg.RaftEntryCacheBytes),
+			MaxEntry: uint64(cfg.RaftEntryMaxSize), MaxBatch: 256 << 10,
+		},
+	}
+}
+
+// NewLimits derives the queues' bounds from the store's configuration.
+func NewLimits(q *config.Queues) Limits {
+	return Limits{
+		MailboxMessages: q.MailboxMessages, ProposalBytes: int64(q.ProposalSize), Reads: q.Reads, LogQueueBytes: int64(q.LogSize),
+	}
+}

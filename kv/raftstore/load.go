@@ -1,0 +1,188 @@
+package raftstore
+
+import (
+	"github.com/pingcap/errors"
+	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/pingcap/kvproto/pkg/raft_serverpb"
+
+	"github.com/shoal-kv/shoal/kv/engine"
+	"github.com/shoal-kv/shoal/kv/keys"
+	"github.com/shoal-kv/shoal/kv/raftstore/logstore"
+	"github.com/shoal-kv/shoal/kv/raftstore/machine"
+	"github.com/shoal-kv/shoal/proto/region"
+)
+
+// Load reads what a store held when it stopped, and finishes what a crash interrupted: snapshots that are in the state
+// engine but whose log was not reset, and logs of peers that were destroyed.
+func (d *Disk) Load(storeID uint64) (machine.StoreState, error) {
+	found := machine.StoreState{
+		Tombstones: make(map[uint64]machine.Tombstone), Orphans: make(map[uint64]*raft_serverpb.RaftLocalState),
+	}
+	snap := d.State.NewSnapshot()
+	defer func() { _ = snap.Close() }()
+	var normal []*raft_serverpb.RegionLocalState
+	err := eachRegionState(snap, func(s *raft_serverpb.RegionLocalState) error {
+		if s.State != raft_serverpb.PeerState_Tombstone {
+			normal = append(normal, s)
+			return nil
+		}
+		for _, p := range s.RemovedRecords {
+			found.Tombstones[s.Region.Id] = machine.Tombstone{PeerID: p.Id, ConfVer: s.Region.GetRegionEpoch().GetConfVer()}
+		}
+		log, err := d.Log.State(s.Region.Id)
+		if err != nil || log == nil {
+			return err
+		}
+		return d.Log.Write([]logstore.Update{{RegionID: s.Region.Id, Destroy: true, Sync: true}})
+	})
+	if err != nil {
+		return found, err
+	}
+	for _, s := range normal {
+		r, err := d.loadRegion(storeID, snap, s)
+		if err != nil {
+			return found, err
+		}
+		found.Regions = append(found.Regions, r)
+	}
+	return found, d.loadOrphans(&found)
+}
+
+func eachRegionState(snap engine.Snapshot, visit func(*raft_serverpb.RegionLocalState) error) (err error) {
+	lower, upper := keys.AllRegionMetaRange()
+	it, err := snap.NewIterator(engine.Local, engine.IterOptions{Lower: lower, Upper: upper})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := it.Close(); err == nil {
+			err = e
+		}
+	}()
+	for ok := it.SeekGE(nil); ok; ok = it.Next() {
+		id, kind, err := keys.DecodeRegionMeta(it.Key())
+		if err != nil {
+			return err
+		}
+		if kind != keys.MetaRegionState {
+			continue
+		}
+		s := new(raft_serverpb.RegionLocalState)
+		if err := s.Unmarshal(it.Value()); err != nil || s.Region.GetId() != id {
+			return errors.Errorf("region %d: region state is damaged (%v)", id, err)
+		}
+		if err := visit(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Disk) loadRegion(storeID uint64, snap engine.Snapshot, s *raft_serverpb.RegionLocalState) (machine.Restored, error) {
+	r := machine.Restored{Region: s.Region}
+	self := region.FindPeerOn(s.Region, storeID)
+	if self == nil {
+		return r, errors.Errorf("region %d has no peer on store %d: is this another store's directory?", s.Region.Id, storeID)
+	}
+	r.PeerID = self.Id
+	var err error
+	if r.Apply, err = readApplyState(snap, s.Region.Id); err != nil {
+		return r, err
+	}
+	if r.Raft, err = d.Log.State(s.Region.Id); err != nil {
+		return r, err
+	}
+	if err := d.finishInstall(snap, &r); err != nil {
+		return r, err
+	}
+	if r.Raft == nil {
+		return r, errors.Errorf("region %d: has data but no raft state: the raft log is lost", s.Region.Id)
+	}
+	lo, hi := r.Apply.AppliedIndex+1, r.Raft.LastIndex+1
+	if lo == hi && r.Raft.LastIndex > r.Apply.TruncatedState.GetIndex() {
+		lo-- // all is applied; the last entry's term is still wanted
+	}
+	if lo < hi {
+		r.Tail, err = d.loadTail(s.Region.Id, lo, hi)
+	}
+	return r, err
+}
+
+// loadTail reads all of [lo, hi).
+func (d *Disk) loadTail(regionID, lo, hi uint64) (tail []eraftpb.Entry, err error) {
+	const atOnce = 8 << 20
+	for lo < hi {
+		entries, err := d.Log.Entries(regionID, lo, hi, atOnce)
+		if err != nil {
+			return nil, err
+		}
+		tail = append(tail, entries...)
+		lo = entries[len(entries)-1].Index + 1
+	}
+	return tail, nil
+}
+
+// finishInstall resets the log to where an installed snapshot ends, keeping term and vote, if a crash came before that (S2).
+func (d *Disk) finishInstall(snap engine.Snapshot, r *machine.Restored) error {
+	id := r.Region.Id
+	b, err := snap.Get(engine.Local, keys.InstallMarker(id))
+	if err != nil || b == nil {
+		return err
+	}
+	at, err := machine.DecodeMarker(b)
+	if err != nil {
+		return errors.Annotatef(err, "region %d", id)
+	}
+	if r.Apply.GetTruncatedState().GetIndex() == at.Index && (r.Raft == nil || !d.continues(r.Raft, id, at)) {
+		state := &raft_serverpb.RaftLocalState{LastIndex: at.Index}
+		if r.Raft != nil {
+			hs := *r.Raft.HardState
+			state.HardState = &hs
+		} else {
+			state.HardState = &eraftpb.HardState{}
+		}
+		if state.HardState.Term < at.Term {
+			state.HardState.Term, state.HardState.Vote = at.Term, 0
+		}
+		state.HardState.Commit = at.Index
+		if err := d.Log.Write([]logstore.Update{{RegionID: id, State: state, Reset: true, Sync: true}}); err != nil {
+			return err
+		}
+		r.Raft = state
+	}
+	batch := d.State.NewBatch()
+	defer func() { _ = batch.Close() }()
+	batch.Delete(engine.Local, keys.InstallMarker(id))
+	return batch.Commit(true)
+}
+
+// continues reports whether the log was reset to the snapshot's end already, and may have grown from there: then there
+// is no entry at the snapshot's own index.
+func (d *Disk) continues(s *raft_serverpb.RaftLocalState, id uint64, at machine.Pair) bool {
+	if s.LastIndex < at.Index {
+		return false
+	}
+	_, err := d.Log.Entries(id, at.Index, at.Index+1, 1)
+	return err != nil
+}
+
+// loadOrphans collects raft states of peers that have no region yet: they may have voted.
+func (d *Disk) loadOrphans(found *machine.StoreState) error {
+	ids, err := d.Log.Regions()
+	if err != nil {
+		return err
+	}
+	known := make(map[uint64]bool)
+	for _, r := range found.Regions {
+		known[r.Region.Id] = true
+	}
+	for _, id := range ids {
+		if known[id] {
+			continue
+		}
+		if found.Orphans[id], err = d.Log.State(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,220 @@
+package machine
+
+import (
+	"encoding/binary"
+
+	"github.com/pingcap/errors"
+	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/pingcap/kvproto/pkg/metapb"
+	"github.com/pingcap/kvproto/pkg/raft_serverpb"
+
+	"github.com/shoal-kv/shoal/kv/engine"
+	"github.com/shoal-kv/shoal/kv/keys"
+	"github.com/shoal-kv/shoal/kv/raftstore/command"
+	"github.com/shoal-kv/shoal/proto/region"
+)
+
+// applier is the applied side of one region's peer: the region as it is after the last applied entry.
+type applier struct {
+	region          *metapb.Region
+	peerID, storeID uint64
+	applied         Pair
+	truncated       Pair
+	results         ApplyResults
+	dirty           bool
+}
+
+// isAdmin reports whether an entry needs a batch of its own.
+func (a *applier) isAdmin(e *eraftpb.Entry) bool {
+	if e.EntryType != eraftpb.EntryType_EntryNormal {
+		return true
+	}
+	return len(e.Data) > 1 && command.Kind(e.Data[1]) != command.Write
+}
+
+// applyEntry applies one entry and answers those who wait for it. What cannot be read was not written by this release:
+// to skip it would let the replicas part ways, so it stops the store.
+func (a *applier) applyEntry(round *ApplyRound, e *eraftpb.Entry, waiting []*Proposal, batch engine.Batch) {
+	payload := e.Data
+	var change eraftpb.ConfChange
+	isChange := e.EntryType == eraftpb.EntryType_EntryConfChange
+	if isChange {
+		a.must(e, change.Unmarshal(e.Data))
+		payload = change.Context
+	}
+	n := 0
+	a.must(e, command.Decode(payload, func(c command.Command) error {
+		result := a.applyCommand(&c, batch, &change)
+		if n < len(waiting) {
+			round.Reply = append(round.Reply, Reply{Done: waiting[n].Done, Err: result})
+		}
+		n++
+		return nil
+	}))
+	if isChange && a.results.Change == nil {
+		a.results.Change = &confChanged{change: change} // it came to nothing, and raft must know that it is over
+	}
+	a.applied = Pair{e.Index, e.Term}
+}
+
+func (a *applier) must(e *eraftpb.Entry, err error) {
+	if err != nil {
+		panic(errors.Annotatef(err, "region %d peer %d: cannot apply entry %d of term %d", a.region.Id, a.peerID, e.Index, e.Term))
+	}
+}
+
+func (a *applier) applyCommand(c *command.Command, batch engine.Batch, change *eraftpb.ConfChange) error {
+	switch c.Kind {
+	case command.Write:
+		return a.applyWrite(c, batch)
+	case command.CompactLog:
+		return a.applyCompactLog(c)
+	case command.ChangePeer:
+		return a.applyConfChange(c, batch, change)
+	}
+	panic(errors.Errorf("region %d peer %d: command of unknown kind %d", a.region.Id, a.peerID, c.Kind))
+}
+
+// applyWrite puts a client's writes into the batch, if the region still has the range that they were made for (S10).
+func (a *applier) applyWrite(c *command.Command, batch engine.Batch) error {
+	if c.Epoch.Version != a.region.RegionEpoch.Version {
+		return &region.EpochNotMatchError{RegionID: a.region.Id, Current: []*metapb.Region{a.region}}
+	}
+	if err := a.checkKeys(c.Body); err != nil {
+		return err
+	}
+	return command.DecodeOps(c.Body, func(op command.Op, cf engine.CF, key, value []byte) error {
+		switch op {
+		case command.Put:
+			batch.Put(cf, key, value)
+		case command.Delete:
+			batch.Delete(cf, key)
+		case command.DeleteRange:
+			end := value
+			if len(end) == 0 {
+				end = endOf(a.region)
+			}
+			batch.DeleteRange(cf, key, end)
+		}
+		return nil
+	})
+}
+
+// checkKeys refuses a command as a whole when one of its keys is not the region's.
+func (a *applier) checkKeys(body []byte) error {
+	if len(a.region.StartKey) == 0 && len(a.region.EndKey) == 0 {
+		return nil
+	}
+	return command.DecodeOps(body, func(op command.Op, _ engine.CF, key, value []byte) error {
+		inside := region.Contains(a.region, key)
+		if op == command.DeleteRange && len(value) > 0 {
+			inside = region.ContainsRange(a.region, key, value)
+		}
+		if !inside {
+			return &region.KeyNotInRegionError{Key: key, Region: a.region}
+		}
+		return nil
+	})
+}
+
+// applyCompactLog moves the truncated state. The log itself is cut later, when this is durable.
+func (a *applier) applyCompactLog(c *command.Command) error {
+	index, term, err := command.DecodeCompactLog(c.Body)
+	if err != nil {
+		return err
+	}
+	if index > a.truncated.Index && index <= a.applied.Index {
+		a.truncated = Pair{index, term}
+		a.results.Truncated = a.truncated
+	}
+	return nil
+}
+
+// applyConfChange changes the region's peers, if epoch and sense still hold (R3: a check at propose is a best effort only).
+func (a *applier) applyConfChange(c *command.Command, batch engine.Batch, change *eraftpb.ConfChange) error {
+	kind, peer, err := command.DecodeChangePeer(c.Body)
+	if err != nil {
+		return err
+	}
+	if e := a.region.RegionEpoch; c.Epoch.Version != e.Version || c.Epoch.ConfVer != e.ConfVer {
+		return &region.EpochNotMatchError{RegionID: a.region.Id, Current: []*metapb.Region{a.region}}
+	}
+	next := region.Clone(a.region)
+	next.RegionEpoch.ConfVer++
+	switch kind {
+	case eraftpb.ConfChangeType_AddNode:
+		if region.FindPeerOn(next, peer.StoreId) != nil || region.FindPeer(next, peer.Id) != nil {
+			return errors.Errorf("region %d has a peer on store %d already", a.region.Id, peer.StoreId)
+		}
+		next.Peers = append(next.Peers, peer)
+	case eraftpb.ConfChangeType_RemoveNode:
+		if region.FindPeer(next, peer.Id) == nil {
+			return errors.Errorf("region %d has no peer %d", a.region.Id, peer.Id)
+		}
+		kept := next.Peers[:0]
+		for _, q := range next.Peers {
+			if q.Id != peer.Id {
+				kept = append(kept, q)
+			}
+		}
+		next.Peers = kept
+	default:
+		return errors.Errorf("region %d: a change of type %s is not supported", a.region.Id, kind)
+	}
+	a.region = next
+	removed := region.FindPeer(next, a.peerID) == nil
+	if removed {
+		putTombstone(batch, next, &metapb.Peer{Id: a.peerID, StoreId: a.storeID})
+	} else {
+		a.putRegion(batch)
+	}
+	a.results.Change = &confChanged{change: *change, region: next, removed: removed}
+	return nil
+}
+
+func (a *applier) putRegion(batch engine.Batch) {
+	putRegionState(batch, &raft_serverpb.RegionLocalState{State: raft_serverpb.PeerState_Normal, Region: a.region})
+}
+
+// putTombstone remembers a destroyed peer: RemovedRecords names it, Region has the epoch that it was destroyed at.
+func putTombstone(batch engine.Batch, r *metapb.Region, self *metapb.Peer) {
+	putRegionState(batch, &raft_serverpb.RegionLocalState{
+		State: raft_serverpb.PeerState_Tombstone, Region: r, RemovedRecords: []*metapb.Peer{self},
+	})
+}
+
+func putRegionState(batch engine.Batch, s *raft_serverpb.RegionLocalState) {
+	batch.Put(engine.Local, keys.RegionState(s.Region.Id), mustMarshal(s))
+}
+
+func (a *applier) putApplyState(batch engine.Batch) {
+	batch.Put(engine.Local, keys.ApplyState(a.region.Id), mustMarshal(ApplyState(a.applied, a.truncated)))
+}
+
+// ApplyState is the stored form of how far a region is applied: CommitIndex and CommitTerm are the applied entry's.
+func ApplyState(applied, truncated Pair) *raft_serverpb.RaftApplyState {
+	return &raft_serverpb.RaftApplyState{
+		AppliedIndex: applied.Index, CommitIndex: applied.Index, CommitTerm: applied.Term,
+		TruncatedState: &raft_serverpb.RaftTruncatedState{Index: truncated.Index, Term: truncated.Term},
+	}
+}
+
+func mustMarshal(m interface{ Marshal() ([]byte, error) }) []byte {
+	b, err := m.Marshal()
+	if err != nil {
+		panic(errors.Annotatef(err, "machine: cannot encode %T", m))
+	}
+	return b
+}
+
+func encodePair(p Pair) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, p.Index), p.Term)
+}
+
+// DecodeMarker reads an install marker.
+func DecodeMarker(b []byte) (Pair, error) {
+	if len(b) != 16 {
+		return Pair{}, errors.Errorf("install marker of %d bytes, want 16", len(b))
+	}
+	return Pair{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])}, nil
+}

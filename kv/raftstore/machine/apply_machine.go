@@ -1,0 +1,210 @@
+package machine
+
+import (
+	"github.com/pingcap/errors"
+	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/pingcap/kvproto/pkg/metapb"
+
+	"github.com/shoal-kv/shoal/kv/engine"
+	"github.com/shoal-kv/shoal/kv/keys"
+	"github.com/shoal-kv/shoal/proto/region"
+)
+
+// ApplyTask is work on one region's state. Exactly one of Entries, Install, ClearMarker, Destroy is set.
+type ApplyTask struct {
+	RegionID, PeerID uint64
+	Entries          []eraftpb.Entry
+	// Waiting are the proposals among Entries, in the order of their indices.
+	Waiting     []pendingEntry
+	Install     *Installation
+	ClearMarker bool
+	Destroy     *metapb.Region
+}
+
+// ApplyResults is what one engine batch did to one region.
+type ApplyResults struct {
+	Applied   Pair
+	Truncated Pair
+	Change    *confChanged
+	// Installed says that a snapshot of this region took the place of its data.
+	Installed bool
+	Region    *metapb.Region
+}
+
+// ApplyMachine turns committed entries into engine batches. A batch holds many plain writes of any regions, or what exactly one admin
+// command, install or destruction writes. The applied index travels in the same batch as what was applied (S1).
+type ApplyMachine struct {
+	storeID  uint64
+	appliers map[uint64]*applier
+	dirty    []*applier
+}
+
+// ApplyRound is what one batch causes once it is in the engine, which is not before Install's data is. When the engine
+// refuses it, the store must stop, and every reply becomes "undetermined".
+type ApplyRound struct {
+	// Sync asks for the batch to be durable.
+	Sync bool
+	// Install names the received snapshot whose data goes in with the batch.
+	Install *Installation
+	Reply   []Reply
+	Mail    []Addressed
+}
+
+// maxApplyBatch is where a batch of plain writes ends, in bytes.
+const maxApplyBatch = 1 << 20
+
+// NewApplyMachine returns a machine for the regions that a restart found.
+func NewApplyMachine(storeID uint64, restored []Restored) *ApplyMachine {
+	m := &ApplyMachine{storeID: storeID, appliers: make(map[uint64]*applier)}
+	for _, r := range restored {
+		m.appliers[r.Region.Id] = &applier{
+			region: r.Region, peerID: r.PeerID, storeID: storeID,
+			applied:   Pair{r.Apply.GetAppliedIndex(), r.Apply.GetCommitTerm()},
+			truncated: Pair{r.Apply.GetTruncatedState().GetIndex(), r.Apply.GetTruncatedState().GetTerm()},
+		}
+	}
+	return m
+}
+
+// Handle fills batch, which is empty, from the front of tasks, and returns the tasks that are left for the next batch.
+func (m *ApplyMachine) Handle(tasks []ApplyTask, batch engine.Batch) (ApplyRound, []ApplyTask) {
+	var round ApplyRound
+	for len(tasks) > 0 && batch.Size() < maxApplyBatch {
+		t := &tasks[0]
+		if len(t.Entries) > 0 {
+			rest, full := m.applyEntries(&round, t, batch)
+			if rest > 0 {
+				*t = t.after(rest)
+				break
+			}
+			tasks = tasks[1:]
+			if full {
+				break
+			}
+			continue
+		}
+		if len(m.dirty) > 0 || len(round.Mail) > 0 {
+			break // an install or destruction has a batch of its own
+		}
+		m.special(&round, t, batch)
+		tasks = tasks[1:]
+		break
+	}
+	m.finish(&round, batch)
+	return round, tasks
+}
+
+// after is what is left of a task when all but the last n entries are done.
+func (t *ApplyTask) after(n int) ApplyTask {
+	left := *t
+	left.Entries = t.Entries[len(t.Entries)-n:]
+	for len(left.Waiting) > 0 && left.Waiting[0].Index < left.Entries[0].Index {
+		left.Waiting = left.Waiting[1:]
+	}
+	return left
+}
+
+// applyEntries applies a task's entries; rest is how many must wait for the next batch, full that this batch must end here.
+func (m *ApplyMachine) applyEntries(round *ApplyRound, t *ApplyTask, batch engine.Batch) (rest int, full bool) {
+	a := m.appliers[t.RegionID]
+	if a == nil || a.peerID != t.PeerID {
+		for _, w := range t.Waiting { // the peer was destroyed, and its entries with it
+			for _, pr := range w.proposals {
+				round.Reply = append(round.Reply, Reply{Done: pr.Done, Err: region.ErrUndetermined})
+			}
+		}
+		return 0, false
+	}
+	waiting := t.Waiting
+	for i := range t.Entries {
+		e := &t.Entries[i]
+		admin := a.isAdmin(e)
+		if admin && batch.Size() > 0 {
+			return len(t.Entries) - i, true
+		}
+		if e.Index != a.applied.Index+1 {
+			panic(errors.Errorf("region %d peer %d: entry %d comes after applied index %d", t.RegionID, t.PeerID, e.Index, a.applied.Index))
+		}
+		var p pendingEntry
+		if len(waiting) > 0 && waiting[0].Index == e.Index {
+			p, waiting = waiting[0], waiting[1:]
+		}
+		m.markDirty(a)
+		a.applyEntry(round, e, p.proposals, batch)
+		if admin || batch.Size() >= maxApplyBatch {
+			return len(t.Entries) - i - 1, true
+		}
+	}
+	return 0, false
+}
+
+func (m *ApplyMachine) markDirty(a *applier) {
+	if !a.dirty {
+		a.dirty = true
+		m.dirty = append(m.dirty, a)
+	}
+}
+
+// special does a task that is not entries.
+func (m *ApplyMachine) special(round *ApplyRound, t *ApplyTask, batch engine.Batch) {
+	switch {
+	case t.Install != nil:
+		in := t.Install
+		a := &applier{region: in.Region, peerID: t.PeerID, storeID: m.storeID, applied: in.At, truncated: in.At}
+		m.appliers[t.RegionID] = a
+		a.putRegion(batch)
+		batch.Put(engine.Local, keys.InstallMarker(t.RegionID), encodePair(in.At))
+		a.results.Installed, a.results.Region = true, in.Region
+		m.markDirty(a)
+		round.Install, round.Sync = in, true
+	case t.ClearMarker:
+		batch.Delete(engine.Local, keys.InstallMarker(t.RegionID))
+	case t.Destroy != nil:
+		m.destroy(round, t, batch)
+	}
+}
+
+// destroy writes the tombstone and takes the region's data, in one durable batch.
+func (m *ApplyMachine) destroy(round *ApplyRound, t *ApplyTask, batch engine.Batch) {
+	r := t.Destroy
+	if a := m.appliers[t.RegionID]; a != nil {
+		r = a.region
+		delete(m.appliers, t.RegionID)
+		for _, cf := range engine.DataCFs {
+			batch.DeleteRange(cf, r.StartKey, endOf(r))
+		}
+	}
+	putTombstone(batch, r, &metapb.Peer{Id: t.PeerID, StoreId: m.storeID})
+	batch.Delete(engine.Local, keys.ApplyState(t.RegionID))
+	batch.Delete(engine.Local, keys.InstallMarker(t.RegionID))
+	round.Sync = true
+	round.Mail = append(round.Mail, Addressed{RegionID: t.RegionID, Mail: Cleared{RegionID: t.RegionID, PeerID: t.PeerID}})
+}
+
+// finish writes the apply state of every region that the batch touched, and reports.
+func (m *ApplyMachine) finish(round *ApplyRound, batch engine.Batch) {
+	for _, a := range m.dirty {
+		a.putApplyState(batch)
+		a.results.Applied = a.applied
+		round.Mail = append(round.Mail, Addressed{RegionID: a.region.Id, Mail: Applied{RegionID: a.region.Id, PeerID: a.peerID, Results: a.results}})
+		a.results, a.dirty = ApplyResults{}, false
+	}
+	clear(m.dirty)
+	m.dirty = m.dirty[:0]
+}
+
+func endOf(r *metapb.Region) []byte {
+	if len(r.EndKey) == 0 {
+		return nil
+	}
+	return r.EndKey
+}
+
+// Abandon answers everybody who waits for the task's entries, which will not be applied here.
+func (t *ApplyTask) Abandon(reply func(Reply), err error) {
+	for _, w := range t.Waiting {
+		for _, pr := range w.proposals {
+			reply(Reply{Done: pr.Done, Err: err})
+		}
+	}
+}

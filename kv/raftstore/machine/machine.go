@@ -1,0 +1,142 @@
+// Package machine is the part of the raftstore that decides. The shells around it (package raftstore) own the
+// goroutines, mailboxes, files and sockets; a machine is plain single-threaded code that takes a batch of mail and the
+// time, changes its own state, and returns what should happen as a value. The simulator drives the same machines.
+//
+// Three machines make a store:
+//
+//	RaftMachine   n per store; owns the peers whose region id falls to it: consensus, proposals, reads, log compaction
+//	StoreMachine  one per store; owns what belongs to the whole store: range index, creations, snapshot claims
+//	ApplyMachine  turns committed entries into engine batches
+//
+// A region always lives on the same RaftMachine and the same ApplyMachine, so that its state has one owner and needs no lock. Between
+// machines there is only mail. Nothing in this package blocks, locks, reads a clock, draws a random number or touches a disk.
+//
+// Each operation has a file of its own (op_write, op_read, op_confchange, …) that tells it in the order check → propose → apply →
+// after; the only switches over mail are the Handle methods.
+package machine
+
+import (
+	"github.com/pingcap/kvproto/pkg/metapb"
+	"github.com/pingcap/kvproto/pkg/raft_serverpb"
+
+	"github.com/shoal-kv/shoal/kv/raftstore/logstore"
+)
+
+// Instant is a reading of a clock that never goes back and counts through suspension (CLOCK_BOOTTIME), in nanoseconds.
+type Instant int64
+
+// Round is everything that one batch of mail caused. CarryOut performs it; the order of the fields is the order of the deeds.
+type Round struct {
+	// Views come first: no message may leave while readers still trust an older lease.
+	Views []*RegionView
+	// Send may leave at once: a leader's appends, heartbeats.
+	Send []*raft_serverpb.RaftMessage
+	// Write is to be made durable; each carries the messages that promise its durability.
+	Write []WriteTask
+	// Apply is committed, and persisted here.
+	Apply []ApplyTask
+	// Mail is for other machines of this store.
+	Mail []Addressed
+	// Reply ends proposals and reads that were decided here.
+	Reply []Reply
+	// Ask is for the scheduler; answers come back as mail.
+	Ask []RegionHeartbeat
+	// Tasks are slow things to be done elsewhere; completions come back as mail.
+	Tasks []Task
+}
+
+// Outlets is where a round's deeds go. None of the functions may block.
+type Outlets struct {
+	Publish func(*RegionView)
+	Send    func([]*raft_serverpb.RaftMessage)
+	Write   func([]WriteTask)
+	Apply   func([]ApplyTask)
+	Post    func(Addressed)
+	Reply   func(Reply)
+	Ask     func(RegionHeartbeat)
+	Run     func(Task)
+}
+
+// CarryOut performs a round, in production and in the simulator alike.
+func (r *Round) CarryOut(o Outlets) {
+	for _, v := range r.Views {
+		o.Publish(v)
+	}
+	if len(r.Send) > 0 {
+		o.Send(r.Send)
+	}
+	if len(r.Write) > 0 {
+		o.Write(r.Write)
+	}
+	if len(r.Apply) > 0 {
+		o.Apply(r.Apply)
+	}
+	for _, m := range r.Mail {
+		o.Post(m)
+	}
+	for _, rep := range r.Reply {
+		o.Reply(rep)
+	}
+	for _, a := range r.Ask {
+		o.Ask(a)
+	}
+	for _, t := range r.Tasks {
+		o.Run(t)
+	}
+}
+
+// WriteTask is one region's part of the log writer's next batch.
+type WriteTask struct {
+	logstore.Update
+	// PeerID and Number come back in Persisted; Number 0 means that nobody waits.
+	PeerID, Number uint64
+	// After leaves only once the update is durable: votes, append acknowledgements.
+	After []*raft_serverpb.RaftMessage
+	// Destroyed, when set, is posted instead of Persisted: the region's log is gone.
+	Destroyed bool
+}
+
+// Reply ends a proposal (Done) or a read (Grant).
+type Reply struct {
+	Done  func(error)
+	Grant func(ReadGrant, error)
+	// Read is what Grant is told when Err is nil.
+	Read ReadGrant
+	Err  error
+}
+
+// ReadGrant says that what the state engine holds now is recent enough for the read, if the region still has this epoch.
+type ReadGrant struct {
+	Region *metapb.Region
+	Term   uint64
+}
+
+// Pair is a raft index with its term.
+type Pair struct{ Index, Term uint64 }
+
+// Config is what the machines need to know. All durations are counted in ticks or given in nanoseconds of Instant.
+type Config struct {
+	StoreID uint64
+	// Seed feeds the randomised election timeouts.
+	Seed uint64
+	// ElectionTicks and HeartbeatTicks are raft's.
+	ElectionTicks, HeartbeatTicks int
+	// LeaseDuration must be shorter than the shortest election timeout, less clock drift and one tick; 0 turns leases off.
+	LeaseDuration Instant
+	PreVote       bool
+	Raft          RaftLimits
+	// LogGCTicks is how often a leader looks whether its log can be cut; LogGCThreshold is how many entries that
+	// all replicas have make it worth while; LogGCCountLimit is how many are kept at most for a lagging replica.
+	LogGCTicks                      int
+	LogGCThreshold, LogGCCountLimit uint64
+	// RegionHeartbeatTicks is how often a leader reports to the scheduler when nothing changed.
+	RegionHeartbeatTicks int
+}
+
+// RaftLimits bound what one group keeps in memory and puts on the wire. Bytes, except where it says messages.
+type RaftLimits struct {
+	MaxSizePerMsg, MaxCommittedPerReady, MaxUncommitted, MaxInflightBytes, MaxCached uint64
+	MaxInflightMsgs                                                                  int
+	// MaxEntry is the largest payload that is accepted; MaxBatch is where collecting waiting commands into one entry stops.
+	MaxEntry, MaxBatch uint64
+}

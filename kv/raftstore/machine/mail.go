@@ -1,0 +1,193 @@
+package machine
+
+import (
+	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/pingcap/kvproto/pkg/metapb"
+	"github.com/pingcap/kvproto/pkg/raft_serverpb"
+
+	"github.com/shoal-kv/shoal/kv/raftstore/command"
+)
+
+// Mail is what a machine can be told. The set is closed. Droppable: Step. Refusable: Propose, Read, Admin. All else must arrive.
+type Mail interface{ isMail() }
+
+// Addressed is mail from one machine to another of the same store: to the StoreMachine when Store is set, else to
+// the RaftMachine that owns the region.
+type Addressed struct {
+	Store    bool
+	RegionID uint64
+	Mail     Mail
+}
+
+// Mail for a RaftMachine.
+type (
+	// Step delivers a message of another store's peer.
+	Step struct{ Msg *raft_serverpb.RaftMessage }
+	// Propose asks for a write. See op_write.go.
+	Propose struct{ *Proposal }
+	// Read asks when a read may go on. See op_read.go.
+	Read struct{ *ReadRequest }
+	// Admin asks for a change of the region itself.
+	Admin struct{ *AdminRequest }
+	// Tick says that one tick interval has passed.
+	Tick struct{}
+	// Persisted says that a write with this number, and all before it, is durable.
+	Persisted struct{ RegionID, PeerID, Number uint64 }
+	// Applied reports what the ApplyMachine has done for a region.
+	Applied struct {
+		RegionID, PeerID uint64
+		Results          ApplyResults
+	}
+	// LogRead brings old entries that raft asked for; empty when they are gone.
+	LogRead struct {
+		RegionID, PeerID uint64
+		Entries          []eraftpb.Entry
+	}
+	// SnapshotBuilt brings a snapshot that raft asked for; nil when that failed.
+	SnapshotBuilt struct {
+		RegionID, PeerID uint64
+		Snapshot         *eraftpb.Snapshot
+	}
+	// StateSynced says that what was applied when a SyncState task was given is durable.
+	StateSynced struct{ RegionID, PeerID, CompactTo uint64 }
+	// SnapshotSent says how the sending of a snapshot ended.
+	SnapshotSent struct {
+		RegionID, ToPeer uint64
+		OK               bool
+	}
+	// Unreachable says that messages to a store are being lost.
+	Unreachable struct{ StoreID uint64 }
+	// Cleared says that a destroyed peer's data is gone and its tombstone durable.
+	Cleared struct{ RegionID, PeerID uint64 }
+	// LogDestroyed says that a destroyed peer's log is gone.
+	LogDestroyed struct{ RegionID, PeerID uint64 }
+	// Create makes an uninitialized peer, which First was sent to.
+	Create struct {
+		RegionID uint64
+		PeerID   uint64
+		State    *raft_serverpb.RaftLocalState
+		First    *raft_serverpb.RaftMessage
+	}
+	// ClaimGranted lets a received snapshot go on to raft: no other region of the store covers its range. Or, not Granted, it must not.
+	ClaimGranted struct {
+		RegionID uint64
+		Granted  bool
+	}
+	// Resend asks every leader for a heartbeat: the scheduler has a new leader.
+	Resend struct{}
+)
+
+// Mail for the StoreMachine.
+type (
+	// Unknown is a message for a region that the RaftMachine does not have.
+	Unknown struct{ Msg *raft_serverpb.RaftMessage }
+	// Claim asks for the range of a received snapshot.
+	Claim struct{ Region *metapb.Region }
+	// Unclaim gives a claim back that was not needed.
+	Unclaim struct{ RegionID uint64 }
+	// Covers says that a region of the store has this shape now.
+	Covers struct{ Region *metapb.Region }
+	// Gone says that a region's peer was destroyed.
+	Gone struct {
+		RegionID, PeerID uint64
+		ConfVer          uint64
+	}
+)
+
+func (Step) isMail()          {}
+func (Propose) isMail()       {}
+func (Read) isMail()          {}
+func (Admin) isMail()         {}
+func (Tick) isMail()          {}
+func (Persisted) isMail()     {}
+func (Applied) isMail()       {}
+func (LogRead) isMail()       {}
+func (SnapshotBuilt) isMail() {}
+func (StateSynced) isMail()   {}
+func (SnapshotSent) isMail()  {}
+func (Unreachable) isMail()   {}
+func (Cleared) isMail()       {}
+func (LogDestroyed) isMail()  {}
+func (Create) isMail()        {}
+func (ClaimGranted) isMail()  {}
+func (Resend) isMail()        {}
+func (Unknown) isMail()       {}
+func (Claim) isMail()         {}
+func (Unclaim) isMail()       {}
+func (Covers) isMail()        {}
+func (Gone) isMail()          {}
+
+// Proposal is a client's write on its way: handed over, it ends in exactly one call of Done.
+type Proposal struct {
+	RegionID uint64
+	// PeerID, when not 0, must be the region's peer here.
+	PeerID uint64
+	// Term, when not 0, must be the leader's term: a snapshot was taken in it.
+	Term    uint64
+	Command command.Command
+	Done    func(error)
+}
+
+// ReadRequest is a read that found no lease. Grant is called exactly once.
+type ReadRequest struct {
+	RegionID, PeerID uint64
+	Version          uint64
+	Grant            func(ReadGrant, error)
+}
+
+// AdminRequest asks a leader to change its region. Exactly one of the fields after Done is set. Done may be nil.
+type AdminRequest struct {
+	RegionID uint64
+	// Epoch, when not nil, must be the region's.
+	Epoch *metapb.RegionEpoch
+	Done  func(error)
+	// Change adds or removes Peer.
+	Change *PeerChange
+	// TransferTo is the peer that shall lead.
+	TransferTo *metapb.Peer
+}
+
+// PeerChange is one single-step change of the voters.
+type PeerChange struct {
+	Type eraftpb.ConfChangeType
+	Peer *metapb.Peer
+}
+
+// RegionHeartbeat is a leader's report to the scheduler.
+type RegionHeartbeat struct {
+	Region  *metapb.Region
+	Leader  *metapb.Peer
+	Term    uint64
+	Pending []*metapb.Peer
+	// Down are peers that have not answered, with the ticks since they did.
+	Down []DownPeer
+}
+
+// DownPeer is a peer that does not answer its leader.
+type DownPeer struct {
+	Peer  *metapb.Peer
+	Ticks uint64
+}
+
+// Task is something slow that a machine wants done elsewhere; its completion comes back as mail. The set is closed.
+type Task interface{ isTask() }
+
+type (
+	// ReadLog loads entries [Lo, Hi), at least one, at most about MaxBytes; answered by LogRead.
+	ReadLog struct{ RegionID, PeerID, Lo, Hi, MaxBytes uint64 }
+	// BuildSnapshot makes a snapshot of the region's applied state; answered by SnapshotBuilt.
+	BuildSnapshot struct{ RegionID, PeerID uint64 }
+	// SyncState makes the state engine durable; answered by StateSynced.
+	SyncState struct{ RegionID, PeerID, CompactTo uint64 }
+	// DropSnapshot deletes a snapshot's file, received or built here, that nobody needs. Not answered.
+	DropSnapshot struct {
+		RegionID uint64
+		At       Pair
+		Received bool
+	}
+)
+
+func (ReadLog) isTask()       {}
+func (BuildSnapshot) isTask() {}
+func (SyncState) isTask()     {}
+func (DropSnapshot) isTask()  {}

@@ -1,0 +1,75 @@
+package machine
+
+import "github.com/pingcap/kvproto/pkg/metapb"
+
+// duties are what a leader does now and then. Only a leader reports to the scheduler: at once when it begins to lead
+// or its peers change, and every RegionHeartbeatTicks otherwise.
+type duties struct {
+	reportNow bool
+	// reported is the term in which the last report was made, and pending how many peers it called pending.
+	reported uint64
+	pending  int
+	shownAt  uint64
+}
+
+func (m *RaftMachine) doDuties(p *peer) {
+	if !p.isLeader() {
+		return
+	}
+	if m.cfg.LogGCTicks > 0 && p.ticks%uint64(m.cfg.LogGCTicks) == 0 {
+		m.compactLog(p)
+	}
+	if m.cfg.RegionHeartbeatTicks > 0 && p.ticks%uint64(m.cfg.RegionHeartbeatTicks) == 0 {
+		p.duties.reportNow = true
+	}
+	if p.duties.pending > 0 && p.duties.pending != len(p.pendingPeers()) {
+		p.duties.reportNow = true
+	}
+}
+
+// reportChange reports to the scheduler when there is something to say.
+func (m *RaftMachine) reportChange(p *peer) {
+	if !p.isLeader() || p.applied.Term != p.term() {
+		return
+	}
+	if !p.duties.reportNow && p.duties.reported == p.term() {
+		return
+	}
+	pending := p.pendingPeers()
+	p.duties.reportNow, p.duties.reported, p.duties.pending = false, p.term(), len(pending)
+	m.round.Ask = append(m.round.Ask, RegionHeartbeat{
+		Region: p.region, Leader: p.self(m.cfg.StoreID), Term: p.term(), Pending: pending, Down: p.downPeers(uint64(m.cfg.ElectionTicks)),
+	})
+}
+
+// pendingPeers are those that need entries which the log does not have any more.
+func (p *peer) pendingPeers() []*metapb.Peer {
+	progress := p.node.GetProgress()
+	var pending []*metapb.Peer
+	for _, q := range p.region.Peers {
+		if pr, ok := progress[q.Id]; ok && q.Id != p.id && pr.Match < p.log.truncated.Index {
+			pending = append(pending, q)
+		}
+	}
+	return pending
+}
+
+// downPeers are those that have been silent for more than a few election timeouts.
+func (p *peer) downPeers(electionTicks uint64) []DownPeer {
+	var down []DownPeer
+	progress := p.node.GetProgress()
+	for _, q := range p.region.Peers {
+		if pr, ok := progress[q.Id]; ok && q.Id != p.id && !pr.RecentActive {
+			down = append(down, DownPeer{Peer: q, Ticks: electionTicks})
+		}
+	}
+	return down
+}
+
+func (m *RaftMachine) handleResend() {
+	for _, id := range m.order {
+		p := m.peers[id]
+		p.duties.reportNow = true
+		m.touch(p)
+	}
+}

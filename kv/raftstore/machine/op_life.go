@@ -1,0 +1,183 @@
+package machine
+
+import (
+	"github.com/pingcap/errors"
+	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/pingcap/kvproto/pkg/metapb"
+	"github.com/pingcap/kvproto/pkg/raft_serverpb"
+
+	"github.com/shoal-kv/shoal/proto/region"
+	"github.com/shoal-kv/shoal/raft"
+)
+
+// A peer's life.
+//
+// bootstrap  the first region's only peer is written before the store starts (package raftstore).
+// restore    at start, from region state, apply state, raft state and the log's tail.
+// create     the StoreMachine answers a message for an unknown region with an empty peer; a snapshot makes it whole.
+// destroy    when its removal is applied, or a newer epoch tells it so, or a message for a newer peer of the region arrives:
+//            synced tombstone with the peer's id, together with the deletion of the data → the log's destruction → only then the
+//            machine and the StoreMachine forget it. All of it goes through the region's own queues, first in first out, behind
+//            what was under way; completions carry the peer's id, and late ones of an earlier peer are dropped (S9).
+
+// InitIndex and InitTerm are where a bootstrapped region's log begins, so that an empty peer (index 0) can be told from it.
+const (
+	InitIndex = 5
+	InitTerm  = 5
+)
+
+// Restored is what a restart finds of one initialized region.
+type Restored struct {
+	Region *metapb.Region
+	PeerID uint64
+	Apply  *raft_serverpb.RaftApplyState
+	Raft   *raft_serverpb.RaftLocalState
+	// Tail is the log's entries after the applied index, and the last one at least when the log is not empty.
+	Tail []eraftpb.Entry
+}
+
+func (m *RaftMachine) restore(r Restored) (*peer, error) {
+	applied := Pair{r.Apply.GetAppliedIndex(), r.Apply.GetCommitTerm()}
+	truncated := Pair{r.Apply.GetTruncatedState().GetIndex(), r.Apply.GetTruncatedState().GetTerm()}
+	hs := *r.Raft.GetHardState()
+	// The commit index is written lazily: what was applied was committed.
+	hs.Commit = max(hs.Commit, applied.Index)
+	last := Pair{r.Raft.GetLastIndex(), truncated.Term}
+	if n := len(r.Tail); n > 0 {
+		last.Term = r.Tail[n-1].Term
+	}
+	// S1: the two engines must tell one story.
+	switch {
+	case hs.Commit > last.Index:
+		return nil, errors.Errorf("region %d: the log ends at %d, but %d is committed or applied: raft log lost", r.Region.Id, last.Index, hs.Commit)
+	case truncated.Index > applied.Index:
+		return nil, errors.Errorf("region %d: the log is truncated at %d, but only %d is applied", r.Region.Id, truncated.Index, applied.Index)
+	case last.Index > truncated.Index && len(r.Tail) == 0:
+		return nil, errors.Errorf("region %d: the log should end at %d and has no entries", r.Region.Id, last.Index)
+	case len(r.Tail) > 0 && r.Tail[len(r.Tail)-1].Index != last.Index:
+		return nil, errors.Errorf("region %d: the log should end at %d and ends at %d", r.Region.Id, last.Index, r.Tail[len(r.Tail)-1].Index)
+	case hs.Term < last.Term:
+		return nil, errors.Errorf("region %d: term %d is below the log's last term %d", r.Region.Id, hs.Term, last.Term)
+	}
+	p := &peer{regionID: r.Region.Id, id: r.PeerID, region: r.Region, applied: applied}
+	p.log = &peerLog{initial: hs, truncated: truncated, last: last, start: applied, window: r.Tail, conf: confStateOf(r.Region)}
+	return p, m.start(p)
+}
+
+func confStateOf(r *metapb.Region) eraftpb.ConfState {
+	var conf eraftpb.ConfState
+	for _, q := range r.Peers {
+		conf.Voters = append(conf.Voters, q.Id)
+	}
+	return conf
+}
+
+// start makes the peer's raft node.
+func (m *RaftMachine) start(p *peer) error {
+	silence := 0
+	if m.cfg.LeaseDuration > 0 {
+		silence = m.cfg.ElectionTicks
+	}
+	l := m.cfg.Raft
+	node, err := raft.NewRawNode(&raft.Config{
+		ID: p.id, ElectionTick: m.cfg.ElectionTicks, HeartbeatTick: m.cfg.HeartbeatTicks,
+		Storage: p.log, Applied: p.applied.Index, Seed: m.cfg.Seed ^ p.regionID<<16, AsyncStorage: true,
+		PreVote: m.cfg.PreVote, CheckQuorum: true, VoteSilenceTicks: silence, LazyCommit: true,
+		MaxSizePerMsg: l.MaxSizePerMsg, MaxCommittedSizePerReady: l.MaxCommittedPerReady, MaxUncommittedEntriesSize: l.MaxUncommitted,
+		MaxInflightMsgs: l.MaxInflightMsgs, MaxInflightBytes: l.MaxInflightBytes, MaxCachedBytes: l.MaxCached,
+	})
+	p.node = node
+	return errors.Annotatef(err, "region %d peer %d", p.regionID, p.id)
+}
+
+// handleCreate makes an empty peer and lets it hear the message that it was made for.
+func (m *RaftMachine) handleCreate(c Create) {
+	if m.peers[c.RegionID] != nil {
+		m.handleStep(c.First)
+		return
+	}
+	p := &peer{regionID: c.RegionID, id: c.PeerID, region: &metapb.Region{Id: c.RegionID}, log: &peerLog{}}
+	if c.State != nil {
+		p.log.initial = *c.State.HardState
+		p.log.initial.Commit = 0
+	}
+	if err := m.start(p); err != nil {
+		panic(err) // the configuration was good for every other peer
+	}
+	m.add(p)
+	m.touch(p)
+	m.handleStep(c.First)
+}
+
+// isForPeer reports whether a message is for the peer that lives here; if not, it does what the message calls for.
+func (m *RaftMachine) isForPeer(p *peer, msg *raft_serverpb.RaftMessage) bool {
+	if p.ending {
+		return false
+	}
+	to := msg.ToPeer.GetId()
+	newer := msg.RegionEpoch.GetConfVer() > p.region.GetRegionEpoch().GetConfVer()
+	switch {
+	case to < p.id:
+		return false // for a predecessor of this peer, which is gone
+	case to > p.id:
+		// This peer was removed and did not hear of it. Once it is gone, the next message makes the new one.
+		if newer || !p.initialized() {
+			m.destroy(p)
+		}
+		return false
+	case msg.IsTombstone:
+		if newer {
+			m.destroy(p)
+		}
+		return false
+	case p.initialized() && region.FindPeer(p.region, msg.FromPeer.GetId()) == nil &&
+		msg.RegionEpoch.GetConfVer() < p.region.RegionEpoch.ConfVer:
+		m.bury(p, msg)
+		return false
+	}
+	return true
+}
+
+// bury tells a peer that is not a member any more, and does not know it, that it is not (S8). It must hear it from a newer epoch.
+func (m *RaftMachine) bury(p *peer, msg *raft_serverpb.RaftMessage) {
+	switch msg.Message.GetMsgType() {
+	case eraftpb.MessageType_MsgRequestVote, eraftpb.MessageType_MsgRequestPreVote, eraftpb.MessageType_MsgAppend, eraftpb.MessageType_MsgHeartbeat:
+		m.round.Send = append(m.round.Send, &raft_serverpb.RaftMessage{
+			RegionId: p.regionID, FromPeer: p.self(m.cfg.StoreID), ToPeer: msg.FromPeer, RegionEpoch: p.region.RegionEpoch, IsTombstone: true,
+		})
+	}
+}
+
+// destroy ends a peer. From here on it hears nothing.
+func (m *RaftMachine) destroy(p *peer) {
+	if p.ending {
+		return
+	}
+	p.ending = true
+	m.abandonWrites(p, &region.NotFoundError{RegionID: p.regionID})
+	m.abandonReads(p, &region.NotFoundError{RegionID: p.regionID})
+	m.dropBuilt(p)
+	m.withdraw(p)
+	m.round.Apply = append(m.round.Apply, ApplyTask{RegionID: p.regionID, PeerID: p.id, Destroy: p.region})
+}
+
+func (m *RaftMachine) handleCleared(mail Cleared) {
+	task := WriteTask{PeerID: mail.PeerID, Destroyed: true}
+	task.RegionID, task.Destroy, task.Sync = mail.RegionID, true, true
+	m.round.Write = append(m.round.Write, task)
+}
+
+func (m *RaftMachine) handleLogDestroyed(mail LogDestroyed) {
+	p := m.peers[mail.RegionID]
+	if p == nil || p.id != mail.PeerID {
+		return
+	}
+	delete(m.peers, p.regionID)
+	for i, id := range m.order {
+		if id == p.regionID {
+			m.order = append(m.order[:i], m.order[i+1:]...)
+			break
+		}
+	}
+	m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Gone{p.regionID, p.id, p.region.GetRegionEpoch().GetConfVer()}})
+}

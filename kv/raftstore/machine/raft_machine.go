@@ -1,0 +1,381 @@
+package machine
+
+import (
+	"github.com/pingcap/errors"
+	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/pingcap/kvproto/pkg/metapb"
+	"github.com/pingcap/kvproto/pkg/raft_serverpb"
+
+	"github.com/shoal-kv/shoal/proto/region"
+	"github.com/shoal-kv/shoal/raft"
+)
+
+// RaftMachine owns the peers of some of a store's regions: their consensus, proposals, reads and duties.
+type RaftMachine struct {
+	cfg   Config
+	peers map[uint64]*peer
+	// order is the ids of peers, oldest first: what a tick walks over.
+	order []uint64
+	// touched are the peers that this round has to look after, in the order in which mail reached them.
+	touched  []*peer
+	round    *Round
+	now      Instant
+	nextRead uint64
+	stopped  bool
+}
+
+// NewRaftMachine returns a machine with the peers that a restart found.
+func NewRaftMachine(cfg Config, restored []Restored) (*RaftMachine, error) {
+	m := &RaftMachine{cfg: cfg, peers: make(map[uint64]*peer)}
+	for _, r := range restored {
+		p, err := m.restore(r)
+		if err != nil {
+			return nil, err
+		}
+		m.add(p)
+	}
+	return m, nil
+}
+
+// Handle takes a batch of mail at an Instant that was read before the batch was looked at.
+func (m *RaftMachine) Handle(mail []Mail, now Instant) Round {
+	var round Round
+	m.round, m.now = &round, now
+	for _, one := range mail {
+		m.handle(one)
+	}
+	for i := 0; i < len(m.touched); i++ { // the list may grow while it is walked
+		m.lookAfter(m.touched[i])
+	}
+	for _, p := range m.touched {
+		p.touched = false
+	}
+	clear(m.touched)
+	m.touched = m.touched[:0]
+	m.round = nil
+	return round
+}
+
+func (m *RaftMachine) handle(one Mail) {
+	if m.stopped {
+		m.refuse(one)
+		return
+	}
+	switch mail := one.(type) {
+	case Step:
+		m.handleStep(mail.Msg)
+	case Propose:
+		m.handlePropose(mail.Proposal)
+	case Read:
+		m.handleRead(mail.ReadRequest)
+	case Admin:
+		m.handleAdmin(mail.AdminRequest)
+	case Tick:
+		m.handleTick()
+	case Persisted:
+		m.handlePersisted(mail)
+	case Applied:
+		m.handleApplied(mail)
+	case LogRead:
+		m.handleLogRead(mail)
+	case SnapshotBuilt:
+		m.handleSnapshotBuilt(mail)
+	case StateSynced:
+		m.handleStateSynced(mail)
+	case SnapshotSent:
+		m.handleSnapshotSent(mail)
+	case Unreachable:
+		m.handleUnreachable(mail.StoreID)
+	case Cleared:
+		m.handleCleared(mail)
+	case LogDestroyed:
+		m.handleLogDestroyed(mail)
+	case Create:
+		m.handleCreate(mail)
+	case ClaimGranted:
+		m.handleClaimGranted(mail)
+	case Resend:
+		m.handleResend()
+	default:
+		panic(errors.Errorf("machine: a RaftMachine got %T", one))
+	}
+}
+
+// Stop ends everything that waits: what was never proposed is rejected, what is in a log is undetermined. Only completions may follow.
+func (m *RaftMachine) Stop(now Instant) Round {
+	var round Round
+	m.round, m.now, m.stopped = &round, now, true
+	for _, id := range m.order {
+		p := m.peers[id]
+		m.abandonWrites(p, &region.StoppedError{StoreID: m.cfg.StoreID})
+		m.abandonReads(p, &region.StoppedError{StoreID: m.cfg.StoreID})
+		m.withdraw(p)
+	}
+	m.round = nil
+	return round
+}
+
+// refuse answers mail that reached a stopped machine.
+func (m *RaftMachine) refuse(one Mail) {
+	stopped := &region.StoppedError{StoreID: m.cfg.StoreID}
+	switch mail := one.(type) {
+	case Propose:
+		m.reply(mail.Done, stopped)
+	case Read:
+		m.round.Reply = append(m.round.Reply, Reply{Grant: mail.Grant, Err: stopped})
+	case Admin:
+		m.reply(mail.Done, stopped)
+	}
+}
+
+func (m *RaftMachine) reply(done func(error), err error) {
+	if done != nil {
+		m.round.Reply = append(m.round.Reply, Reply{Done: done, Err: err})
+	}
+}
+
+func (m *RaftMachine) add(p *peer) {
+	m.peers[p.regionID] = p
+	m.order = append(m.order, p.regionID)
+	p.view = &RegionView{}
+}
+
+// touch puts a peer on this round's list.
+func (m *RaftMachine) touch(p *peer) {
+	if !p.touched {
+		p.touched = true
+		m.touched = append(m.touched, p)
+	}
+}
+
+func (m *RaftMachine) handleTick() {
+	for _, id := range m.order {
+		p := m.peers[id]
+		if p.ending {
+			continue
+		}
+		p.ticks++
+		p.node.Tick()
+		m.retryReads(p)
+		m.doDuties(p)
+		m.touch(p)
+	}
+}
+
+// handleStep takes a message of another peer, after the question whether it is meant for the peer that lives here.
+func (m *RaftMachine) handleStep(msg *raft_serverpb.RaftMessage) {
+	p := m.peers[msg.RegionId]
+	if p == nil {
+		m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Unknown{msg}})
+		return
+	}
+	if !m.isForPeer(p, msg) {
+		return
+	}
+	p.members.remember(p.region, msg.FromPeer)
+	if msg.Message.GetMsgType() == eraftpb.MessageType_MsgSnapshot {
+		m.receiveSnapshot(p, msg)
+		return
+	}
+	m.step(p, msg.Message)
+}
+
+func (m *RaftMachine) step(p *peer, msg *eraftpb.Message) {
+	if p.snap.installing && msg.MsgType == eraftpb.MessageType_MsgAppend {
+		return // the log's end is not known yet; the leader sends again
+	}
+	// What raft refuses is a message that it may lose: from a peer it does not know (yet), or a local one.
+	if err := p.node.Step(*msg); err == nil {
+		m.touch(p)
+	}
+}
+
+// lookAfter lets raft have its say about a peer and gathers what follows from it.
+func (m *RaftMachine) lookAfter(p *peer) {
+	if p.ending {
+		return
+	}
+	if p.isLeader() {
+		m.proposeWaiting(p)
+		m.askReadIndex(p)
+	}
+	for !p.snap.installing && p.node.HasReady() {
+		rd := p.node.Ready()
+		m.takeReady(p, &rd)
+	}
+	if !p.isLeader() {
+		m.abandonWrites(p, p.notLeader())
+		m.abandonReads(p, p.notLeader())
+	}
+	m.settleClaim(p)
+	m.askStorage(p)
+	p.renewLease(&m.cfg, m.now)
+	m.grantReads(p)
+	m.publish(p)
+	m.reportChange(p)
+}
+
+// takeReady turns one Ready into the round's deeds.
+func (m *RaftMachine) takeReady(p *peer, rd *raft.Ready) {
+	m.round.Send = m.envelopes(p, m.round.Send, rd.Messages)
+	for i := range rd.ReadStates {
+		p.confirmRead(rd.ReadStates[i].RequestCtx, rd.ReadStates[i].Index)
+	}
+	if !raft.IsEmptySnap(&rd.Snapshot) {
+		m.installSnapshot(p, rd)
+		return
+	}
+	m.write(p, rd)
+	if len(rd.CommittedEntries) > 0 {
+		m.apply(p, rd.CommittedEntries)
+	}
+}
+
+// write hands a Ready's entries and hard state to the log writer. A commit index alone is not worth a write: it rides on the next.
+func (m *RaftMachine) write(p *peer, rd *raft.Ready) {
+	after := m.envelopes(p, nil, rd.PersistedMessages)
+	if !rd.MustSync && p.persist.given == p.persist.done {
+		m.round.Send = append(m.round.Send, after...) // all that these messages promise is durable already
+		return
+	}
+	if !rd.MustSync && len(after) == 0 {
+		return
+	}
+	task := WriteTask{PeerID: p.id, Number: rd.Number, After: after}
+	task.RegionID, task.Sync = p.regionID, rd.MustSync
+	if rd.MustSync {
+		task.OldLast = p.log.last.Index
+		p.log.appended(rd.Entries)
+		task.Entries, task.State = rd.Entries, p.localState()
+	}
+	p.persist.given = rd.Number
+	m.round.Write = append(m.round.Write, task)
+}
+
+// localState is what must be durable of raft beside the entries.
+func (p *peer) localState() *raft_serverpb.RaftLocalState {
+	hs := p.node.Status().HardState
+	if hs.Commit > p.log.last.Index {
+		hs.Commit = p.log.last.Index
+	}
+	return &raft_serverpb.RaftLocalState{HardState: &hs, LastIndex: p.log.last.Index}
+}
+
+func (m *RaftMachine) handlePersisted(mail Persisted) {
+	p := m.peers[mail.RegionID]
+	if p == nil || p.id != mail.PeerID || p.ending {
+		return
+	}
+	p.persist.done = max(p.persist.done, mail.Number)
+	p.node.Persisted(mail.Number)
+	if p.snap.installing && p.snap.number == mail.Number {
+		m.snapshotInstalled(p)
+	}
+	m.touch(p)
+}
+
+// apply hands committed entries to the ApplyMachine, each with those who wait for it.
+func (m *RaftMachine) apply(p *peer, entries []eraftpb.Entry) {
+	task := ApplyTask{RegionID: p.regionID, PeerID: p.id, Entries: entries}
+	for i := range entries {
+		at := Pair{entries[i].Index, entries[i].Term}
+		if len(p.pending) == 0 || p.pending[0].Index > at.Index {
+			continue
+		}
+		if waiting := m.takePending(p, at); len(waiting) > 0 {
+			task.Waiting = append(task.Waiting, pendingEntry{Pair: at, proposals: waiting})
+		}
+	}
+	m.round.Apply = append(m.round.Apply, task)
+}
+
+func (m *RaftMachine) handleApplied(mail Applied) {
+	p := m.peers[mail.RegionID]
+	if p == nil || p.id != mail.PeerID || p.ending {
+		return
+	}
+	res := &mail.Results
+	if res.Installed {
+		m.resetLog(p, res)
+		return
+	}
+	p.applied = res.Applied
+	p.node.Applied(res.Applied.Index)
+	if c := res.Change; c != nil {
+		m.afterConfChange(p, c)
+	}
+	if res.Truncated.Index > 0 {
+		m.afterCompact(p, res.Truncated)
+	}
+	m.touch(p)
+}
+
+// askStorage starts the loading of what raft found missing.
+func (m *RaftMachine) askStorage(p *peer) {
+	if w := &p.log.wanted; w.hi > 0 && !w.asked {
+		w.asked = true
+		m.round.Tasks = append(m.round.Tasks, ReadLog{RegionID: p.regionID, PeerID: p.id, Lo: w.lo, Hi: w.hi, MaxBytes: m.cfg.Raft.MaxSizePerMsg})
+	}
+	if p.log.wantSnapshot && !p.snap.building {
+		p.snap.building = true
+		m.round.Tasks = append(m.round.Tasks, BuildSnapshot{RegionID: p.regionID, PeerID: p.id})
+	}
+}
+
+func (m *RaftMachine) handleLogRead(mail LogRead) {
+	p := m.peers[mail.RegionID]
+	if p == nil || p.id != mail.PeerID || p.ending {
+		return
+	}
+	p.log.loaded(mail.Entries)
+	p.node.EntriesAvailable()
+	m.touch(p)
+}
+
+func (m *RaftMachine) handleUnreachable(storeID uint64) {
+	for _, id := range m.order {
+		p := m.peers[id]
+		if q := region.FindPeerOn(p.region, storeID); q != nil && p.isLeader() && !p.ending {
+			p.node.ReportUnreachable(q.Id)
+		}
+	}
+}
+
+// envelopes addresses messages and appends them to out; those whose receiver's store is not known are lost.
+func (m *RaftMachine) envelopes(p *peer, out []*raft_serverpb.RaftMessage, msgs []eraftpb.Message) []*raft_serverpb.RaftMessage {
+	for i := range msgs {
+		if env := p.envelope(m.cfg.StoreID, &msgs[i]); env != nil {
+			out = append(out, env)
+		}
+	}
+	return out
+}
+
+// publish shows readers the peer as it now is, when that changed.
+func (m *RaftMachine) publish(p *peer) {
+	old := p.view
+	log := p.node.Raft.RaftLog
+	v := RegionView{
+		Region: p.region, PeerID: p.id, Leader: p.leader(), Term: p.term(), IsLeader: p.isLeader(),
+		Initialized: p.initialized(), LeaseEnd: p.lease.end,
+	}
+	v.Ready = v.IsLeader && p.applied.Term == v.Term
+	v.Log = LogStatus{p.log.truncated.Index, p.applied.Index, log.Committed(), log.Stabled(), log.LastIndex()}
+	decides := old.Region != v.Region || old.PeerID != v.PeerID || !samePeer(old.Leader, v.Leader) || old.Term != v.Term ||
+		old.IsLeader != v.IsLeader || old.Ready != v.Ready || old.LeaseEnd != v.LeaseEnd
+	if decides || old.Log != v.Log && p.ticks != p.duties.shownAt {
+		p.duties.shownAt = p.ticks
+		p.view = &v
+		m.round.Views = append(m.round.Views, p.view)
+	}
+}
+
+// withdraw shows readers that there is no such peer any more.
+func (m *RaftMachine) withdraw(p *peer) {
+	p.view = &RegionView{Region: p.region, PeerID: p.id, Term: p.term(), Gone: true}
+	m.round.Views = append(m.round.Views, p.view)
+}
+
+func samePeer(a, b *metapb.Peer) bool {
+	return a.GetId() == b.GetId() && a.GetStoreId() == b.GetStoreId()
+}

@@ -1,0 +1,67 @@
+package machine
+
+import (
+	"bytes"
+
+	"github.com/petar/GoLLRB/llrb"
+	"github.com/pingcap/kvproto/pkg/metapb"
+
+	"github.com/shoal-kv/shoal/proto/region"
+)
+
+// regionIndex finds a store's regions by key: an ordered tree of disjoint ranges, by start key.
+type regionIndex struct {
+	tree *llrb.LLRB
+	byID map[uint64]*metapb.Region
+}
+
+type rangeItem struct{ *metapb.Region }
+
+func (a rangeItem) Less(b llrb.Item) bool {
+	return bytes.Compare(a.StartKey, b.(rangeItem).StartKey) < 0
+}
+
+func newRegionIndex() *regionIndex {
+	return &regionIndex{tree: llrb.New(), byID: make(map[uint64]*metapb.Region)}
+}
+
+// put gives a region its (new) range. Tree and map change together (S4).
+func (x *regionIndex) put(r *metapb.Region) {
+	x.remove(r.Id)
+	x.tree.ReplaceOrInsert(rangeItem{r})
+	x.byID[r.Id] = r
+}
+
+func (x *regionIndex) remove(id uint64) {
+	if old := x.byID[id]; old != nil {
+		if at, ok := x.tree.Get(rangeItem{old}).(rangeItem); ok && at.Id == id {
+			x.tree.Delete(rangeItem{old})
+		}
+		delete(x.byID, id)
+	}
+}
+
+// overlapping returns a region other than r itself that shares a key with r, or nil.
+func (x *regionIndex) overlapping(r *metapb.Region) *metapb.Region {
+	var found *metapb.Region
+	look := func(i llrb.Item) bool {
+		o := i.(rangeItem).Region
+		if o.Id != r.Id && region.Overlaps(o, r) {
+			found = o
+		}
+		return found == nil && (len(r.EndKey) == 0 || bytes.Compare(o.StartKey, r.EndKey) < 0)
+	}
+	// The one before may reach into r; all others begin in it.
+	x.tree.DescendLessOrEqual(rangeItem{r}, func(i llrb.Item) bool {
+		o := i.(rangeItem).Region
+		if o.Id == r.Id {
+			return true
+		}
+		look(i)
+		return false
+	})
+	if found == nil {
+		x.tree.AscendGreaterOrEqual(rangeItem{r}, look)
+	}
+	return found
+}

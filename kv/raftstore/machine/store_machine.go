@@ -1,0 +1,136 @@
+package machine
+
+import (
+	"github.com/pingcap/errors"
+	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/pingcap/kvproto/pkg/metapb"
+	"github.com/pingcap/kvproto/pkg/raft_serverpb"
+
+	"github.com/shoal-kv/shoal/proto/region"
+)
+
+// StoreMachine owns what belongs to the whole store: which ranges its regions cover, which peers exist, are being
+// created or were destroyed, and whose snapshot may take which range.
+type StoreMachine struct {
+	storeID uint64
+	index   *regionIndex
+	// present is the peer of every region that a RaftMachine has, or was told to create.
+	present map[uint64]uint64
+	claims  map[uint64]*metapb.Region
+	// tombstones are the last destroyed peer of each region: neither it nor an older one may come back (S7).
+	tombstones map[uint64]Tombstone
+	// orphans are raft states without a region: peers that voted before their first snapshot, and must remember it.
+	orphans map[uint64]*raft_serverpb.RaftLocalState
+}
+
+// Tombstone is what is remembered of a destroyed peer.
+type Tombstone struct{ PeerID, ConfVer uint64 }
+
+// StoreState is what a restart finds.
+type StoreState struct {
+	Regions    []Restored
+	Tombstones map[uint64]Tombstone
+	Orphans    map[uint64]*raft_serverpb.RaftLocalState
+}
+
+// NewStoreMachine returns the machine of a store that holds the given regions.
+func NewStoreMachine(storeID uint64, s StoreState) (*StoreMachine, error) {
+	m := &StoreMachine{
+		storeID: storeID, index: newRegionIndex(), present: make(map[uint64]uint64), claims: make(map[uint64]*metapb.Region),
+		tombstones: make(map[uint64]Tombstone), orphans: make(map[uint64]*raft_serverpb.RaftLocalState),
+	}
+	for id, t := range s.Tombstones { // order-free: a copy
+		m.tombstones[id] = t
+	}
+	for id, o := range s.Orphans { // order-free: a copy
+		m.orphans[id] = o
+	}
+	for _, r := range s.Regions {
+		if o := m.index.overlapping(r.Region); o != nil {
+			return nil, errors.Errorf("store %d: regions %d and %d overlap", storeID, o.Id, r.Region.Id)
+		}
+		m.index.put(r.Region)
+		m.present[r.Region.Id] = r.PeerID
+	}
+	return m, nil
+}
+
+// Handle takes a batch of mail.
+func (m *StoreMachine) Handle(mail []Mail, _ Instant) Round {
+	var round Round
+	for _, one := range mail {
+		switch mail := one.(type) {
+		case Unknown:
+			m.handleUnknown(&round, mail.Msg)
+		case Claim:
+			m.handleClaim(&round, mail.Region)
+		case Unclaim:
+			delete(m.claims, mail.RegionID)
+		case Covers:
+			delete(m.claims, mail.Region.Id)
+			if _, ok := m.present[mail.Region.Id]; ok {
+				m.index.put(mail.Region)
+			}
+		case Gone:
+			m.handleGone(mail)
+		default:
+			panic(errors.Errorf("machine: the StoreMachine got %T", one))
+		}
+	}
+	return round
+}
+
+// handleUnknown decides whether a message for a region that is not here shall make a peer.
+func (m *StoreMachine) handleUnknown(round *Round, msg *raft_serverpb.RaftMessage) {
+	id, to := msg.RegionId, msg.ToPeer
+	if _, ok := m.present[id]; ok {
+		m.forward(round, id, Step{msg}) // created meanwhile; a Step that finds nobody comes back here, after Gone
+		return
+	}
+	if to.GetStoreId() != m.storeID || to.GetId() == 0 || msg.IsTombstone || !isInitial(msg) {
+		return
+	}
+	if t, ok := m.tombstones[id]; ok && (to.Id <= t.PeerID || msg.RegionEpoch.GetConfVer() < t.ConfVer) {
+		return
+	}
+	m.present[id] = to.Id
+	state := m.orphans[id]
+	delete(m.orphans, id)
+	m.forward(round, id, Create{RegionID: id, PeerID: to.Id, State: state, First: msg})
+}
+
+// isInitial reports whether a message is one that a new peer may hear first: all others answer something that it never asked.
+func isInitial(msg *raft_serverpb.RaftMessage) bool {
+	switch msg.Message.GetMsgType() {
+	case eraftpb.MessageType_MsgAppend, eraftpb.MessageType_MsgHeartbeat, eraftpb.MessageType_MsgRequestVote, eraftpb.MessageType_MsgRequestPreVote:
+		return msg.RegionEpoch != nil
+	}
+	return false
+}
+
+func (m *StoreMachine) handleClaim(round *Round, r *metapb.Region) {
+	granted := m.index.overlapping(r) == nil
+	for id, c := range m.claims { // order-free: any overlap refuses
+		if id != r.Id && region.Overlaps(c, r) {
+			granted = false
+		}
+	}
+	if granted {
+		m.claims[r.Id] = r
+	}
+	m.forward(round, r.Id, ClaimGranted{RegionID: r.Id, Granted: granted})
+}
+
+func (m *StoreMachine) handleGone(g Gone) {
+	if m.present[g.RegionID] != g.PeerID {
+		return
+	}
+	delete(m.present, g.RegionID)
+	delete(m.claims, g.RegionID)
+	m.index.remove(g.RegionID)
+	m.tombstones[g.RegionID] = Tombstone{PeerID: g.PeerID, ConfVer: g.ConfVer}
+}
+
+func (m *StoreMachine) forward(round *Round, regionID uint64, mail Mail) {
+	round.Mail = append(round.Mail, Addressed{RegionID: regionID, Mail: mail})
+}

@@ -1,0 +1,93 @@
+package raftstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/pingcap/kvproto/pkg/pdpb"
+	"go.uber.org/zap"
+
+	"github.com/shoal-kv/shoal/kv/engine"
+	"github.com/shoal-kv/shoal/kv/raftstore/machine"
+)
+
+// runReports turns leaders' reports into the scheduler's form. The estimate of a region's size may read the disk, hence a goroutine.
+func (s *Store) runReports(done <-chan struct{}) {
+	var reports []machine.RegionHeartbeat
+	for {
+		select {
+		case <-s.reports.wake:
+		case <-done:
+			return
+		}
+		reports = s.reports.take(reports)
+		for i := range reports {
+			s.opts.Scheduler.RegionHeartbeat(s.heartbeat(&reports[i]))
+		}
+	}
+}
+
+func (s *Store) heartbeat(r *machine.RegionHeartbeat) *pdpb.RegionHeartbeatRequest {
+	hb := &pdpb.RegionHeartbeatRequest{Region: r.Region, Leader: r.Leader, Term: r.Term, PendingPeers: r.Pending}
+	for _, d := range r.Down {
+		hb.DownPeers = append(hb.DownPeers, &pdpb.PeerStats{
+			Peer: d.Peer, DownSeconds: uint64((time.Duration(d.Ticks) * s.opts.Tick).Seconds()),
+		})
+	}
+	for _, cf := range engine.DataCFs {
+		// An estimate: without it the scheduler sees an empty region, until the next report.
+		if n, err := s.opts.Disk.State.ApproximateSize(cf, r.Region.StartKey, rangeEnd(r.Region)); err == nil {
+			hb.ApproximateSize += n
+		}
+	}
+	return hb
+}
+
+// Answer takes what the scheduler wants of a region. A region that has changed meanwhile refuses, and reports again.
+func (s *Store) Answer(resp *pdpb.RegionHeartbeatResponse) {
+	a := &machine.AdminRequest{RegionID: resp.RegionId, Epoch: resp.RegionEpoch}
+	a.Done = func(err error) {
+		if err != nil {
+			s.opts.Logger.Info("the scheduler's wish was not done", zap.Uint64("region", resp.RegionId), zap.Error(err))
+		}
+	}
+	switch {
+	case resp.ChangePeer != nil:
+		a.Change = &machine.PeerChange{Type: resp.ChangePeer.ChangeType, Peer: resp.ChangePeer.Peer}
+	case resp.TransferLeader != nil:
+		a.TransferTo = resp.TransferLeader.Peer
+	default:
+		return
+	}
+	s.Admin(a)
+}
+
+func (s *Store) runStoreHeartbeats(done <-chan struct{}) {
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		<-done
+		cancel()
+	}()
+	defer cancel()
+	ticker := time.NewTicker(s.opts.StoreHeartbeatInterval)
+	defer ticker.Stop()
+	start := uint32(time.Now().Unix())
+	for {
+		stats := &pdpb.StoreStats{StoreId: s.storeID, StartTime: start}
+		s.Views(func(uint64, *machine.RegionView) bool {
+			stats.RegionCount++
+			return true
+		})
+		s.opts.Stats(stats)
+		once, end := context.WithTimeout(ctx, 5*time.Second)
+		if err := s.opts.Scheduler.StoreHeartbeat(once, stats); err != nil && ctx.Err() == nil {
+			s.opts.Logger.Warn("store heartbeat", zap.Error(err))
+		}
+		end()
+		select {
+		case <-ticker.C:
+		case <-done:
+			return
+		}
+	}
+}

@@ -1,0 +1,31 @@
+// Package snapfile keeps region snapshots as files: the leader builds one and sends it, a follower receives it and installs it.
+//
+// A snapshot file passes these stations, each durable before the next one begins:
+//
+//	Build         snap_gen_{region}_{term}_{index}.snap.tmp → synced → renamed to …snap → directory synced
+//	OpenToSend    read as plain bytes, by package transport
+//	Receive       the bytes go to snap_rev_{region}_{term}_{index}.snap.tmp
+//	Commit        the file is verified from end to end → synced → renamed → directory synced
+//	OpenToInstall its column families are read as engine.Sources, every block verified once more
+//	Delete        when the snapshot is sent, or installed for good (a file must outlive the install marker)
+//
+// A name without ".tmp" is therefore a whole file, also after a crash. New removes the others.
+//
+// # File format
+//
+// A file is the eight bytes "SHOALSN1", then blocks. Numbers are big-endian; a uvarint is that of encoding/binary.
+//
+//	block     kind (1 byte) · length of the payload (4) · CRC-32C (4) of the block's offset in the file (8), kind, length and payload · payload
+//	region    kind 0x01, once, first: a metapb.Region
+//	data      kind 0x10 + number of the column family: pairs, each uvarint key length · uvarint value length · key · value.
+//	          Column families follow each other in the order of engine.DataCFs; keys ascend strictly within one and lie in the region.
+//	          A block is closed when it has reached 64 KiB; none is larger than 64 MiB.
+//	footer    kind 0x02, once, last, of constant length: region id (8) · term (8) · index (8) · CRC-32C (4) of the file before this block; then
+//	          for each column family: its number (1) · offset of its first block (8) · pairs (8) · bytes of keys and values (8)
+//
+// Because a block's checksum covers its offset, blocks that were moved, lost or doubled do not pass; because the footer counts, an end
+// that is missing does not either. All damage comes out as a *CorruptError.
+//
+// The package leans on engine for what a snapshot is and on FS for the directory; FS has an implementation for the operating system
+// and one in memory whose crashes lose what was not synced.
+package snapfile

@@ -1,0 +1,175 @@
+package raftstore
+
+import (
+	stderrors "errors"
+
+	"github.com/pingcap/errors"
+	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/pingcap/kvproto/pkg/metapb"
+	"github.com/pingcap/kvproto/pkg/raft_serverpb"
+
+	"github.com/shoal-kv/shoal/kv/engine"
+	"github.com/shoal-kv/shoal/kv/keys"
+	"github.com/shoal-kv/shoal/kv/raftstore/logstore"
+	"github.com/shoal-kv/shoal/kv/raftstore/machine"
+	"github.com/shoal-kv/shoal/kv/raftstore/snapfile"
+	"github.com/shoal-kv/shoal/proto/region"
+)
+
+// The steps are what shells do with a disk, without the goroutine around it, so that the simulator takes the same ones.
+// An error of a step is fatal: what is on disk is not known any more, and the store must stop.
+
+// Disk is where a store keeps everything.
+type Disk struct {
+	Log       *logstore.Store
+	State     engine.Engine
+	Snapshots *snapfile.Manager
+}
+
+// WriteLog makes a batch of updates durable, with one sync for all regions that need it. What comes back may be done only then.
+func (d *Disk) WriteLog(tasks []machine.WriteTask, updates []logstore.Update) (after []*raft_serverpb.RaftMessage, mail []machine.Addressed, err error) {
+	updates = updates[:0]
+	for i := range tasks {
+		updates = append(updates, tasks[i].Update)
+	}
+	if err := d.Log.Write(updates); err != nil {
+		return nil, nil, errors.Annotate(err, "raft log")
+	}
+	for i := range tasks {
+		t := &tasks[i]
+		after = append(after, t.After...)
+		to := machine.Addressed{RegionID: t.RegionID}
+		switch {
+		case t.Destroyed:
+			to.Mail = machine.LogDestroyed{RegionID: t.RegionID, PeerID: t.PeerID}
+		case t.Number > 0:
+			to.Mail = machine.Persisted{RegionID: t.RegionID, PeerID: t.PeerID, Number: t.Number}
+		default:
+			continue
+		}
+		mail = append(mail, to)
+	}
+	return after, mail, nil
+}
+
+// Apply takes one engine batch's worth from the front of tasks. When it fails, the round's replies are undetermined.
+func (d *Disk) Apply(m *machine.ApplyMachine, tasks []machine.ApplyTask, batch engine.Batch) (machine.ApplyRound, []machine.ApplyTask, error) {
+	batch.Reset()
+	round, rest := m.Handle(tasks, batch)
+	err := d.commit(&round, batch)
+	if err != nil {
+		for i := range round.Reply {
+			round.Reply[i].Err = region.ErrUndetermined
+		}
+		round.Mail = nil
+	}
+	return round, rest, errors.Annotate(err, "state engine")
+}
+
+func (d *Disk) commit(round *machine.ApplyRound, batch engine.Batch) error {
+	if round.Install != nil {
+		return d.install(round.Install, batch)
+	}
+	if batch.Size() == 0 {
+		return nil
+	}
+	return batch.Commit(round.Sync)
+}
+
+// install puts a received snapshot's data in place of the region's, and the batch with it.
+func (d *Disk) install(in *machine.Installation, batch engine.Batch) (err error) {
+	file, err := d.Snapshots.OpenToInstall(snapfile.Key{RegionID: in.Region.Id, Term: in.At.Term, Index: in.At.Index})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := file.Close(); err == nil {
+			err = e
+		}
+	}()
+	replace := make(map[engine.CF]engine.Range, len(engine.DataCFs))
+	for _, cf := range engine.DataCFs {
+		replace[cf] = engine.Range{Start: in.Region.StartKey, End: rangeEnd(in.Region)}
+	}
+	return d.State.Ingest(engine.Ingestion{Replace: replace, Open: file.Source, Also: batch})
+}
+
+// RunTask does something slow and returns the mail that answers it, or nil. A snapshot that cannot be built is no reason
+// to stop: raft asks again.
+func (d *Disk) RunTask(task machine.Task) (machine.Mail, error) {
+	switch t := task.(type) {
+	case machine.ReadLog:
+		entries, err := d.Log.Entries(t.RegionID, t.Lo, t.Hi, t.MaxBytes)
+		var gap *logstore.GapError
+		if stderrors.As(err, &gap) {
+			entries, err = nil, nil // cut meanwhile: raft will find out by asking again
+		}
+		return machine.LogRead{RegionID: t.RegionID, PeerID: t.PeerID, Entries: entries}, err
+	case machine.BuildSnapshot:
+		snap, err := d.BuildSnapshot(t.RegionID)
+		return machine.SnapshotBuilt{RegionID: t.RegionID, PeerID: t.PeerID, Snapshot: snap}, err
+	case machine.SyncState:
+		return machine.StateSynced(t), d.State.Sync()
+	case machine.DropSnapshot:
+		key := snapfile.Key{RegionID: t.RegionID, Term: t.At.Term, Index: t.At.Index}
+		return nil, d.Snapshots.Delete(key, t.Received)
+	}
+	panic(errors.Errorf("raftstore: unknown task %T", task))
+}
+
+// BuildSnapshot writes a region's applied state, as one engine snapshot shows it, into a file, and describes it for raft. The applied
+// index, the region and the data come from the same engine snapshot, so they fit.
+func (d *Disk) BuildSnapshot(regionID uint64) (*eraftpb.Snapshot, error) {
+	snap := d.State.NewSnapshot()
+	defer func() { _ = snap.Close() }()
+	state, err := readRegionState(snap, regionID)
+	if err != nil || state == nil || state.State != raft_serverpb.PeerState_Normal {
+		return nil, err // gone meanwhile
+	}
+	applied, err := readApplyState(snap, regionID)
+	if err != nil {
+		return nil, err
+	}
+	key := snapfile.Key{RegionID: regionID, Term: applied.CommitTerm, Index: applied.AppliedIndex}
+	meta, err := d.Snapshots.Build(key, state.Region, snap)
+	if err != nil {
+		return nil, err
+	}
+	data, err := (&raft_serverpb.RaftSnapshotData{Region: state.Region, FileSize: meta.Size}).Marshal()
+	if err != nil {
+		return nil, err
+	}
+	out := &eraftpb.Snapshot{Data: data, Metadata: &eraftpb.SnapshotMetadata{Index: key.Index, Term: key.Term, ConfState: &eraftpb.ConfState{}}}
+	for _, p := range state.Region.Peers {
+		out.Metadata.ConfState.Voters = append(out.Metadata.ConfState.Voters, p.Id)
+	}
+	return out, nil
+}
+
+func readRegionState(snap engine.Snapshot, regionID uint64) (*raft_serverpb.RegionLocalState, error) {
+	b, err := snap.Get(engine.Local, keys.RegionState(regionID))
+	if err != nil || b == nil {
+		return nil, err
+	}
+	s := new(raft_serverpb.RegionLocalState)
+	return s, errors.Annotatef(s.Unmarshal(b), "region %d: region state", regionID)
+}
+
+func readApplyState(snap engine.Snapshot, regionID uint64) (*raft_serverpb.RaftApplyState, error) {
+	b, err := snap.Get(engine.Local, keys.ApplyState(regionID))
+	if err != nil {
+		return nil, err
+	}
+	if b == nil {
+		return nil, errors.Errorf("region %d: has a region state but no apply state", regionID)
+	}
+	s := new(raft_serverpb.RaftApplyState)
+	return s, errors.Annotatef(s.Unmarshal(b), "region %d: apply state", regionID)
+}
+
+func rangeEnd(r *metapb.Region) []byte {
+	if len(r.EndKey) == 0 {
+		return nil
+	}
+	return r.EndKey
+}

@@ -1,0 +1,187 @@
+// Package raftstore keeps many regions on one store: each a raft group, all sharing few goroutines, one raft log and one fsync.
+//
+// The deciding is done by machines (package machine). Here are the shells that own the goroutines:
+//
+//	raft worker    n of them; mail in, Handle, carry out. A region always lives on the same one.
+//	store worker   one; the same around the StoreMachine.
+//	log writer     one; takes all updates of all workers that wait, writes one batch with one sync, then lets the promises
+//	               leave and tells the workers. While a sync runs the next batch gathers: group commit without a timer.
+//	apply worker   one; committed entries into engine batches, without a sync; then the replies.
+//	task workers   two; old log, state syncs and deletions on one, snapshots on the other.
+//	heartbeats     one; reports to the scheduler.
+//
+// The walk of a write: Router.Propose → raft worker (one entry of all that waits) → appends leave for the followers, and the log writer
+// syncs → committed and persisted here → apply worker → Done. The walk of a read: View → engine snapshot → View again (RegionView.StillHolds), or
+// Router.Read when there is no lease.
+//
+// A failed write or sync of either engine is the end: the store reports it on Fatal, promises nothing more, and must be closed.
+package raftstore
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/pingcap/kvproto/pkg/pdpb"
+	"github.com/pingcap/kvproto/pkg/raft_serverpb"
+	"go.uber.org/zap"
+
+	"github.com/shoal-kv/shoal/kv/raftstore/machine"
+)
+
+// Transport takes messages to other stores: best effort, never blocks, may lose, may reorder.
+type Transport interface {
+	Send(msgs []*raft_serverpb.RaftMessage)
+}
+
+// Scheduler is what a running store asks of the control plane. Its answers come back through Store.Answer and Store.Resend.
+type Scheduler interface {
+	// StoreHeartbeat reports the store as a whole; it may take as long as ctx.
+	StoreHeartbeat(ctx context.Context, stats *pdpb.StoreStats) error
+	// RegionHeartbeat reports a leader's region; best effort, never blocks.
+	RegionHeartbeat(hb *pdpb.RegionHeartbeatRequest)
+}
+
+// Limits bound the queues of a store.
+type Limits struct {
+	// MailboxMessages is how many messages may wait at one raft worker before further ones are dropped.
+	MailboxMessages int
+	// ProposalBytes is how much may be between Propose and Done, Reads how many reads may wait, LogQueueBytes how much may
+	// wait for the log writer before appends from other stores are dropped.
+	ProposalBytes, Reads, LogQueueBytes int64
+}
+
+// Options say what a store is made of.
+type Options struct {
+	Machine     machine.Config
+	RaftWorkers int
+	Limits      Limits
+	Tick        time.Duration
+	// StoreHeartbeatInterval is how often the store reports itself; Stats adds what it knows (capacity and the like).
+	StoreHeartbeatInterval time.Duration
+	Stats                  func(*pdpb.StoreStats)
+	Disk                   *Disk
+	Transport              Transport
+	Scheduler              Scheduler
+	Clock                  func() machine.Instant
+	Logger                 *zap.Logger
+	Metrics                *Metrics
+}
+
+// Store is one running store.
+type Store struct {
+	*Router
+	opts     Options
+	machines []*machine.RaftMachine
+	store    *machine.StoreMachine
+	apply    *machine.ApplyMachine
+
+	logQueue   *mailbox[machine.WriteTask]
+	applyQueue *mailbox[machine.ApplyTask]
+	quick      *mailbox[machine.Task]
+	snapshots  *mailbox[machine.Task]
+	reports    *mailbox[machine.RegionHeartbeat]
+
+	raftStop, writerStop, applyStop, restStop stopper
+	fatal                                     chan error
+	failOnce, closeOnce                       sync.Once
+}
+
+// stopper ends a rank of goroutines and waits for them. Ranks stop one after the other.
+type stopper struct {
+	done chan struct{}
+	wg   sync.WaitGroup
+}
+
+func (s *stopper) goRun(run func(done <-chan struct{})) {
+	if s.done == nil {
+		s.done = make(chan struct{})
+	}
+	s.wg.Add(1)
+	go func() {
+		defer s.wg.Done()
+		run(s.done)
+	}()
+}
+
+func (s *stopper) stop() {
+	if s.done != nil {
+		close(s.done)
+	}
+	s.wg.Wait()
+}
+
+// Open reads what the disk holds and makes a store of it that does nothing yet.
+func Open(opts Options) (*Store, error) {
+	found, err := opts.Disk.Load(opts.Machine.StoreID)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		Router: newRouter(opts.Machine.StoreID, opts.RaftWorkers, opts.Limits), opts: opts,
+		logQueue: newMailbox[machine.WriteTask](0), applyQueue: newMailbox[machine.ApplyTask](0),
+		quick: newMailbox[machine.Task](0), snapshots: newMailbox[machine.Task](0), reports: newMailbox[machine.RegionHeartbeat](0),
+		fatal: make(chan error, 1),
+	}
+	if s.store, err = machine.NewStoreMachine(opts.Machine.StoreID, found); err != nil {
+		return nil, err
+	}
+	s.apply = machine.NewApplyMachine(opts.Machine.StoreID, found.Regions)
+	byWorker := make([][]machine.Restored, opts.RaftWorkers)
+	for _, r := range found.Regions {
+		for i, box := range s.raft {
+			if box == s.owner(r.Region.Id) {
+				byWorker[i] = append(byWorker[i], r)
+			}
+		}
+	}
+	for _, restored := range byWorker {
+		m, err := machine.NewRaftMachine(opts.Machine, restored)
+		if err != nil {
+			return nil, err
+		}
+		s.machines = append(s.machines, m)
+	}
+	return s, nil
+}
+
+// Start sets the workers going.
+func (s *Store) Start() {
+	s.writerStop.goRun(s.runLogWriter)
+	s.applyStop.goRun(s.runApplyWorker)
+	s.restStop.goRun(func(done <-chan struct{}) { s.runTasks(done, s.quick) })
+	s.restStop.goRun(func(done <-chan struct{}) { s.runTasks(done, s.snapshots) })
+	s.restStop.goRun(s.runReports)
+	s.restStop.goRun(s.runStoreHeartbeats)
+	s.raftStop.goRun(s.runStoreWorker)
+	for i := range s.machines {
+		s.raftStop.goRun(func(done <-chan struct{}) { s.runRaftWorker(done, s.machines[i], s.raft[i]) })
+	}
+}
+
+// Fatal delivers the error after which the store must be closed.
+func (s *Store) Fatal() <-chan error { return s.fatal }
+
+func (s *Store) fail(err error) {
+	s.failOnce.Do(func() {
+		s.opts.Logger.Error("the store stops: what is on its disk is not known any more", zap.Error(err))
+		s.fatal <- err
+	})
+}
+
+// Fail makes err the store's end; an engine calls it when it finds itself broken.
+func (s *Store) Fail(err error) { s.fail(err) }
+
+// Close stops the workers, rank by rank: first those who make work, then those who finish it. What was never decided is
+// answered "undetermined". The disk is the caller's to close.
+func (s *Store) Close() {
+	s.closeOnce.Do(func() {
+		s.raftStop.stop()
+		s.writerStop.stop()
+		s.applyStop.stop()
+		s.restStop.stop()
+	})
+}
+
+// Resend makes every leader report to the scheduler: its leader has changed.
+func (s *Store) Resend() { s.all(machine.Resend{}) }

@@ -1,0 +1,164 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"github.com/pingcap/kvproto/pkg/kvrpcpb"
+
+	"github.com/shoal-kv/shoal/kv/storage"
+	"github.com/shoal-kv/shoal/proto/region"
+)
+
+// Raw writes: each request becomes one batch of storage.Modify, checked against the limits before it is handed over. From then on it
+// goes its way whatever becomes of the caller: one who loses patience is told that the outcome is undetermined.
+//
+// The builders below are shared by the unary methods and the streams.
+
+func (s *Server) putBatch(cf string, key, value []byte, ttl uint64) (storage.Modify, error) {
+	m, err := s.modify(storage.Put, cf, key, value)
+	if err == nil && ttl != 0 {
+		err = errNoTTL
+	}
+	return m, err
+}
+
+func (s *Server) modify(op storage.Op, cfName string, key, value []byte) (storage.Modify, error) {
+	cf, err := parseCF(cfName)
+	if err == nil {
+		err = s.limits.checkKey(key)
+	}
+	if err == nil {
+		err = s.limits.checkEntry(len(key) + len(value))
+	}
+	return storage.Modify{Op: op, CF: cf, Key: key, Value: value}, err
+}
+
+// errNoTTL refuses what would otherwise silently never expire.
+var errNoTTL = &InvalidError{Reason: "ttl is not supported by this storage (storage.api-version = 1, storage.enable-ttl = false)"}
+
+func (s *Server) rawBatchPutBatch(req *kvrpcpb.RawBatchPutRequest) ([]storage.Modify, error) {
+	if req.Ttl != 0 { //nolint:staticcheck // deprecated, but old clients mean it
+		return nil, errNoTTL
+	}
+	for _, ttl := range req.Ttls {
+		if ttl != 0 {
+			return nil, errNoTTL
+		}
+	}
+	batch := make([]storage.Modify, 0, len(req.Pairs))
+	size := 0
+	for _, pair := range req.Pairs {
+		m, err := s.modify(storage.Put, req.Cf, pair.GetKey(), pair.GetValue())
+		if err != nil {
+			return nil, err
+		}
+		size += len(m.Key) + len(m.Value)
+		batch = append(batch, m)
+	}
+	return batch, s.limits.checkEntry(size)
+}
+
+func (s *Server) rawBatchDeleteBatch(req *kvrpcpb.RawBatchDeleteRequest) ([]storage.Modify, error) {
+	batch := make([]storage.Modify, 0, len(req.Keys))
+	size := 0
+	for _, key := range req.Keys {
+		m, err := s.modify(storage.Delete, req.Cf, key, nil)
+		if err != nil {
+			return nil, err
+		}
+		size += len(m.Key)
+		batch = append(batch, m)
+	}
+	return batch, s.limits.checkEntry(size)
+}
+
+// rawDeleteRangeBatch allows empty bounds: an empty start is the first key, an empty end the region's end.
+func (s *Server) rawDeleteRangeBatch(req *kvrpcpb.RawDeleteRangeRequest) ([]storage.Modify, error) {
+	cf, err := parseCF(req.Cf)
+	if err != nil {
+		return nil, err
+	}
+	for _, bound := range [][]byte{req.StartKey, req.EndKey} {
+		if len(bound) > s.limits.MaxKeySize {
+			return nil, s.limits.checkKey(bound)
+		}
+	}
+	if len(req.EndKey) > 0 {
+		switch order := bytes.Compare(req.StartKey, req.EndKey); {
+		case order > 0:
+			return nil, &InvalidError{Reason: "the start key of a range must not be above its end key"}
+		case order == 0:
+			return nil, nil
+		}
+	}
+	return []storage.Modify{{Op: storage.DeleteRange, CF: cf, Key: req.StartKey, Value: req.EndKey}}, nil
+}
+
+// RawPut writes one pair.
+func (s *Server) RawPut(ctx context.Context, req *kvrpcpb.RawPutRequest) (*kvrpcpb.RawPutResponse, error) {
+	m, err := s.putBatch(req.Cf, req.Key, req.Value, req.Ttl)
+	f := s.write(ctx, rawPut, req.Context, []storage.Modify{m}, err)
+	return &kvrpcpb.RawPutResponse{RegionError: f.region, Error: f.text}, f.status
+}
+
+// RawDelete deletes one key; that it does not exist is no error.
+func (s *Server) RawDelete(ctx context.Context, req *kvrpcpb.RawDeleteRequest) (*kvrpcpb.RawDeleteResponse, error) {
+	m, err := s.modify(storage.Delete, req.Cf, req.Key, nil)
+	f := s.write(ctx, rawDelete, req.Context, []storage.Modify{m}, err)
+	return &kvrpcpb.RawDeleteResponse{RegionError: f.region, Error: f.text}, f.status
+}
+
+// RawBatchPut writes pairs of one region, atomically.
+func (s *Server) RawBatchPut(ctx context.Context, req *kvrpcpb.RawBatchPutRequest) (*kvrpcpb.RawBatchPutResponse, error) {
+	batch, err := s.rawBatchPutBatch(req)
+	f := s.write(ctx, rawBatchPut, req.Context, batch, err)
+	return &kvrpcpb.RawBatchPutResponse{RegionError: f.region, Error: f.text}, f.status
+}
+
+// RawBatchDelete deletes keys of one region, atomically.
+func (s *Server) RawBatchDelete(ctx context.Context, req *kvrpcpb.RawBatchDeleteRequest) (*kvrpcpb.RawBatchDeleteResponse, error) {
+	batch, err := s.rawBatchDeleteBatch(req)
+	f := s.write(ctx, rawBatchDelete, req.Context, batch, err)
+	return &kvrpcpb.RawBatchDeleteResponse{RegionError: f.region, Error: f.text}, f.status
+}
+
+// RawDeleteRange deletes [start_key, end_key) of one column family, all of it in one region.
+func (s *Server) RawDeleteRange(ctx context.Context, req *kvrpcpb.RawDeleteRangeRequest) (*kvrpcpb.RawDeleteRangeResponse, error) {
+	batch, err := s.rawDeleteRangeBatch(req)
+	f := s.write(ctx, rawDeleteRange, req.Context, batch, err)
+	return &kvrpcpb.RawDeleteRangeResponse{RegionError: f.region, Error: f.text}, f.status
+}
+
+// write performs a unary request's batch; invalid, when not nil, is why there is none.
+func (s *Server) write(ctx context.Context, m method, c *kvrpcpb.Context, batch []storage.Modify, invalid error) failure {
+	start := time.Now()
+	from, err := s.newCaller(c)
+	switch {
+	case err != nil:
+		return s.finish(m, start, err, 0)
+	case from.refusal != nil:
+		return s.finish(m, start, from.refusal, 0)
+	case invalid != nil:
+		return s.finish(m, start, invalid, 0)
+	}
+	bounded, cancel := from.withDeadline(ctx)
+	defer cancel()
+	return s.finish(m, start, s.apply(bounded, from.at, batch), from.at.RegionID)
+}
+
+// apply hands the batch over and waits for its outcome, or for the end of ctx: then the outcome is undetermined.
+func (s *Server) apply(ctx context.Context, at storage.Target, batch []storage.Modify) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	outcome := make(chan error, 1)
+	s.storage.Write(ctx, at, 0, batch, func(err error) { outcome <- err })
+	select {
+	case err := <-outcome:
+		return err
+	case <-ctx.Done():
+		return region.ErrUndetermined
+	}
+}

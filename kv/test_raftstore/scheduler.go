@@ -1,0 +1,151 @@
+package test_raftstore
+
+import (
+	"bytes"
+	"context"
+	"sync"
+
+	"github.com/pingcap/errors"
+	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/pingcap/kvproto/pkg/metapb"
+	"github.com/pingcap/kvproto/pkg/pdpb"
+
+	"github.com/shoal-kv/shoal/proto/region"
+)
+
+// Scheduler is the control plane's stand-in: ids, a table of regions from heartbeats, and the adding of missing peers.
+type Scheduler struct {
+	mu          sync.Mutex
+	stores      int
+	maxReplicas int
+	nextID      uint64
+	begun       bool
+	regions     map[uint64]*known
+	answer      func(storeID uint64, resp *pdpb.RegionHeartbeatResponse)
+}
+
+type known struct {
+	region *metapb.Region
+	leader *metapb.Peer
+	term   uint64
+	// adding is the peer that a leader was told to add.
+	adding *metapb.Peer
+}
+
+const testClusterID = 77
+
+func newScheduler(stores int) *Scheduler {
+	return &Scheduler{stores: stores, maxReplicas: stores, nextID: 1000, regions: make(map[uint64]*known)}
+}
+
+func (s *Scheduler) onAnswer(f func(uint64, *pdpb.RegionHeartbeatResponse)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answer = f
+}
+
+// AllocID returns a number that was never returned before.
+func (s *Scheduler) AllocID(context.Context) (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nextID++
+	return s.nextID, nil
+}
+
+// ClusterID implements raftstore.Registry.
+func (s *Scheduler) ClusterID() uint64 { return testClusterID }
+
+// IsBootstrapped implements raftstore.Registry.
+func (s *Scheduler) IsBootstrapped(context.Context) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.begun, nil
+}
+
+// Bootstrap implements raftstore.Registry.
+func (s *Scheduler) Bootstrap(_ context.Context, _ *metapb.Store, first *metapb.Region) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.begun {
+		return errors.New("already bootstrapped")
+	}
+	s.begun = true
+	s.regions[first.Id] = &known{region: first}
+	return nil
+}
+
+// GetRegionByID implements raftstore.Registry.
+func (s *Scheduler) GetRegionByID(_ context.Context, id uint64) (*metapb.Region, *metapb.Peer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k := s.regions[id]; k != nil {
+		return k.region, k.leader, nil
+	}
+	return nil, nil, nil
+}
+
+// RegionOf returns the region that covers key and its leader, as far as heartbeats told.
+func (s *Scheduler) RegionOf(key []byte) (*metapb.Region, *metapb.Peer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.regions {
+		if bytes.Compare(k.region.StartKey, key) <= 0 && region.Contains(k.region, key) {
+			return k.region, k.leader
+		}
+	}
+	return nil, nil
+}
+
+// StoreHeartbeat implements raftstore.Scheduler.
+func (s *Scheduler) StoreHeartbeat(context.Context, *pdpb.StoreStats) error { return nil }
+
+// RegionHeartbeat implements raftstore.Scheduler.
+func (s *Scheduler) RegionHeartbeat(hb *pdpb.RegionHeartbeatRequest) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k := s.regions[hb.Region.Id]
+	if k == nil {
+		k = &known{}
+		s.regions[hb.Region.Id] = k
+	} else if region.IsEpochStale(hb.Region.RegionEpoch, k.region.RegionEpoch) || hb.Term < k.term {
+		return
+	}
+	k.region, k.leader, k.term = hb.Region, hb.Leader, hb.Term
+	if len(hb.Region.Peers) >= s.maxReplicas || len(hb.PendingPeers) > 0 || s.answer == nil {
+		return
+	}
+	resp := &pdpb.RegionHeartbeatResponse{
+		RegionId: hb.Region.Id, RegionEpoch: hb.Region.RegionEpoch, TargetPeer: hb.Leader,
+		ChangePeer: &pdpb.ChangePeer{ChangeType: eraftpb.ConfChangeType_AddNode, Peer: s.missing(k)},
+	}
+	go s.answer(hb.Leader.StoreId, resp)
+}
+
+// missing is the peer that a region lacks; the same one until it has it.
+func (s *Scheduler) missing(k *known) *metapb.Peer {
+	if k.adding != nil && region.FindPeerOn(k.region, k.adding.StoreId) == nil {
+		return k.adding
+	}
+	for id := uint64(1); id <= uint64(s.stores); id++ {
+		if region.FindPeerOn(k.region, id) == nil {
+			s.nextID++
+			k.adding = &metapb.Peer{Id: s.nextID, StoreId: id}
+			return k.adding
+		}
+	}
+	return nil
+}
+
+// registry is the scheduler as one store meets it first: store ids are given in the order that the test wants.
+type registry struct {
+	*Scheduler
+	next uint64 // the first id that is asked for is the store's
+}
+
+func (r *registry) AllocID(ctx context.Context) (uint64, error) {
+	if id := r.next; id != 0 {
+		r.next = 0
+		return id, nil
+	}
+	return r.Scheduler.AllocID(ctx)
+}

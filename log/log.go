@@ -1,0 +1,162 @@
+// Package log makes the structured logger of a process: once, at its start, to be passed to whoever has something to say.
+// There is no global logger and none is reachable from here.
+//
+// A line reads as the tools of this family expect it,
+//
+//	[2006/01/02 15:04:05.000 -07:00] [INFO] [file.go:1] ["message"] [key=value]
+//
+// or is a JSON object when Config.Format asks for that. It goes to standard error, or to a file that is rotated by size.
+// Errors carry a stack trace only when the level is debug: what an error means is said by its message.
+//
+// The encoder is pingcap/log's, the core zap's, the rotation lumberjack's; this package ties them together and owns what
+// has to be closed.
+package log
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pingcap/errors"
+	textlog "github.com/pingcap/log"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"gopkg.in/natefinch/lumberjack.v2"
+)
+
+// Config says how much is logged, in which form, and where to.
+type Config struct {
+	// Level is debug, info, warn, error or fatal.
+	Level string `toml:"level"`
+	// Format is text or json.
+	Format string `toml:"format"`
+	File   File   `toml:"file"`
+}
+
+// File describes a log file and its rotation.
+type File struct {
+	// Filename is empty for standard error.
+	Filename string `toml:"filename"`
+	// MaxSize is the size in MB at which a file is rotated.
+	MaxSize int `toml:"max-size"`
+	// MaxDays is how many days rotated files are kept, MaxBackups how many of them; 0 means without limit.
+	MaxDays    int `toml:"max-days"`
+	MaxBackups int `toml:"max-backups"`
+}
+
+// Default logs text to standard error from level info up.
+func Default() Config { return Config{Level: "info", Format: "text", File: File{MaxSize: 300}} }
+
+// Limits of Config.
+const (
+	maxFileSize = 4096 // MB, what a file system without large files still takes
+	maxCount    = 1 << 20
+)
+
+// Validate says what is wrong with the configuration, by key, value and limit.
+func (c *Config) Validate() error {
+	if _, err := ParseLevel(c.Level); err != nil {
+		return errors.Annotate(err, "log.level")
+	}
+	if c.Format != "text" && c.Format != "json" {
+		return errors.Errorf("log.format is %q; it must be text or json", c.Format)
+	}
+	for _, f := range []struct {
+		key         string
+		value       int
+		least, most int
+	}{
+		{"max-size", c.File.MaxSize, 1, maxFileSize},
+		{"max-days", c.File.MaxDays, 0, maxCount},
+		{"max-backups", c.File.MaxBackups, 0, maxCount},
+	} {
+		if f.value < f.least || f.value > f.most {
+			return errors.Errorf("log.file.%s is %d; it must be between %d and %d", f.key, f.value, f.least, f.most)
+		}
+	}
+	return nil
+}
+
+// ParseLevel reads the name of a level. "warning" and "critical" are other names that this family uses.
+func ParseLevel(name string) (zapcore.Level, error) {
+	switch strings.ToLower(name) {
+	case "debug":
+		return zapcore.DebugLevel, nil
+	case "info":
+		return zapcore.InfoLevel, nil
+	case "warn", "warning":
+		return zapcore.WarnLevel, nil
+	case "error":
+		return zapcore.ErrorLevel, nil
+	case "fatal", "critical":
+		return zapcore.FatalLevel, nil
+	}
+	return 0, errors.Errorf("level %q is none of debug, info, warn, error, fatal", name)
+}
+
+// Logger is a logger with what belongs to it.
+type Logger struct {
+	*zap.Logger
+	// Level may be changed while the process runs.
+	Level zap.AtomicLevel
+	out   io.Closer // nil when standard error is written
+}
+
+// New makes a logger. It creates the log file's directory; a file that cannot be written is an error here rather than
+// silence later.
+func New(c Config) (*Logger, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if c.File.Filename == "" {
+		return newLogger(c, os.Stderr, nil)
+	}
+	if err := probe(c.File.Filename); err != nil {
+		return nil, errors.Annotatef(err, "log.file.filename %q", c.File.Filename)
+	}
+	file := &lumberjack.Logger{
+		Filename: c.File.Filename, MaxSize: c.File.MaxSize, MaxAge: c.File.MaxDays, MaxBackups: c.File.MaxBackups, LocalTime: true,
+	}
+	return newLogger(c, file, file)
+}
+
+func newLogger(c Config, w io.Writer, closer io.Closer) (*Logger, error) {
+	level, err := ParseLevel(c.Level)
+	if err != nil {
+		return nil, err
+	}
+	// Verbose errors are multi-line stack traces; they belong to whoever debugs.
+	encoder, err := textlog.NewTextEncoder(&textlog.Config{Format: c.Format, DisableErrorVerbose: level > zapcore.DebugLevel})
+	if err != nil {
+		return nil, errors.Trace(err)
+	}
+	out := zapcore.Lock(zapcore.AddSync(w))
+	l := &Logger{Level: zap.NewAtomicLevelAt(level), out: closer}
+	l.Logger = zap.New(textlog.NewTextCore(encoder, out, l.Level), zap.AddCaller(), zap.ErrorOutput(out))
+	return l, nil
+}
+
+// probe creates the file, and the directory that it is in.
+func probe(name string) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// Close flushes and releases the log file. Lines written later reopen it; standard error is left alone.
+func (l *Logger) Close() error {
+	if l.out == nil {
+		return nil
+	}
+	if err := l.out.Close(); err != nil {
+		return fmt.Errorf("close the log file: %w", err)
+	}
+	return nil
+}

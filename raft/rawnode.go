@@ -1,0 +1,149 @@
+package raft
+
+import (
+	"fmt"
+
+	"github.com/pingcap/kvproto/pkg/eraftpb"
+)
+
+// RawNode is a node as its owner sees it. It is not safe for concurrent use.
+type RawNode struct {
+	Raft     *Raft
+	reported reported
+}
+
+// NewRawNode returns a node with the state that Storage holds. An error says what is wrong with the configuration or with
+// what has been persisted.
+func NewRawNode(c *Config) (*RawNode, error) {
+	r, err := newChecked(c)
+	if err != nil {
+		return nil, err
+	}
+	rn := &RawNode{Raft: r}
+	rn.reported.soft = r.softState()
+	rn.reported.hard = r.hardState()
+	return rn, nil
+}
+
+// Tick lets one unit of time pass.
+func (rn *RawNode) Tick() {
+	rn.Raft.tick()
+}
+
+// Campaign tries to become leader, without waiting for the election timeout. It has no effect on a leader, on a node that
+// may not lead, and while the node has promised its leader not to.
+func (rn *RawNode) Campaign() error {
+	return rn.Raft.Step(eraftpb.Message{MsgType: eraftpb.MessageType_MsgHup})
+}
+
+// Propose appends data to the log. On nil the entry has the last index and may still be lost; ErrProposalDropped says that
+// it was never appended.
+func (rn *RawNode) Propose(data []byte) error {
+	ent := eraftpb.Entry{Data: data}
+	return rn.Raft.Step(eraftpb.Message{MsgType: eraftpb.MessageType_MsgPropose, From: rn.Raft.id, Entries: []*eraftpb.Entry{&ent}})
+}
+
+// ProposeConfChange appends a membership change to the log. Beside ErrProposalDropped it may answer, in async mode, why the
+// change is refused: ErrConfChangePending, ErrRemoveLeaderOfTwo, or an error of package confchange.
+func (rn *RawNode) ProposeConfChange(cc eraftpb.ConfChange) error {
+	data, err := cc.Marshal()
+	if err != nil {
+		return err
+	}
+	if rn.Raft.async() && rn.Raft.State == StateLeader {
+		if err := rn.Raft.checkConfChange(cc); err != nil {
+			return err
+		}
+	}
+	ent := eraftpb.Entry{EntryType: eraftpb.EntryType_EntryConfChange, Data: data}
+	return rn.Raft.Step(eraftpb.Message{MsgType: eraftpb.MessageType_MsgPropose, From: rn.Raft.id, Entries: []*eraftpb.Entry{&ent}})
+}
+
+// ApplyConfChange brings a committed membership change into force and returns the members. Call it when the change is
+// applied, before Applied reports its index. A change that is illegal by now, or names no node, changes nothing; so a
+// caller that rejects a committed change need not call it.
+func (rn *RawNode) ApplyConfChange(cc eraftpb.ConfChange) *eraftpb.ConfState {
+	return rn.Raft.applyConfChange(cc)
+}
+
+// Step takes in a message from another node. ErrStepLocalMsg and ErrStepPeerNotFound say that it was not looked at.
+func (rn *RawNode) Step(m eraftpb.Message) error {
+	switch m.MsgType {
+	case eraftpb.MessageType_MsgHup, eraftpb.MessageType_MsgBeat, eraftpb.MessageType_MsgUnreachable,
+		eraftpb.MessageType_MsgSnapStatus, eraftpb.MessageType_MsgCheckQuorum:
+		return ErrStepLocalMsg
+	case eraftpb.MessageType_MsgAppendResponse, eraftpb.MessageType_MsgHeartbeatResponse,
+		eraftpb.MessageType_MsgRequestVoteResponse, eraftpb.MessageType_MsgRequestPreVoteResponse:
+		if rn.Raft.Prs[m.From] == nil {
+			return ErrStepPeerNotFound
+		}
+	}
+	return rn.Raft.Step(m)
+}
+
+// TransferLeader tries to hand the leadership over to a member; a follower passes the request on. Until the transfer has
+// ended, by success or after an election timeout, proposals are dropped. To the leader itself: end a transfer.
+func (rn *RawNode) TransferLeader(transferee uint64) {
+	rn.step(eraftpb.Message{MsgType: eraftpb.MessageType_MsgTransferLeader, From: transferee})
+}
+
+// ReportUnreachable says that a message to this node could not be sent.
+func (rn *RawNode) ReportUnreachable(id uint64) {
+	rn.step(eraftpb.Message{MsgType: eraftpb.MessageType_MsgUnreachable, From: id})
+}
+
+// ReportSnapshot says whether the snapshot to this node has arrived. Every MsgSnapshot handed out must be reported on, or
+// the follower receives nothing until it acknowledges the snapshot or has been silent for an election timeout.
+func (rn *RawNode) ReportSnapshot(id uint64, ok bool) {
+	rn.step(eraftpb.Message{MsgType: eraftpb.MessageType_MsgSnapStatus, From: id, Reject: !ok})
+}
+
+// ReadIndex asks from which applied index on a read that arrived now may be served; the answer comes in Ready.ReadStates
+// with the same ctx, which must be unique. It may never come: without a leader, when the leader changes or a message is
+// lost, or when too many wait. Then ask again, with another ctx. Async mode only.
+func (rn *RawNode) ReadIndex(ctx []byte) {
+	rn.step(eraftpb.Message{MsgType: eraftpb.MessageType_MsgReadIndex, Context: ctx})
+}
+
+// step is for inputs that no node refuses.
+func (rn *RawNode) step(m eraftpb.Message) {
+	if err := rn.Raft.Step(m); err != nil {
+		panic(fmt.Sprintf("raft: node %d refused its own %s: %v", rn.Raft.id, m.MsgType, err))
+	}
+}
+
+// HeartbeatRound returns the number of the last heartbeat round that this leader has begun in its term; 0 if there is none
+// or the node does not lead. It grows by one with every broadcast, in Tick or in Ready.
+func (rn *RawNode) HeartbeatRound() uint64 {
+	if rn.Raft.State != StateLeader {
+		return 0
+	}
+	return rn.Raft.reads.round
+}
+
+// QuorumRound returns the last heartbeat round of this term that a quorum, this node included, has acknowledged: at the
+// time when it began, no other leader could be elected for an election timeout. A lease must never outlive what the
+// current answer allows: 0 means that there is no lease, as long as a MsgTimeoutNow is out, and afterwards until a round
+// begun since has been acknowledged (R11).
+func (rn *RawNode) QuorumRound() uint64 {
+	return rn.Raft.leaseRound()
+}
+
+// EntriesAvailable says that entries for which Storage has answered ErrLogTemporarilyUnavailable have been loaded.
+func (rn *RawNode) EntriesAvailable() { rn.Raft.resume() }
+
+// SnapshotAvailable says that a snapshot for which Storage has answered ErrSnapshotTemporarilyUnavailable is there.
+func (rn *RawNode) SnapshotAvailable() { rn.Raft.resume() }
+
+// resume tries the sends again that were waiting for Storage.
+func (r *Raft) resume() {
+	if r.State != StateLeader {
+		return
+	}
+	for _, id := range r.peers {
+		if pr := r.Prs[id]; pr.loading {
+			pr.loading = false
+			r.sendAppend(id)
+		}
+	}
+}

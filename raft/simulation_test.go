@@ -1,0 +1,442 @@
+package raft_test
+
+import (
+	"encoding/binary"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/stretchr/testify/require"
+
+	"github.com/shoal-kv/shoal/raft"
+	"github.com/shoal-kv/shoal/raft/rafttest"
+)
+
+var (
+	simSeeds = flag.Int("raft.seeds", 250, "number of seeds that TestSimulation plays")
+	simFirst = flag.Uint64("raft.seed", 1, "first seed that TestSimulation plays")
+)
+
+// TestSimulation plays random schedules: five nodes in async mode whose messages are lost, repeated and reordered, whose
+// writes and applies complete in any interleaving, which crash and lose what was not durable, while leadership is
+// transferred, members come and go, and logs are compacted. Whatever happens, there is one leader a term, a leader holds
+// all that is committed, all nodes apply the same entries, and only durable ones (R1, R2, R3, R12, R15); reads see what was
+// committed when they arrived (R8, R9); and a lease outlives no leadership (R11). In the end, without faults, a leader
+// emerges and everybody catches up (R4, R5, R7).
+//
+// A failure names its seed; -raft.seed=N -raft.seeds=1 plays it again.
+func TestSimulation(t *testing.T) {
+	for i := range *simSeeds {
+		s := newSimulation(t, *simFirst+uint64(i))
+		for range s.steps {
+			s.step()
+		}
+		s.settle()
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+const (
+	simNodes    = 5
+	simElection = 10
+)
+
+type simulation struct {
+	rafttest.Cluster
+	t     *testing.T
+	seed  uint64
+	rng   *rand.Rand
+	steps int
+
+	// lockstep lets all clocks run alike, so that leases can be judged; now is their time.
+	lockstep bool
+	now      int
+	lossy    float64
+	faulty   bool
+	cut      map[[2]uint64]bool
+
+	leaders   map[uint64]uint64           // term → leader
+	stamps    map[uint64]map[uint64]int   // leader's term → round → time at which it began
+	applied   map[uint64]rafttest.Machine // index → the state there, on every node
+	last      uint64                      // last index applied anywhere
+	committed uint64                      // last index that any node knew to be committed
+	reads     map[uint64]uint64           // read → what was committed when it arrived
+	answered  int
+	proposals uint64
+}
+
+func newSimulation(t *testing.T, seed uint64) *simulation {
+	s := &simulation{
+		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), faulty: true,
+		cut: map[[2]uint64]bool{}, leaders: map[uint64]uint64{}, stamps: map[uint64]map[uint64]int{},
+		applied: map[uint64]rafttest.Machine{}, reads: map[uint64]uint64{}, last: 1,
+	}
+	s.steps = 5000 + s.rng.IntN(20000)
+	s.lockstep = s.chance(0.5)
+	s.lossy = []float64{0, 0.02, 0.2}[s.rng.IntN(3)]
+	cfg := raft.Config{
+		ElectionTick: simElection, HeartbeatTick: 1 + s.rng.IntN(2), Seed: seed,
+		PreVote: s.chance(0.5), CheckQuorum: s.lockstep || s.chance(0.5), LazyCommit: s.chance(0.5),
+		MaxSizePerMsg: s.pick(0, 1, 60), MaxInflightMsgs: int(s.pick(0, 1, 3)), MaxInflightBytes: s.pick(0, 100),
+		MaxCachedBytes: s.pick(0, 1, 1000), MaxUncommittedEntriesSize: s.pick(0, 64), MaxCommittedSizePerReady: s.pick(0, 1, 50),
+	}
+	if cfg.CheckQuorum {
+		cfg.VoteSilenceTicks = simElection
+	}
+	for id := uint64(1); id <= simNodes; id++ {
+		var voters []uint64
+		if id <= 3 {
+			voters = []uint64{1, 2, 3}
+		}
+		cfg.ID = id
+		n, err := rafttest.NewNode(cfg, voters...)
+		require.NoError(t, err)
+		n.OnApply = func(e eraftpb.Entry) { s.checkApplied(n, e) }
+		s.Nodes = append(s.Nodes, n)
+	}
+	return s
+}
+
+func (s *simulation) chance(p float64) bool { return s.rng.Float64() < p }
+
+func (s *simulation) pick(values ...uint64) uint64 { return values[s.rng.IntN(len(values))] }
+
+func (s *simulation) anyNode() *rafttest.Node { return s.Nodes[s.rng.IntN(len(s.Nodes))] }
+
+func (s *simulation) fail(format string, args ...any) {
+	s.t.Helper()
+	s.t.Fatalf("seed %d: %s", s.seed, fmt.Sprintf(format, args...))
+}
+
+// step does one random thing.
+func (s *simulation) step() {
+	n := s.anyNode()
+	switch p := s.rng.IntN(1000); {
+	case p < 380:
+		s.deliverAny()
+	case p < 640:
+		s.process(n)
+	case p < 810:
+		s.persist(n)
+	case p < 900:
+		n.Apply()
+	case p < 925:
+		s.tick(n)
+	case p < 980:
+		s.input(n)
+	case p < 990:
+		s.housekeeping(n)
+	default:
+		s.fault(n)
+	}
+	s.check()
+}
+
+func (s *simulation) tick(n *rafttest.Node) {
+	s.now++
+	for _, m := range s.Nodes {
+		if m.Running() && (s.lockstep || m == n) {
+			m.Tick()
+		}
+	}
+}
+
+func (s *simulation) process(n *rafttest.Node) {
+	if rd, ok := n.Process(); ok {
+		s.Send(rd.Messages...)
+		s.stampRound(n)
+		for _, rs := range rd.ReadStates {
+			s.checkRead(rs)
+		}
+	}
+}
+
+func (s *simulation) persist(n *rafttest.Node) {
+	if rd, ok := n.Persist(); ok {
+		s.Send(rd.PersistedMessages...)
+	}
+}
+
+// deliverAny takes a message out of the middle of the queue; it may be lost, and it may come again.
+func (s *simulation) deliverAny() {
+	if len(s.Queue) == 0 {
+		return
+	}
+	// Mostly nearly in order: a network that reorders everything all the time makes no progress.
+	i := min(s.rng.IntN(len(s.Queue)), s.rng.IntN(len(s.Queue)), s.rng.IntN(8))
+	m := s.Take(i)
+	lost := s.faulty && (s.cut[[2]uint64{m.From, m.To}] || s.chance(s.lossy))
+	if s.faulty && s.chance(0.05) {
+		s.Send(m)
+	}
+	if !lost {
+		err := s.Deliver(m)
+		require.True(s.t, err == nil || err == raft.ErrStepPeerNotFound, "seed %d: %v", s.seed, err)
+	}
+	if from := s.Node(m.From); m.MsgType == eraftpb.MessageType_MsgSnapshot && from.Running() && !(s.faulty && s.chance(0.3)) {
+		from.ReportSnapshot(m.To, !lost)
+	}
+	for len(s.Queue) > 500 {
+		s.Take(0)
+	}
+}
+
+// input asks something of a node, mostly of a leader.
+func (s *simulation) input(n *rafttest.Node) {
+	for _, m := range s.Nodes {
+		if m.Running() && m.Raft.State == raft.StateLeader && s.chance(0.7) {
+			n = m
+		}
+	}
+	if !n.Running() {
+		return
+	}
+	leads := n.Status().RaftState == raft.StateLeader
+	switch p := s.rng.IntN(100); {
+	case p < 3:
+		require.NoError(s.t, n.Campaign())
+	case p < 8:
+		n.TransferLeader(1 + uint64(s.rng.IntN(simNodes)))
+	case p < 25:
+		s.proposals++ // also numbers the reads
+		s.reads[s.proposals] = s.committed
+		n.ReadIndex(binary.BigEndian.AppendUint64(nil, s.proposals))
+	case p < 40 && leads:
+		kind := eraftpb.ConfChangeType(s.rng.IntN(3))
+		_ = n.ProposeConfChange(eraftpb.ConfChange{ChangeType: kind, NodeId: uint64(s.rng.IntN(simNodes + 1))})
+	case leads:
+		s.proposals++
+		_ = n.Propose([]byte(fmt.Sprint(s.proposals)))
+	}
+}
+
+// housekeeping is what a node's owner does from time to time.
+func (s *simulation) housekeeping(n *rafttest.Node) {
+	if !n.Running() {
+		return
+	}
+	switch s.rng.IntN(5) {
+	case 0:
+		n.Checkpoint()
+	case 1:
+		_ = n.Compact(n.Machine.Index - uint64(s.rng.IntN(4)))
+	case 2:
+		n.Disk.Cold, n.Disk.SnapshotBusy = n.Machine.Index, s.chance(0.5)
+	case 3:
+		s.warmUp(n)
+	case 4:
+		n.ReportUnreachable(1 + uint64(s.rng.IntN(simNodes)))
+	}
+}
+
+func (s *simulation) warmUp(n *rafttest.Node) {
+	n.Disk.Cold, n.Disk.SnapshotBusy = 0, false
+	n.EntriesAvailable()
+	n.SnapshotAvailable()
+}
+
+func (s *simulation) fault(n *rafttest.Node) {
+	switch s.rng.IntN(4) {
+	case 0:
+		s.cut[[2]uint64{1 + uint64(s.rng.IntN(simNodes)), n.ID()}] = true
+	case 1:
+		clear(s.cut)
+	case 2:
+		if n.Running() && s.chance(0.3) {
+			n.Crash()
+		}
+	case 3:
+		s.restart(n)
+	}
+}
+
+func (s *simulation) restart(n *rafttest.Node) {
+	if n.Running() {
+		return
+	}
+	n.Disk.Cold = 0
+	if err := n.Restart(); err != nil {
+		s.fail("node %d does not start: %v", n.ID(), err)
+	}
+}
+
+// stampRound notes when a leader's rounds began, as the owner of a lease does.
+func (s *simulation) stampRound(n *rafttest.Node) {
+	round := n.HeartbeatRound()
+	if round == 0 {
+		return
+	}
+	stamps := s.stamps[n.Raft.Term]
+	if stamps == nil {
+		stamps = map[uint64]int{}
+		s.stamps[n.Raft.Term] = stamps
+	}
+	for ; round > 0; round-- {
+		if _, ok := stamps[round]; ok {
+			return
+		}
+		stamps[round] = s.now
+	}
+}
+
+// hasLease tells whether a leader may answer reads without asking anybody.
+func (s *simulation) hasLease(n *rafttest.Node) bool {
+	round := n.QuorumRound()
+	if round == 0 {
+		return false
+	}
+	began, ok := s.stamps[n.Raft.Term][round]
+	return ok && s.now < began+simElection
+}
+
+func (s *simulation) checkRead(rs raft.ReadState) {
+	read := binary.BigEndian.Uint64(rs.RequestCtx)
+	if rs.Index < s.reads[read] {
+		s.fail("read %d may be served from index %d, but %d was committed when it arrived", read, rs.Index, s.reads[read])
+	}
+	s.answered++
+}
+
+// checkApplied compares an applied entry with what the other nodes have applied there, and with the node's own disk.
+func (s *simulation) checkApplied(n *rafttest.Node, e eraftpb.Entry) {
+	if before, ok := s.applied[e.Index]; !ok {
+		s.applied[e.Index] = n.Machine
+	} else if before.Hash != n.Machine.Hash || !slices.Equal(before.Voters, n.Machine.Voters) {
+		s.fail("node %d has applied %s and is at %+v there, others are at %+v", n.ID(), rafttest.DescribeEntry(&e), n.Machine, before)
+	}
+	if voters := n.Status().Voters; n.AppliedTerm() > 0 && !slices.Equal(voters, n.Machine.Voters) {
+		s.fail("node %d has members %v and counts the votes of %v", n.ID(), n.Machine.Voters, voters)
+	}
+	s.last = max(s.last, e.Index)
+	if term, err := n.Disk.MemoryStorage.Term(e.Index); err != raft.ErrCompacted && (err != nil || term != e.Term) {
+		s.fail("node %d applies %s, which is not durable there (%d, %v)", n.ID(), rafttest.DescribeEntry(&e), term, err)
+	}
+}
+
+// check holds the invariants of a moment.
+func (s *simulation) check() {
+	for _, n := range s.Nodes {
+		if !n.Running() {
+			continue
+		}
+		l := n.Raft.RaftLog
+		s.committed = max(s.committed, l.Committed())
+		if n.Raft.State != raft.StateLeader {
+			continue
+		}
+		term := n.Raft.Term
+		if other, ok := s.leaders[term]; ok && other != n.ID() {
+			s.fail("nodes %d and %d lead in term %d", other, n.ID(), term)
+		} else if !ok {
+			s.leaders[term] = n.ID()
+			s.checkComplete(n)
+		}
+		if s.lockstep && s.hasLease(n) {
+			for _, other := range s.Nodes {
+				if other.Running() && other.Raft.State == raft.StateLeader && other.Raft.Term > term {
+					s.fail("node %d leads in term %d while %d trusts its lease of term %d", other.ID(), other.Raft.Term, n.ID(), term)
+				}
+			}
+		}
+	}
+}
+
+// checkComplete: a new leader has all that has been applied anywhere.
+func (s *simulation) checkComplete(n *rafttest.Node) {
+	want, ok := s.applied[s.last]
+	if !ok {
+		return
+	}
+	cold := n.Disk.Cold
+	n.Disk.Cold = 0
+	term, err := n.Raft.RaftLog.Term(s.last)
+	n.Disk.Cold = cold
+	if err != raft.ErrCompacted && (err != nil || term != want.Term) {
+		s.fail("node %d leads in term %d without entry %d/%d: %d, %v", n.ID(), n.Raft.Term, want.Term, s.last, term, err)
+	}
+}
+
+// settle ends all faults: soon there is a leader, it commits, and every member has applied the same.
+func (s *simulation) settle() {
+	s.faulty = false
+	s.lockstep = true
+	for _, n := range s.Nodes {
+		s.restart(n)
+		s.warmUp(n)
+		for id := uint64(1); id <= simNodes; id++ {
+			n.ReportSnapshot(id, false)
+		}
+	}
+	for range 60 * simElection {
+		s.tick(s.Nodes[0])
+		for range 20 {
+			s.round()
+		}
+		if s.settled() {
+			return
+		}
+	}
+	for _, n := range s.Nodes {
+		if n.Running() {
+			s.t.Log(n.Status())
+		}
+	}
+	s.fail("the group does not settle")
+}
+
+// round lets everybody do all there is to do.
+func (s *simulation) round() {
+	for _, n := range s.Nodes {
+		if !n.Running() {
+			continue
+		}
+		s.process(n)
+		for len(n.Writes) > 0 {
+			s.persist(n)
+		}
+		for len(n.Tasks) > 0 {
+			n.Apply()
+		}
+		s.check()
+	}
+	for k := len(s.Queue); k > 0; k-- {
+		s.deliverAny()
+	}
+	s.check()
+}
+
+// settled tells whether a leader has committed in its term and all members are where it is. Nodes that are no members any
+// more are stopped, as their owner would do when told so.
+func (s *simulation) settled() bool {
+	var lead *rafttest.Node
+	for _, n := range s.Nodes {
+		if n.Running() && n.Raft.State == raft.StateLeader && (lead == nil || n.Raft.Term > lead.Raft.Term) {
+			lead = n
+		}
+	}
+	if lead == nil || lead.AppliedTerm() != lead.Raft.Term || !slices.Contains(lead.Machine.Voters, lead.ID()) {
+		return false
+	}
+	if lead.Machine.Index == lead.Raft.RaftLog.LastIndex() && s.proposals%2 == 0 {
+		s.proposals++
+		_ = lead.Propose([]byte("settled"))
+		return false
+	}
+	for _, n := range s.Nodes {
+		switch member := slices.Contains(lead.Machine.Voters, n.ID()); {
+		case !member && n.Running():
+			n.Crash()
+		case member && !n.Running():
+			s.restart(n) // added again
+			return false
+		case member && (n.Machine.Index != lead.Raft.RaftLog.LastIndex() || n.Machine.Hash != lead.Machine.Hash):
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,94 @@
+package raft
+
+import (
+	"errors"
+
+	"github.com/pingcap/kvproto/pkg/eraftpb"
+
+	"github.com/shoal-kv/shoal/raft/confchange"
+)
+
+// A follower that lacks entries which the leader's log no longer has receives a snapshot. The leader sends nothing else to
+// it until the outcome is reported (ReportSnapshot) or the follower's acknowledgement arrives. The follower puts the
+// snapshot in the place of its log, unless it holds as much already; the next Ready hands it out to be installed, and
+// nothing is applied before that has been done.
+
+// IsEmptySnap tells whether a snapshot holds nothing.
+func IsEmptySnap(snap *eraftpb.Snapshot) bool {
+	return snapshotIndex(snap) == 0
+}
+
+func snapshotIndex(snap *eraftpb.Snapshot) uint64 {
+	return snap.GetMetadata().GetIndex()
+}
+
+// sendSnapshot sends the newest snapshot, once there is one, to a follower that is alive.
+func (r *Raft) sendSnapshot(to uint64, pr *Progress) bool {
+	if r.async() && !pr.RecentActive {
+		return false
+	}
+	snap := r.RaftLog.pendingSnapshot
+	if snap == nil {
+		stored, err := r.RaftLog.storage.Snapshot()
+		if err != nil || IsEmptySnap(&stored) {
+			pr.loading = r.async() && errors.Is(err, ErrSnapshotTemporarilyUnavailable)
+			return false
+		}
+		snap = &stored
+	}
+	r.send(eraftpb.Message{MsgType: eraftpb.MessageType_MsgSnapshot, To: to, Snapshot: snap})
+	if r.async() {
+		pr.becomeSnapshot(snapshotIndex(snap))
+	} else {
+		pr.Next = snapshotIndex(snap) + 1
+	}
+	return true
+}
+
+// handleSnapshotStatus learns what became of a snapshot. Either way the follower is probed, when it next answers.
+func (r *Raft) handleSnapshotStatus(m eraftpb.Message, pr *Progress) {
+	if pr.State != ProgressSnapshot {
+		return
+	}
+	if m.Reject {
+		pr.PendingSnapshot = 0
+	}
+	pr.becomeProbe()
+	pr.probing = true
+}
+
+// handleSnapshot takes in a snapshot and acknowledges how far the log reaches now.
+func (r *Raft) handleSnapshot(m eraftpb.Message) {
+	resp := eraftpb.Message{MsgType: eraftpb.MessageType_MsgAppendResponse, To: m.From, Index: r.RaftLog.committed}
+	if m.Snapshot != nil && r.restore(m.Snapshot) {
+		resp.Index = r.RaftLog.LastIndex()
+	}
+	if r.async() {
+		resp.Commit = r.RaftLog.committed
+	}
+	r.send(resp)
+}
+
+// restore puts a snapshot in the place of the log, if it is ahead of it. A snapshot that is late, repeated, or taken of the
+// very log that is held here must not roll anything back (R12); one without this node is meant for another configuration.
+func (r *Raft) restore(snap *eraftpb.Snapshot) bool {
+	l := r.RaftLog
+	index := snapshotIndex(snap)
+	if index <= l.committed {
+		return false
+	}
+	voters := confchange.Restore(snap.Metadata.ConfState)
+	if !voters.Contains(r.id) {
+		return false
+	}
+	if l.matchTerm(index, snap.Metadata.Term) {
+		l.commitTo(index)
+		return false
+	}
+	l.restore(snap)
+	if !r.async() {
+		l.applied = index
+	}
+	r.setVoters(voters)
+	return true
+}

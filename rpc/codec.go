@@ -1,0 +1,76 @@
+package rpc
+
+import (
+	"github.com/pingcap/errors"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/encoding/proto"
+	"google.golang.org/grpc/mem"
+)
+
+// Message is what the generated code of kvproto offers beside the protobuf API: encoding into a given buffer, without reflection. A
+// type that decodes itself by hand may implement it too.
+type Message interface {
+	// Reset makes the message empty.
+	Reset()
+	// Size is the length of the encoded message, in bytes.
+	Size() int
+	// MarshalToSizedBuffer encodes the message into the end of a buffer that has at least Size bytes.
+	MarshalToSizedBuffer(b []byte) (int, error)
+	// Unmarshal decodes and merges; it must not keep b.
+	Unmarshal(b []byte) error
+}
+
+// Codec is protobuf on the wire. It takes the short way for every Message, and grpc's own codec for what else there is. (kvproto's coprocessor
+// responses are the Messages that keep b; nobody here receives them.)
+type Codec struct{}
+
+var _ encoding.CodecV2 = Codec{}
+
+// Name is that of grpc's own codec: the bytes are the same.
+func (Codec) Name() string { return proto.Name }
+
+// Marshal encodes a message, into a buffer from grpc's pool unless it is small.
+func (Codec) Marshal(v any) (mem.BufferSlice, error) {
+	m, ok := v.(Message)
+	if !ok {
+		return encoding.GetCodecV2(proto.Name).Marshal(v)
+	}
+	size := m.Size()
+	if mem.IsBelowBufferPoolingThreshold(size) {
+		b := make([]byte, size)
+		if err := marshal(m, b); err != nil {
+			return nil, err
+		}
+		return mem.BufferSlice{mem.SliceBuffer(b)}, nil
+	}
+	pool := mem.DefaultBufferPool()
+	b := pool.Get(size)
+	if err := marshal(m, (*b)[:size]); err != nil {
+		pool.Put(b)
+		return nil, err
+	}
+	return mem.BufferSlice{mem.NewBuffer(b, pool)}, nil
+}
+
+func marshal(m Message, b []byte) error {
+	n, err := m.MarshalToSizedBuffer(b)
+	if err != nil {
+		return errors.Annotatef(err, "encode %T", m)
+	}
+	if n != len(b) {
+		return errors.Errorf("encode %T: changed from %d to %d bytes meanwhile", m, len(b), n)
+	}
+	return nil
+}
+
+// Unmarshal decodes a message, which then shares no memory with data.
+func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
+	m, ok := v.(Message)
+	if !ok {
+		return encoding.GetCodecV2(proto.Name).Unmarshal(data, v)
+	}
+	b := data.MaterializeToBuffer(mem.DefaultBufferPool())
+	defer b.Free()
+	m.Reset()
+	return errors.Annotatef(m.Unmarshal(b.ReadOnlyData()), "decode %T", m)
+}

@@ -1,0 +1,287 @@
+// Package meta is the scheduler's durable memory: an embedded etcd, the election of the one member that leads, and a map
+// whose writes fail once that leadership is lost.
+//
+// The order of a member's life is:
+//
+//  1. Start runs the etcd server (its client port also carries the services and HTTP handlers that are passed in), waits
+//     until it can serve, and reads the cluster id, drawing it if this is the cluster's first start.
+//  2. Campaign waits until nobody leads and this member's etcd leads its group, then takes the leader key under a lease.
+//  3. The Leadership keeps that lease alive. Its End says until when nobody else can lead, reckoned from before each
+//     renewal was sent, on a monotonic clock. Its Store writes only while the leader key is still the one it created.
+//  4. When the lease cannot be renewed in time, or a write fails, the Leadership is lost for good; Campaign again.
+//
+// A write that fails for another reason than the guard is undetermined: it may have happened. Rather than let memory and
+// map drift apart, every failed write ends the leadership, and the next term reads the truth back.
+//
+// Nothing here knows what is stored. The scheduler's server builds all that a leader owns on one Leadership and drops it
+// with it.
+package meta
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"sort"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pingcap/errors"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
+	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+)
+
+const (
+	// A group of several members elects within about 3 s. A lone one has nobody to wait for, so it elects itself at once;
+	// when others join it later it should be restarted with the whole group as its initial cluster.
+	groupTick, groupElection = 500 * time.Millisecond, 3 * time.Second
+	loneTick, loneElection   = 50 * time.Millisecond, 250 * time.Millisecond
+
+	slowRequest      = 300 * time.Millisecond
+	maxRequestBytes  = 150 << 20
+	backendQuota     = 8 << 30
+	clientPingsEvery = 5 * time.Second // clients ping every 10 s; anything below this is answered with GOAWAY
+	clusterIDKey     = "/pd/cluster_id"
+)
+
+// Config says how a member's etcd is run and what its client port carries besides etcd.
+type Config struct {
+	Name    string
+	DataDir string
+	// ClientURLs and PeerURLs are listened on; the advertised ones are told to others.
+	ClientURLs, AdvertiseClientURLs []string
+	PeerURLs, AdvertisePeerURLs     []string
+	// InitialCluster lists the members of a new group as name=peer-url,…; empty for a group of one.
+	InitialCluster string
+	// Register adds gRPC services to the client port, Handlers HTTP handlers by pattern.
+	Register func(*grpc.Server)
+	Handlers map[string]http.Handler
+	// Lease is how long a leader may lead without renewing; whole seconds.
+	Lease time.Duration
+	// Wall and Monotonic are the clocks: the first only for drawing the cluster id, the second for the lease.
+	Wall, Monotonic func() time.Time
+	Logger          *zap.Logger
+}
+
+// Member is one member of the scheduler group.
+type Member struct {
+	ID         uint64   `json:"id"`
+	Name       string   `json:"name"`
+	PeerURLs   []string `json:"peer_urls"`
+	ClientURLs []string `json:"client_urls"`
+}
+
+// Node is this process's member of the scheduler group.
+type Node struct {
+	cfg       Config
+	etcd      *embed.Etcd
+	client    *clientv3.Client
+	closing   atomic.Bool
+	listening sync.Mutex
+	grpc      []*grpc.Server // one for each client URL; guarded by listening, etcd makes them on goroutines of its own
+	clusterID uint64
+	self      Member
+	leader    atomic.Pointer[Member] // as last seen by Campaign; nil while nobody is known to lead
+}
+
+// Start runs the member's etcd until it serves. It fails when ctx ends first, for instance because too few members of
+// the group are up.
+func Start(ctx context.Context, cfg Config) (*Node, error) {
+	n := &Node{cfg: cfg}
+	ec, err := n.embedConfig()
+	if err != nil {
+		return nil, err
+	}
+	n.etcd, err = embed.StartEtcd(ec)
+	if err != nil {
+		return nil, errors.Annotate(err, "start etcd")
+	}
+	select {
+	case <-n.etcd.Server.ReadyNotify():
+	case err = <-n.etcd.Err():
+		err = errors.Annotate(err, "etcd stopped while starting")
+	case <-ctx.Done():
+		err = errors.Annotate(ctx.Err(), "etcd is not ready: are enough members of the group up?")
+	}
+	if err != nil {
+		n.stopEtcd()
+		return nil, err
+	}
+	n.client = v3client.New(n.etcd.Server)
+	n.self = memberOf(n.etcd.Server.Cluster().Member(n.etcd.Server.MemberID()))
+	if n.clusterID, err = n.initClusterID(ctx); err != nil {
+		n.Close()
+		return nil, err
+	}
+	return n, nil
+}
+
+func (n *Node) embedConfig() (*embed.Config, error) {
+	ec := embed.NewConfig()
+	ec.Name, ec.Dir = n.cfg.Name, n.cfg.DataDir
+	for _, list := range []struct {
+		to   *[]url.URL
+		from []string
+	}{
+		{&ec.ListenClientUrls, n.cfg.ClientURLs},
+		{&ec.AdvertiseClientUrls, n.cfg.AdvertiseClientURLs},
+		{&ec.ListenPeerUrls, n.cfg.PeerURLs},
+		{&ec.AdvertisePeerUrls, n.cfg.AdvertisePeerURLs},
+	} {
+		urls, err := parseURLs(list.from)
+		if err != nil {
+			return nil, err
+		}
+		*list.to = urls
+	}
+	ec.InitialCluster = n.cfg.InitialCluster
+	if ec.InitialCluster == "" {
+		ec.InitialCluster = ec.InitialClusterFromName(n.cfg.Name)
+	}
+	group, err := membersIn(ec.InitialCluster)
+	if err != nil {
+		return nil, err
+	}
+	tick, election := groupTick, groupElection
+	if group == 1 {
+		tick, election = loneTick, loneElection
+	}
+	ec.TickMs, ec.ElectionMs = uint(tick.Milliseconds()), uint(election.Milliseconds())
+	ec.WarningUnaryRequestDuration = slowRequest // unset, it means that every request is slow
+	ec.MaxRequestBytes = maxRequestBytes
+	ec.QuotaBackendBytes = backendQuota
+	ec.AutoCompactionMode, ec.AutoCompactionRetention = embed.CompactorModePeriodic, "1h"
+	ec.EnableGRPCGateway = false
+	ec.GRPCAdditionalServerOptions = []grpc.ServerOption{
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientPingsEvery, PermitWithoutStream: true}),
+		grpc.WaitForHandlers(true),
+	}
+	ec.UserHandlers = n.cfg.Handlers
+	ec.ServiceRegister = func(s *grpc.Server) {
+		n.listening.Lock()
+		n.grpc = append(n.grpc, s)
+		n.listening.Unlock()
+		if n.cfg.Register != nil {
+			n.cfg.Register(s)
+		}
+	}
+	ec.ZapLoggerBuilder = embed.NewZapLoggerBuilder(quiet(n.cfg.Logger, &n.closing))
+	return ec, nil
+}
+
+func parseURLs(list []string) ([]url.URL, error) {
+	if len(list) == 0 {
+		return nil, errors.New("a client or peer URL is missing")
+	}
+	urls := make([]url.URL, 0, len(list))
+	for _, s := range list {
+		u, err := url.Parse(s)
+		if err != nil {
+			return nil, errors.Annotatef(err, "URL %q", s)
+		}
+		if u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+			return nil, errors.Errorf("URL %q must have the form http://host:port", s)
+		}
+		urls = append(urls, *u)
+	}
+	return urls, nil
+}
+
+// membersIn counts the different names in name=url,name=url,….
+func membersIn(initialCluster string) (int, error) {
+	names := map[string]struct{}{}
+	for pair := range strings.SplitSeq(initialCluster, ",") {
+		name, peer, ok := strings.Cut(pair, "=")
+		if !ok || name == "" || peer == "" {
+			return 0, errors.Errorf("initial cluster %q: %q must have the form name=http://host:port", initialCluster, pair)
+		}
+		names[name] = struct{}{}
+	}
+	return len(names), nil
+}
+
+// initClusterID draws the cluster id at the first start of the first member: seconds of wall time above, randomness below.
+func (n *Node) initClusterID(ctx context.Context) (uint64, error) {
+	drawn := uint64(n.cfg.Wall().Unix())<<32 | uint64(rand.Uint32())
+	res, err := n.client.Txn(ctx).
+		If(clientv3.Compare(clientv3.CreateRevision(clusterIDKey), "=", 0)).
+		Then(clientv3.OpPut(clusterIDKey, strconv.FormatUint(drawn, 10))).
+		Else(clientv3.OpGet(clusterIDKey)).
+		Commit()
+	if err != nil {
+		return 0, errors.Annotate(err, "read or draw the cluster id")
+	}
+	if res.Succeeded {
+		return drawn, nil
+	}
+	value := string(res.Responses[0].GetResponseRange().Kvs[0].Value)
+	id, err := strconv.ParseUint(value, 10, 64)
+	if err != nil || id == 0 {
+		return 0, errors.Errorf("cluster id %q in etcd is not a number above 0", value)
+	}
+	return id, nil
+}
+
+// ClusterID is drawn once for the life of the cluster and never 0.
+func (n *Node) ClusterID() uint64 { return n.clusterID }
+
+// Self is this member.
+func (n *Node) Self() Member { return n.self }
+
+// Members lists the group by name, as this member knows it.
+func (n *Node) Members() []Member {
+	known := n.etcd.Server.Cluster().Members()
+	members := make([]Member, 0, len(known))
+	for _, m := range known {
+		members = append(members, memberOf(m))
+	}
+	sort.Slice(members, func(i, j int) bool { return members[i].Name < members[j].Name })
+	return members
+}
+
+// EtcdLeader is the member that leads the etcd group, which is not always the scheduler's leader.
+func (n *Node) EtcdLeader() (Member, bool) {
+	m := n.etcd.Server.Cluster().Member(n.etcd.Server.Leader())
+	if m == nil {
+		return Member{}, false
+	}
+	return memberOf(m), true
+}
+
+// Err reports that etcd stopped on its own; what it says after Close was called means nothing.
+func (n *Node) Err() <-chan error { return n.etcd.Err() }
+
+// Close stops the member; a Leadership should be resigned before. Running calls are cut off.
+func (n *Node) Close() {
+	if err := n.client.Close(); err != nil && !errors.ErrorEqual(err, context.Canceled) {
+		n.cfg.Logger.Warn("closing etcd's client", zap.Error(err))
+	}
+	n.stopEtcd()
+}
+
+// stopEtcd ends the streams first: etcd would wait several seconds for them.
+func (n *Node) stopEtcd() {
+	n.closing.Store(true)
+	n.listening.Lock()
+	servers := n.grpc
+	n.listening.Unlock()
+	for _, s := range servers {
+		s.Stop()
+	}
+	n.etcd.Close()
+}
+
+func (n *Node) key(name string) string { return fmt.Sprintf("/pd/%d/%s", n.clusterID, name) }
+
+func memberOf(m *membership.Member) Member {
+	return Member{ID: uint64(m.ID), Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs}
+}

@@ -1,0 +1,127 @@
+package robustness
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pingcap/log"
+	"github.com/stretchr/testify/require"
+	"github.com/tikv/client-go/v2/config"
+	"github.com/tikv/client-go/v2/rawkv"
+	"go.uber.org/zap"
+)
+
+// worker owns a few keys and remembers what was acknowledged of each.
+type worker struct {
+	id      int
+	acked   map[string]string
+	longest time.Duration
+	ops     int
+}
+
+const keysPerWorker = 20
+
+func (w *worker) run(t *testing.T, client *rawkv.Client, stop *atomic.Bool) {
+	for i := 0; !stop.Load() && !t.Failed(); i++ {
+		key := fmt.Sprintf("w%02d-%02d", w.id, i%keysPerWorker)
+		begin := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		if i%2 == 0 {
+			value := strconv.Itoa(i)
+			if err := client.Put(ctx, []byte(key), []byte(value)); err != nil {
+				t.Errorf("put %s: %v", key, err)
+			}
+			w.acked[key] = value
+		} else {
+			w.verify(t, ctx, client, key)
+		}
+		cancel()
+		w.longest = max(w.longest, time.Since(begin))
+		w.ops++
+	}
+}
+
+func (w *worker) verify(t *testing.T, ctx context.Context, client *rawkv.Client, key string) {
+	want, written := w.acked[key]
+	got, err := client.Get(ctx, []byte(key))
+	if err != nil {
+		t.Errorf("get %s: %v", key, err)
+		return
+	}
+	if written && !bytes.Equal(got, []byte(want)) {
+		t.Errorf("%s holds %q, acknowledged was %q", key, got, want)
+	}
+}
+
+// kills is how often a store dies: 20 by default, fewer with -short.
+func kills() int {
+	if n, err := strconv.Atoi(os.Getenv("SHOAL_KILLS")); err == nil {
+		return n
+	}
+	if testing.Short() {
+		return 4
+	}
+	return 20
+}
+
+// Any store may be killed, also the leader's, under load: no client sees an error, and nothing acknowledged is lost.
+func TestKillStores(t *testing.T) {
+	log.ReplaceGlobals(zap.NewNop(), nil)
+	c := startCluster(t, 3)
+	client, err := rawkv.NewClient(context.Background(), []string{c.pd}, config.DefaultConfig().Security)
+	require.NoError(t, err)
+	defer client.Close()
+
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	workers := make([]*worker, 64)
+	for i := range workers {
+		workers[i] = &worker{id: i, acked: make(map[string]string)}
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			workers[i].run(t, client, &stop)
+		}()
+	}
+	for n := range kills() {
+		c.killOne(n)
+	}
+	stop.Store(true)
+	wg.Wait()
+
+	ops, longest := 0, time.Duration(0)
+	for _, w := range workers {
+		ops += w.ops
+		longest = max(longest, w.longest)
+		for key := range w.acked {
+			w.verify(t, context.Background(), client, key)
+		}
+	}
+	require.Greater(t, ops, 1000)
+	t.Logf("%d operations by %d clients over %d kills, longest wait %s", ops, len(workers), kills(), longest)
+}
+
+// killOne kills the leader's store every other time, else the next in turn, and starts it again.
+func (c *cluster) killOne(n int) {
+	var r regions
+	require.True(c.t, c.get("http://"+c.pd+"/pd/api/v1/regions", &r))
+	victim := n % len(c.stores)
+	if n%2 == 0 {
+		for i := range c.stores {
+			if s, ok := c.regionOn(i, r.Regions[0].ID); ok && s.IsLeader {
+				victim = i
+			}
+		}
+	}
+	c.stores[victim].kill()
+	<-time.After(500 * time.Millisecond)
+	c.spawn(c.stores[victim])
+	c.waitCaughtUp(victim, r.Regions[0].ID)
+}
