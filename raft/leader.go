@@ -119,7 +119,7 @@ func (r *Raft) propose(ents []*eraftpb.Entry) error {
 	for i, e := range ents {
 		size += uint64(len(e.Data))
 		if e.EntryType != eraftpb.EntryType_EntryNormal {
-			if confIndex > r.RaftLog.applied {
+			if confIndex > r.RaftLog.applied || r.held.first > 0 {
 				return ErrConfChangePending
 			}
 			confIndex = r.RaftLog.LastIndex() + 1 + uint64(i)

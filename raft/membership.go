@@ -13,6 +13,11 @@ import (
 // node that is gone (R4). For the same reason a leader tells nobody that a change is committed before it has made that
 // durable itself: the node that the change removes might act on it and be gone, and the leader, after a crash, might not
 // know it any more and wait for that node's vote.
+//
+// Since a change is in force when it is applied and not when it is appended, a node may still count the votes of members
+// that are two changes old. What keeps it from winning is that the append of a change always carries the commit of the one
+// before: whoever has it in its log knows that commit, and does not campaign before it has applied it (R2). So the next
+// change is refused as long as the former one's commit is kept back.
 
 // holdCommit looks for membership changes among what has been committed behind index before.
 func (r *Raft) holdCommit(before uint64) {

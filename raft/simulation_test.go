@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	simSeeds = flag.Int("raft.seeds", 250, "number of seeds that TestSimulation plays")
+	simSeeds = flag.Int("raft.seeds", 600, "number of seeds that TestSimulation plays")
 	simFirst = flag.Uint64("raft.seed", 1, "first seed that TestSimulation plays")
 )
 
@@ -181,7 +181,7 @@ func (s *simulation) deliverAny() {
 	if from := s.Node(m.From); m.MsgType == eraftpb.MessageType_MsgSnapshot && from.Running() && !(s.faulty && s.chance(0.3)) {
 		from.ReportSnapshot(m.To, !lost)
 	}
-	for len(s.Queue) > 500 {
+	for s.faulty && len(s.Queue) > 500 {
 		s.Take(0)
 	}
 }

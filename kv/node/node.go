@@ -231,6 +231,10 @@ func (n *Node) Fatal() <-chan error { return n.store.Fatal() }
 func (n *Node) Close() {
 	n.closeOnce.Do(func() {
 		if n.serving != nil {
+			// Clients' streams come to their end while the other stores are still to be reached; then the stores' streams end.
+			n.server.Drain()
+			n.server.Wait()
+			n.wire.Close()
 			n.grpc.Stop(context.Background())
 			<-n.serving
 		} else if n.listener != nil {

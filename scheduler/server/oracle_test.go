@@ -2,14 +2,20 @@ package server_test
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/pingcap/kvproto/pkg/pdpb"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/shoal-kv/shoal/scheduler/server"
 )
 
 // TestTso: batches on one stream come back in order, each strictly above the one before by at least its count.
@@ -118,9 +124,8 @@ func TestTimestampsAndIDsIncreaseOverRestartsAndClockSteps(t *testing.T) {
 		ask()
 		if i%2 == 0 {
 			r.restart()
-		} else { // a lost lease: the term ends within the running process
-			r.mono.step(time.Minute)
-			require.Eventually(t, func() bool { _, err := r.tso(1); return err == nil }, soon, poll)
+		} else { // another term of the running process
+			r.usurp()()
 		}
 		ask()
 		r.wall.step(time.Duration(rnd.Int64N(int64(2*time.Hour))) - time.Hour)
@@ -165,6 +170,58 @@ func TestNothingIsServedAfterTheLeaseEnds(t *testing.T) {
 
 	giveBack()
 	require.NotNil(t, r.region(2).GetRegion(), "what was durable is there again")
+}
+
+// P1, P2, P10: what a leader decides after it was replaced, without knowing it, does not happen.
+func TestWritesFailAfterLossOfLeadership(t *testing.T) {
+	r := newRig(t, func(cfg *server.Config) { cfg.LeaderLease = time.Hour }) // it does not notice by itself
+	r.bootstrap()
+	key := fmt.Sprintf("/pd/%d/leader", r.s.ClusterID())
+	etcd := r.etcd()
+	_, err := etcd.Delete(r.ctx, key)
+	require.NoError(t, err)
+	_, err = etcd.Put(r.ctx, key, `{"id":7,"name":"other"}`)
+	require.NoError(t, err)
+	_, err = r.pd.PutStore(r.ctx, &pdpb.PutStoreRequest{
+		Header: r.header(), Store: &metapb.Store{Id: 4, Address: "127.0.0.1:20161", Version: "8.5.0"},
+	})
+	require.Equal(t, codes.Unavailable, status.Code(err))
+	require.ErrorContains(t, err, "not leader")
+	require.Eventually(t, func() bool { return !r.s.Leads() }, soon, poll)
+	_, err = r.tso(1)
+	requireCode(t, codes.Unavailable, "not leader", err)
+	_, err = etcd.Delete(r.ctx, key)
+	require.NoError(t, err)
+	require.Eventually(t, r.s.Leads, soon, poll)
+	res, err := r.pd.GetStore(r.ctx, &pdpb.GetStoreRequest{Header: r.header(), StoreId: 4})
+	require.NoError(t, err)
+	require.Equal(t, "invalid store ID 4, not found", res.GetHeader().GetError().GetMessage())
+}
+
+// P1: leadership is looked at again after a timestamp was generated. The clock lets the lease end between the two looks.
+func TestTimestampIsDroppedWhenTheLeaseEndsMeanwhile(t *testing.T) {
+	var armed, looks atomic.Int64
+	r := newRig(t, func(cfg *server.Config) {
+		cfg.LeaderLease = time.Hour // nothing but requests looks at the clock
+		cfg.Clocks.Monotonic = func() time.Time {
+			if armed.Load() > 0 && looks.Add(1) > armed.Load() {
+				return time.Now().Add(2 * time.Hour)
+			}
+			return time.Now()
+		}
+	})
+	_, err := r.tso(1)
+	require.NoError(t, err)
+	armed.Store(1)
+	_, err = r.tso(1)
+	requireCode(t, codes.Unavailable, "not leader", err)
+	require.Equal(t, int64(2), looks.Load())
+	looks.Store(0)
+	_, err = r.pd.AllocID(r.ctx, &pdpb.AllocIDRequest{Header: r.header()})
+	require.Error(t, err, "the first id takes a write, and one more look")
+	armed.Store(0)
+	_, err = r.tso(1)
+	require.NoError(t, err)
 }
 
 func TestMinTS(t *testing.T) {

@@ -38,18 +38,21 @@ func (c *clock) stepTo(ahead time.Duration) { c.ahead.Store(int64(ahead)) }
 
 // rig is one scheduler and a raw connection to it.
 type rig struct {
-	t          testing.TB
-	ctx        context.Context
-	cfg        server.Config
-	wall, mono clock
-	s          *server.Server
-	conn       *grpc.ClientConn
-	pd         pdpb.PDClient
+	t    testing.TB
+	ctx  context.Context
+	cfg  server.Config
+	wall clock
+	s    *server.Server
+	conn *grpc.ClientConn
+	pd   pdpb.PDClient
 }
 
-func newRig(t testing.TB) *rig {
+func newRig(t testing.TB, change ...func(*server.Config)) *rig {
 	r := &rig{t: t, ctx: context.Background(), cfg: schedulertest.Config(t)}
-	r.cfg.Clocks = server.Clocks{Wall: r.wall.now, Monotonic: r.mono.now}
+	r.cfg.Clocks.Wall = r.wall.now
+	for _, c := range change {
+		c(&r.cfg)
+	}
 	r.start()
 	t.Cleanup(r.stop)
 	return r

@@ -3,6 +3,7 @@ package pebbledb_test
 import (
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -84,9 +85,9 @@ func TestFlippedByteInTheLogIsRefused(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			atCrash := fs.CrashClone(vfs.CrashCloneCfg{})
+			killed := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
 			require.NoError(t, db.Close())
-			for state, fs := range map[string]*vfs.MemFS{"crashed": atCrash, "closed": fs} {
+			for state, fs := range map[string]*vfs.MemFS{"killed": killed, "closed": fs} {
 				path, size := newest(t, fs, "", ".log")
 				end := size
 				if state == "closed" {

@@ -7,7 +7,7 @@
 // that a crash cut short (synced.go).
 //
 // The order of Open: check the logs and the manifest against the notes, clear away tables of ingests that never
-// happened, let pebble recover, and only then begin to swallow failures.
+// happened, let pebble recover, and see whether the disk has failed meanwhile.
 package pebbledb
 
 import (
@@ -58,11 +58,11 @@ func Open(opts Options) (_ *DB, err error) {
 		return nil, fmt.Errorf("open engine %s: %w", opts.Dir, err)
 	}
 	d.pdb, err = openPebble(opts.Dir, d.popts)
-	if err == nil {
-		d.disk.live.Store(true)
-		if err = d.fault.err(); err != nil {
+	if fatal := d.fault.err(); fatal != nil { // the cause of any other error
+		if d.pdb != nil {
 			_ = d.pdb.Close()
 		}
+		err = fatal
 	}
 	if err != nil {
 		_ = synced.close()

@@ -18,8 +18,8 @@ import (
 // log with a panic under its commit lock or by ending the process, and retries failed flushes at once and for ever. So it never learns: the
 // first failed change poisons the engine, and from then on every change in the engine's directory is swallowed. The
 // disk stays as the failure left it, as after a crash; pebble's waiting writers are released and find the fault when they
-// come back to Commit, which acknowledges nothing. (Reads may fail from then on, when they meet a table that was never
-// written.) While the engine is being opened, errors are passed on instead, as Open can return them.
+// come back to Commit, which acknowledges nothing; so does a recovery, which ends and finds it in Open. (Reads may fail
+// from then on, when they meet a table that was never written.)
 //
 // It also times the syncs of the log, and notes how far each log is durable (syncedLengths).
 type disk struct {
@@ -27,7 +27,6 @@ type disk struct {
 	dir    string
 	fault  *fault
 	synced *syncedLengths
-	live   atomic.Bool // Open has returned
 	log    logStats
 	logger *zap.Logger
 }
@@ -38,19 +37,16 @@ func (d *disk) mine(name string) bool { return name == d.dir || d.PathDir(name) 
 
 // frozen says whether changes are swallowed.
 func (d *disk) frozen(name string) bool {
-	return d.live.Load() && d.fault.err() != nil && d.mine(name)
+	return d.fault.err() != nil && d.mine(name)
 }
 
-// failed takes note of the error of a change and returns what pebble is to see of it.
+// failed takes note of the error of a change and returns what pebble is to see of it: nothing, when the file is ours.
 func (d *disk) failed(op, name string, err error) error {
 	if err == nil || !d.mine(name) {
 		return err
 	}
 	d.fault.fail(fmt.Errorf("%s %s: %w", op, name, err))
-	if d.live.Load() {
-		return nil
-	}
-	return err
+	return nil
 }
 
 func (d *disk) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
@@ -76,12 +72,8 @@ func (d *disk) create(op, name string, open func() (vfs.File, error)) (vfs.File,
 	}
 	f := vfs.NewMemFile(nil)
 	if !d.frozen(name) {
-		real, err := open()
-		switch {
-		case err == nil:
+		if real, err := open(); d.failed(op, name, err) == nil && err == nil {
 			f = real
-		case d.failed(op, name, err) != nil:
-			return nil, err
 		}
 	}
 	kind, num := parseName(d.PathBase(name))
@@ -172,25 +164,15 @@ func (f *diskFile) Write(p []byte) (int, error) {
 	if f.kind == logFile {
 		f.disk.log.bytes.Add(uint64(n))
 	}
-	if err != nil {
-		if err = f.disk.failed("write", f.name, err); err == nil {
-			n = len(p)
-		}
-	}
-	return n, err
+	return len(p), f.disk.failed("write", f.name, err)
 }
 
 func (f *diskFile) WriteAt(p []byte, off int64) (int, error) {
 	if f.disk.frozen(f.name) {
 		return len(p), nil
 	}
-	n, err := f.File.WriteAt(p, off)
-	if err != nil {
-		if err = f.disk.failed("write", f.name, err); err == nil {
-			n = len(p)
-		}
-	}
-	return n, err
+	_, err := f.File.WriteAt(p, off)
+	return len(p), f.disk.failed("write", f.name, err)
 }
 
 func (f *diskFile) Sync() error     { return f.sync(f.File.Sync) }
@@ -210,8 +192,11 @@ func (f *diskFile) sync(do func() error) error {
 			f.disk.logger.Warn("slow sync of the log", zap.String("file", f.name), zap.Duration("took", took))
 		}
 	}
-	if f.kind != otherFile {
-		return f.disk.failed("note the synced length of", f.name, f.disk.synced.note(f.num, f.length))
+	switch f.kind {
+	case logFile:
+		return f.disk.failed("note the length of", f.name, f.disk.synced.note(f.num, f.length, false))
+	case manifestFile:
+		return f.disk.failed("note the length of", f.name, f.disk.synced.note(f.num, f.length, true))
 	}
 	return nil
 }

@@ -59,7 +59,6 @@ func TestFailuresPoison(t *testing.T) {
 		"LogSync":       on(".log", syncs...),
 		"LogWrite":      on(".log", errorfs.OpFileWrite),
 		"LogCreate":     on(".log", errorfs.OpCreate, errorfs.OpReuseForWrite),
-		"LogClose":      on(".log", errorfs.OpFileClose),
 		"ManifestSync":  on("MANIFEST", syncs...),
 		"ManifestWrite": on("MANIFEST", errorfs.OpFileWrite),
 		"TableCreate":   on(".sst", errorfs.OpCreate),

@@ -20,7 +20,8 @@ import (
 // most of a log; and a manifest it always takes as cut short. Therefore the length that is known to be durable is noted
 // beside the logs, after each sync, in a small file of slots, and Open refuses a log that ends before it.
 //
-// The notes are not synced themselves: a note may be missing or old after a crash, never wrong.
+// The notes are not synced themselves, except together with a manifest, which happens rarely: after a power cut a note
+// may be missing or old, never wrong.
 const (
 	syncedName = "SYNCED"
 	slotCount  = 64
@@ -37,7 +38,8 @@ type syncedLengths struct {
 	file vfs.File // opened by the first note
 }
 
-func (s *syncedLengths) note(num uint64, length int64) error {
+// note writes down that so many bytes of the file are durable; sync makes all the notes durable too.
+func (s *syncedLengths) note(num uint64, length int64, sync bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.file == nil {
@@ -51,8 +53,10 @@ func (s *syncedLengths) note(num uint64, length int64) error {
 	binary.LittleEndian.PutUint64(slot[0:], num)
 	binary.LittleEndian.PutUint64(slot[8:], uint64(length))
 	binary.LittleEndian.PutUint32(slot[16:], slotChecksum(slot[:]))
-	_, err := s.file.WriteAt(slot[:], int64(num%slotCount)*slotSize)
-	return err
+	if _, err := s.file.WriteAt(slot[:], int64(num%slotCount)*slotSize); err != nil || !sync {
+		return err
+	}
+	return s.file.SyncData()
 }
 
 func (s *syncedLengths) close() error {

@@ -194,6 +194,7 @@ func (s *source) Next() bool {
 	if s.err != nil {
 		return false
 	}
+	s.last = append(s.last[:0], s.key...) // the next block takes the place of this one
 	if len(s.rest) == 0 {
 		if s.at == s.section.end {
 			s.err = s.checkCounts()
@@ -226,7 +227,6 @@ func (s *source) decodePair() error {
 	if keyLen > uint64(len(rest)) || valueLen > uint64(len(rest))-keyLen {
 		return s.reader.corrupt(s.at, "the block before ends within a pair")
 	}
-	s.last = append(s.last[:0], s.key...)
 	s.key, s.value, s.rest = rest[:keyLen:keyLen], rest[keyLen:keyLen+valueLen:keyLen+valueLen], rest[keyLen+valueLen:]
 	if s.pairs > 0 && bytes.Compare(s.last, s.key) >= 0 {
 		return s.reader.corrupt(s.at, "key %X does not come after %X", s.key, s.last)

@@ -1,0 +1,255 @@
+package snapfile
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/shoal-kv/shoal/kv/engine"
+)
+
+// faulty is a directory of which one call fails, after which the machine is as good as gone: all later calls fail too.
+type faulty struct {
+	FS
+	left int // calls until the failure
+}
+
+var errIO = errors.New("EIO")
+
+func (d *faulty) step() error {
+	if d.left == 0 {
+		return errIO
+	}
+	d.left--
+	return nil
+}
+
+func (d *faulty) Create(name string) (WriteFile, error) {
+	if err := d.step(); err != nil {
+		return nil, err
+	}
+	f, err := d.FS.Create(name)
+	return &faultyFile{f, d}, err
+}
+
+func (d *faulty) Open(name string) (ReadFile, error) {
+	if err := d.step(); err != nil {
+		return nil, err
+	}
+	return d.FS.Open(name)
+}
+
+func (d *faulty) Rename(from, to string) error {
+	if err := d.step(); err != nil {
+		return err
+	}
+	return d.FS.Rename(from, to)
+}
+
+func (d *faulty) Remove(name string) error {
+	if err := d.step(); err != nil {
+		return err
+	}
+	return d.FS.Remove(name)
+}
+
+func (d *faulty) Sync() error {
+	if err := d.step(); err != nil {
+		return err
+	}
+	return d.FS.Sync()
+}
+
+type faultyFile struct {
+	WriteFile
+	dir *faulty
+}
+
+func (f *faultyFile) Write(p []byte) (int, error) {
+	if err := f.dir.step(); err != nil {
+		return 0, err
+	}
+	return f.WriteFile.Write(p)
+}
+
+func (f *faultyFile) Sync() error {
+	if err := f.dir.step(); err != nil {
+		return err
+	}
+	return f.WriteFile.Sync()
+}
+
+// PITFALLS S2, S22: a crash at any step of building and receiving leaves, under a final name, whole files or none; and all files whose
+// Build or Commit had returned.
+func TestCrashAtEveryStep(t *testing.T) {
+	data := content{engine.Default: {{"a", "1"}, {"b", strings.Repeat("2", 2*blockTarget)}}, engine.Write: {{"w", "3"}}}
+	snap, r := fill(t, data), testRegion("", "")
+	rapid.Check(t, func(t *rapid.T) {
+		mem := NewMemFS()
+		dir := &faulty{FS: mem, left: rapid.IntRange(0, 50).Draw(t, "steps")}
+		complete := map[string]bool{}
+		func() {
+			m, err := New(dir)
+			if err != nil {
+				return
+			}
+			if _, err := m.Build(testKey, r, snap); err != nil {
+				return
+			}
+			complete[fileName(testKey, false)] = true
+			file, _, err := m.OpenToSend(testKey)
+			if err != nil {
+				return
+			}
+			to, err := m.Receive(testKey)
+			if err != nil {
+				return
+			}
+			if _, err := io.Copy(to, file); err != nil {
+				to.Abort()
+				return
+			}
+			if _, err := to.Commit(); err != nil {
+				return
+			}
+			complete[fileName(testKey, true)] = true
+		}()
+		mem.Crash(func(n int) int { return rapid.IntRange(0, n).Draw(t, "keep") })
+
+		m := newManager(t, mem)
+		items, err := m.List()
+		require.NoError(t, err)
+		for _, item := range items {
+			name := fileName(item.Key, item.Received)
+			delete(complete, name)
+			file, err := mem.Open(name)
+			require.NoError(t, err)
+			_, err = verify(name, item.Key, file)
+			require.NoError(t, err)
+		}
+		require.Empty(t, complete, "a file that was complete is lost")
+		_, err = m.Build(testKey, r, snap)
+		require.NoError(t, err)
+		if _, err = m.OpenToInstall(testKey); err != nil {
+			require.ErrorIs(t, err, ErrNotFound)
+			_, err = send(t, m, m, testKey)
+			require.NoError(t, err)
+		}
+		reader, err := m.OpenToInstall(testKey)
+		require.NoError(t, err)
+		require.Equal(t, data, readAll(t, reader))
+	})
+}
+
+// A failure that is not a crash leaves no file and no claim on its name.
+func TestFailureAtEveryStep(t *testing.T) {
+	snap, r := fill(t, content{engine.Default: {{"a", "1"}}}), testRegion("", "")
+	leader, good := build(t, r, content{engine.Default: {{"a", "1"}}})
+	require.NotNil(t, leader)
+	failures := 0
+	for steps := 0; ; steps++ {
+		mem := NewMemFS()
+		dir := &faulty{FS: mem, left: steps}
+		m := newManager(t, dir)
+		_, err := m.Build(testKey, r, snap)
+		if err == nil {
+			var to *Receiver
+			if to, err = m.Receive(testKey); err == nil {
+				if _, err = to.Write(good); err == nil {
+					_, err = to.Commit()
+				} else {
+					to.Abort()
+				}
+			}
+		}
+		if err == nil {
+			break
+		}
+		failures++
+		require.ErrorIs(t, err, errIO)
+		require.ErrorContains(t, err, "snap_")
+		dir.left = 1000
+		_, err = m.Build(testKey, r, snap)
+		require.NoError(t, err)
+		to, err := m.Receive(testKey)
+		if err != nil { // the directory's sync has failed, and then the removal
+			require.ErrorIs(t, err, ErrExists)
+			continue
+		}
+		to.Abort()
+	}
+	require.Greater(t, failures, 15)
+}
+
+func TestMemFSCrash(t *testing.T) {
+	all, none := func(n int) int { return n }, func(int) int { return 0 }
+	write := func(d *MemFS, name, text string) WriteFile {
+		f, err := d.Create(name)
+		require.NoError(t, err)
+		_, err = f.Write([]byte(text))
+		require.NoError(t, err)
+		return f
+	}
+	read := func(d *MemFS, name string) string {
+		f, err := d.Open(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			return "none"
+		}
+		require.NoError(t, err)
+		b := make([]byte, f.Size())
+		_, err = f.ReadAt(b, 0)
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+		return string(b)
+	}
+	scene := func() (*MemFS, WriteFile) {
+		d := NewMemFS()
+		f := write(d, "a", "synced")
+		require.NoError(t, f.Sync())
+		require.NoError(t, d.Sync())
+		_, err := f.Write([]byte(", not"))
+		require.NoError(t, err)
+		write(d, "b", "content")
+		require.NoError(t, d.Rename("a", "c"))
+		require.NoError(t, d.Remove("b"))
+		return d, f
+	}
+	d, f := scene()
+	d.Crash(none)
+	require.Equal(t, []string{"synced", "none", "none"}, []string{read(d, "a"), read(d, "b"), read(d, "c")})
+	_, err := f.Write([]byte("ghost"))
+	require.Error(t, err)
+	require.Error(t, f.Sync())
+	d.Crash(nil)
+	require.Equal(t, "synced", read(d, "a"))
+
+	d, _ = scene()
+	d.Crash(all)
+	require.Equal(t, []string{"none", "none", "synced, not"}, []string{read(d, "a"), read(d, "b"), read(d, "c")})
+
+	d, _ = scene()
+	first := true
+	d.Crash(func(n int) int { // one change of names, three bytes of each file
+		if first {
+			first = false
+			return 1
+		}
+		return min(n, 3)
+	})
+	require.Equal(t, []string{"synced, n", "con", "none"}, []string{read(d, "a"), read(d, "b"), read(d, "c")})
+
+	require.ErrorIs(t, d.Remove("x"), fs.ErrNotExist)
+	require.ErrorIs(t, d.Rename("x", "y"), fs.ErrNotExist)
+	file, err := d.Open("b")
+	require.NoError(t, err)
+	n, err := file.ReadAt(make([]byte, 5), 1)
+	require.Equal(t, 2, n)
+	require.Equal(t, io.EOF, err)
+	_, err = file.ReadAt(make([]byte, 1), 3)
+	require.Equal(t, io.EOF, err)
+}
