@@ -178,7 +178,7 @@ func (r *Raft) advanceCommit() bool {
 	if r.async() {
 		r.holdCommit(before)
 	}
-	if !r.cfg.LazyCommit {
+	if !r.cfg.LazyCommit && r.announced() > before {
 		r.bcastAppend()
 	}
 	return true

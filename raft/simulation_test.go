@@ -57,6 +57,8 @@ type simulation struct {
 	lockstep bool
 	now      int
 	lossy    float64
+	crashy   float64
+	restless int // how many of 100 inputs are campaigns
 	faulty   bool
 	cut      map[[2]uint64]bool
 
@@ -79,6 +81,8 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 	s.steps = 5000 + s.rng.IntN(20000)
 	s.lockstep = s.chance(0.5)
 	s.lossy = []float64{0, 0.02, 0.2}[s.rng.IntN(3)]
+	s.crashy = []float64{0, 0.3, 1}[s.rng.IntN(3)]
+	s.restless = int(s.pick(0, 3, 30))
 	cfg := raft.Config{
 		ElectionTick: simElection, HeartbeatTick: 1 + s.rng.IntN(2), Seed: seed,
 		PreVote: s.chance(0.5), CheckQuorum: s.lockstep || s.chance(0.5), LazyCommit: s.chance(0.5),
@@ -107,6 +111,14 @@ func (s *simulation) chance(p float64) bool { return s.rng.Float64() < p }
 func (s *simulation) pick(values ...uint64) uint64 { return values[s.rng.IntN(len(values))] }
 
 func (s *simulation) anyNode() *rafttest.Node { return s.Nodes[s.rng.IntN(len(s.Nodes))] }
+
+// anyRunning returns any node that runs, or this one.
+func (s *simulation) anyRunning(n *rafttest.Node) *rafttest.Node {
+	if m := s.anyNode(); m.Running() {
+		return m
+	}
+	return n
+}
 
 func (s *simulation) fail(format string, args ...any) {
 	s.t.Helper()
@@ -198,8 +210,8 @@ func (s *simulation) input(n *rafttest.Node) {
 	}
 	leads := n.Status().RaftState == raft.StateLeader
 	switch p := s.rng.IntN(100); {
-	case p < 3:
-		require.NoError(s.t, n.Campaign())
+	case s.rng.IntN(100) < s.restless:
+		require.NoError(s.t, s.anyRunning(n).Campaign())
 	case p < 8:
 		n.TransferLeader(1 + uint64(s.rng.IntN(simNodes)))
 	case p < 25:
@@ -247,7 +259,7 @@ func (s *simulation) fault(n *rafttest.Node) {
 	case 1:
 		clear(s.cut)
 	case 2:
-		if n.Running() && s.chance(0.3) {
+		if n.Running() && s.chance(s.crashy) {
 			n.Crash()
 		}
 	case 3:

@@ -143,17 +143,21 @@ func play(t *testing.T, length time.Duration, crash bool, front func(*Cluster, *
 	return result
 }
 
-// trouble cuts off the leader, again and again; in between it loses messages and crashes a store.
+// trouble cuts off or freezes the leader, again and again; in between it loses messages and crashes a store.
 func (c *Cluster) trouble(length time.Duration, crash bool) {
 	rng := rand.New(rand.NewPCG(8, 8))
 	election := time.Duration(c.cfg.Raftstore.ElectionTimeoutTicks) * c.cfg.Raftstore.BaseTickInterval.Duration
 	for end := time.Now().Add(length); time.Now().Before(end); {
+		thaw := make(chan struct{})
 		r, _ := c.Scheduler.RegionOf(nil)
-		if leader := c.LeaderOfRegion(r.Id); leader != nil {
+		if leader := c.LeaderOfRegion(r.Id); leader != nil && rng.IntN(3) > 0 {
+			c.AddFilter(FreezeFilter(leader.StoreId, thaw))
+		} else if leader != nil {
 			others := []uint64{leader.StoreId%3 + 1, (leader.StoreId+1)%3 + 1}
 			c.AddFilter(PartitionFilter([]uint64{leader.StoreId}, others))
 		}
-		<-time.After(election * 2)
+		<-time.After(election * 3)
+		close(thaw)
 		c.ClearFilters()
 		if rng.IntN(2) == 0 {
 			c.AddFilter(DropFilter())
@@ -190,7 +194,7 @@ func TestBrokenReadsAreCaught(t *testing.T) {
 
 // caught plays until the checker finds the fault, a few times at most: a stale read needs its moment.
 func caught(t *testing.T, front func(*Cluster, *storeNode) *server.Server) porcupine.CheckResult {
-	for range 5 {
+	for range 10 {
 		if play(t, 4*time.Second, false, front) == porcupine.Illegal {
 			return porcupine.Illegal
 		}

@@ -3,6 +3,7 @@ package test_raftstore
 import (
 	"io"
 	"math/rand/v2"
+	"slices"
 	"sync"
 
 	"github.com/pingcap/kvproto/pkg/eraftpb"
@@ -28,8 +29,9 @@ func (n *network) close() { n.wg.Wait() }
 
 func (n *network) passes(from, to uint64, msg *raft_serverpb.RaftMessage) bool {
 	n.mu.RLock()
-	defer n.mu.RUnlock()
-	for _, f := range n.filters {
+	filters := n.filters
+	n.mu.RUnlock()
+	for _, f := range filters {
 		if !f(from, to, msg) {
 			return false
 		}
@@ -116,7 +118,7 @@ func (l *link) copyFile(msg *raft_serverpb.RaftMessage) bool {
 func (c *Cluster) AddFilter(f Filter) {
 	c.net.mu.Lock()
 	defer c.net.mu.Unlock()
-	c.net.filters = append(c.net.filters, f)
+	c.net.filters = append(slices.Clone(c.net.filters), f)
 }
 
 // ClearFilters heals the network.
@@ -146,4 +148,16 @@ func PartitionFilter(groups ...[]uint64) Filter {
 		}
 	}
 	return func(from, to uint64, _ *raft_serverpb.RaftMessage) bool { return side[from] == side[to] }
+}
+
+// FreezeFilter holds a store's raft worker fast at the next message that it sends, as a pause of its process would, until thaw is
+// closed. Its readers go on with what was published last.
+func FreezeFilter(store uint64, thaw <-chan struct{}) Filter {
+	return func(from, _ uint64, _ *raft_serverpb.RaftMessage) bool {
+		if from != store {
+			return true
+		}
+		<-thaw
+		return false
+	}
 }

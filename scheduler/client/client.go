@@ -142,13 +142,19 @@ func call[T any](ctx context.Context, c *Client, do func(context.Context, pdpb.P
 	}
 }
 
-// mendable says that the call might succeed at another leader, or later.
+// mendable says that the call might succeed at another leader, or later. A member that refuses our cluster id has taken
+// over the address of one of ours.
 func mendable(err error) bool {
 	switch status.Code(err) {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.ResourceExhausted, codes.Aborted:
 		return true
 	}
-	return strings.Contains(err.Error(), "not leader") || strings.Contains(err.Error(), "no leader")
+	for _, text := range []string{"not leader", "no leader", "mismatch cluster id"} {
+		if strings.Contains(err.Error(), text) {
+			return true
+		}
+	}
+	return false
 }
 
 // check turns an answer's header into an error.

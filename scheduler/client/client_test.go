@@ -192,7 +192,7 @@ func TestClientRefusesAnotherCluster(t *testing.T) { // S19
 	short, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 	defer cancel()
 	_, err := c.AllocID(short)
-	require.Error(t, err)
+	require.ErrorContains(t, err, fmt.Sprintf("belongs to cluster %d", other.ClusterID()))
 	direct := connect(t, other.ClientURL())
 	id, err := direct.AllocID(withDeadline(t))
 	require.NoError(t, err)

@@ -72,7 +72,7 @@ func (p *Picture) Store(id uint64) *Store { return p.stores[id] }
 // Stores lists all stores by id, tombstones included.
 func (p *Picture) Stores() []*Store {
 	list := make([]*Store, 0, len(p.stores))
-	for _, s := range p.stores {
+	for _, s := range p.stores { // order-free: sorted below
 		list = append(list, s)
 	}
 	sort.Slice(list, func(i, j int) bool { return list[i].Meta.Id < list[j].Meta.Id })

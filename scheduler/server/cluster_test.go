@@ -38,7 +38,7 @@ func (r *rig) needBootstrap() map[string]func() (answer, error) {
 		"GetRegion":                ask(r.pd.GetRegion, &pdpb.GetRegionRequest{Header: h}),
 		"GetPrevRegion":            ask(r.pd.GetPrevRegion, &pdpb.GetRegionRequest{Header: h}),
 		"GetRegionByID":            ask(r.pd.GetRegionByID, &pdpb.GetRegionByIDRequest{Header: h}),
-		"ScanRegions":              ask(r.pd.ScanRegions, &pdpb.ScanRegionsRequest{Header: h}),
+		"ScanRegions":              ask(r.pd.ScanRegions, &pdpb.ScanRegionsRequest{Header: h}), //nolint:staticcheck // clients still call it
 		"BatchScanRegions":         ask(r.pd.BatchScanRegions, &pdpb.BatchScanRegionsRequest{Header: h}),
 		"AskSplit":                 ask(r.pd.AskSplit, &pdpb.AskSplitRequest{Header: h, Region: region}),
 		"AskBatchSplit":            ask(r.pd.AskBatchSplit, &pdpb.AskBatchSplitRequest{Header: h, Region: region}),

@@ -147,7 +147,9 @@ func (r *rig) regionScript() map[string]func() string {
 			require.Eventually(r.t, func() bool { return r.region(2).GetLeader().GetId() == 3 }, soon, poll)
 			return "<nil>"
 		},
-		"ScanRegions": func() string { return say(r.ctx, pd.ScanRegions, &pdpb.ScanRegionsRequest{Header: h}) },
+		"ScanRegions": func() string {
+			return say(r.ctx, pd.ScanRegions, &pdpb.ScanRegionsRequest{Header: h}) //nolint:staticcheck // clients still call it
+		},
 		"BatchScanRegions": func() string {
 			return say(r.ctx, pd.BatchScanRegions, &pdpb.BatchScanRegionsRequest{Header: h, Ranges: []*pdpb.KeyRange{{}}})
 		},
@@ -194,7 +196,7 @@ func (r *rig) otherScript() map[string]func() string {
 	return map[string]func() string{
 		"GetOperator none": func() string { return say(r.ctx, pd.GetOperator, &pdpb.GetOperatorRequest{Header: h, RegionId: 2}) },
 		"ScatterRegion unknown": func() string {
-			return say(r.ctx, pd.ScatterRegion, &pdpb.ScatterRegionRequest{Header: h, RegionId: 777}) //nolint:staticcheck // old form
+			return say(r.ctx, pd.ScatterRegion, &pdpb.ScatterRegionRequest{Header: h, RegionId: 777})
 		},
 		"GetGCSafePoint":                    func() string { return say(r.ctx, pd.GetGCSafePoint, &pdpb.GetGCSafePointRequest{Header: h}) },
 		"UpdateGCSafePoint 100":             raise(100),

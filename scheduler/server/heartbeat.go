@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	stderrors "errors"
 	"io"
 	"strconv"
 	"time"
@@ -34,7 +35,7 @@ func (s *service) RegionHeartbeat(stream pdpb.PD_RegionHeartbeatServer) error {
 			}
 		case err := <-ended:
 			return err
-		case <-(chan struct{})(nil):
+		case <-t.leadership.Lost():
 			return errNotLeader
 		}
 	}
@@ -46,7 +47,7 @@ func (s *service) receiveHeartbeats(t *term, stream pdpb.PD_RegionHeartbeatServe
 	defer func() { t.streams.unbind(bound, out) }()
 	for {
 		req, err := stream.Recv()
-		if err == io.EOF {
+		if stderrors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

@@ -77,10 +77,10 @@ func usePDClient(t *testing.T, stream bool) {
 	_, err = c.GetStore(ctx, 12345)
 	require.ErrorContains(t, err, "invalid store ID 12345, not found")
 
-	at, err := c.UpdateGCSafePoint(ctx, 10) //nolint:staticcheck // clients still call it
+	at, err := c.UpdateGCSafePoint(ctx, 10)
 	require.NoError(t, err)
 	require.Equal(t, uint64(10), at)
-	low, err := c.UpdateServiceGCSafePoint(ctx, "br", 100, 20) //nolint:staticcheck // clients still call it
+	low, err := c.UpdateServiceGCSafePoint(ctx, "br", 100, 20)
 	require.NoError(t, err)
 	require.Zero(t, low)
 	_, err = c.ScatterRegions(ctx, []uint64{2})

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"github.com/pingcap/kvproto/pkg/metapb"
@@ -52,7 +53,7 @@ func (s *service) lookup(h *pdpb.RequestHeader, find func(*cluster.Picture) *clu
 func (s *service) QueryRegion(stream pdpb.PD_QueryRegionServer) error {
 	for {
 		req, err := stream.Recv()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

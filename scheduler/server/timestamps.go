@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/binary"
+	stderrors "errors"
 	"io"
 	"sync"
 	"time"
@@ -130,7 +131,7 @@ func (ts *timestamps) keepAhead(lost <-chan struct{}) {
 func (s *service) Tso(stream pdpb.PD_TsoServer) error {
 	for {
 		req, err := stream.Recv()
-		if err == io.EOF {
+		if stderrors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

@@ -71,9 +71,9 @@ func (f form) show(b []byte) string {
 func unescape(s string) ([]byte, error) {
 	var out []byte
 	for rest := s; rest != ""; {
-		// A quote of the kind that is passed here stays a quote: a word of the command line has none around it.
-		if rest[0] == '"' || rest[0] == '\'' {
-			out, rest = append(out, rest[0]), rest[1:]
+		// Quotes stand for themselves, as there are none around a word here; so do bytes beyond ASCII, be they UTF-8 or not.
+		if c := rest[0]; c == '"' || c == '\'' || c >= utf8.RuneSelf {
+			out, rest = append(out, c), rest[1:]
 			continue
 		}
 		r, multibyte, tail, err := strconv.UnquoteChar(rest, 0)

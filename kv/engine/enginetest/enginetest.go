@@ -1,5 +1,5 @@
 // Package enginetest asks of every engine what package engine promises. An engine's own tests call Run (the contract, one
-// clause a test, and a comparison with a plain map), RunCrash (what a crash may take) and RunBenchmarks. What is not asked
+// clause a test), RunModel (comparison with a plain map), RunCrash (what a crash may take) and RunBenchmarks. What is not asked
 // here must not be leant on above the seam.
 package enginetest
 
@@ -61,7 +61,6 @@ func Run(t *testing.T, h Harness) {
 			require.NoError(t, f.e.Close(), "every test closes what it opened, so nothing may be left")
 		})
 	}
-	t.Run("Model", func(t *testing.T) { testModel(t, h) })
 }
 
 // fixture is one engine under test.

@@ -75,7 +75,8 @@ type frozen struct {
 	model content
 }
 
-func testModel(t *testing.T, h Harness) {
+// RunModel does random things to engines, and the same to a map, and compares everything that can be read.
+func RunModel(t *testing.T, h Harness) {
 	rapid.Check(t, func(t *rapid.T) {
 		e, err := h.Open()
 		require.NoError(t, err)

@@ -15,15 +15,17 @@ import (
 
 func open() (engine.Engine, error) { return memdb.New(), nil }
 
-func TestConformance(t *testing.T) {
-	enginetest.Run(t, enginetest.Harness{
-		Open:   open,
-		Reopen: func(e engine.Engine) (engine.Engine, error) { return e.(*memdb.DB).Reopen(), nil },
-		OpenCheckpoint: func(e engine.Engine, dir string) (engine.Engine, error) {
-			return e.(*memdb.DB).OpenCheckpoint(dir)
-		},
-	})
+var harness = enginetest.Harness{
+	Open:   open,
+	Reopen: func(e engine.Engine) (engine.Engine, error) { return e.(*memdb.DB).Reopen(), nil },
+	OpenCheckpoint: func(e engine.Engine, dir string) (engine.Engine, error) {
+		return e.(*memdb.DB).OpenCheckpoint(dir)
+	},
 }
+
+func TestConformance(t *testing.T) { enginetest.Run(t, harness) }
+
+func TestModel(t *testing.T) { enginetest.RunModel(t, harness) }
 
 // S22: a crash keeps a prefix of what was not synced.
 func TestCrash(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 type batch struct {
 	db        *DB
 	b         *pebble.Batch
+	ranges    bool // it deletes ranges
 	committed bool
 }
 
@@ -31,6 +32,7 @@ func (b *batch) Delete(cf engine.CF, key []byte) {
 }
 
 func (b *batch) DeleteRange(cf engine.CF, start, end []byte) {
+	b.ranges = true
 	if len(end) == 0 { // up to the first key of the next family
 		op := b.b.DeleteRangeDeferred(1+len(start), 1)
 		op.Key[0], op.Value[0] = byte(cf), byte(cf)+1
@@ -79,12 +81,15 @@ func (b *batch) Commit(sync bool) error {
 	if err := b.b.Commit(b.db.writeOptions(sync)); err != nil {
 		b.db.fault.fail(err)
 	}
+	if b.ranges {
+		b.db.pin.drop()
+	}
 	return b.db.fault.err()
 }
 
 func (b *batch) Reset() {
 	b.b.Reset()
-	b.committed = false
+	b.ranges, b.committed = false, false
 }
 
 func (b *batch) Close() error { return b.b.Close() }

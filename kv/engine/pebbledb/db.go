@@ -31,6 +31,7 @@ type DB struct {
 	disk  *disk
 	fault *fault
 
+	pin     pin
 	closed  atomic.Bool
 	stalls  atomic.Uint64
 	ingests atomic.Uint64
@@ -111,7 +112,7 @@ func (d *DB) writeOptions(sync bool) *pebble.WriteOptions {
 func (d *DB) NewBatch() engine.Batch { return &batch{db: d, b: d.pdb.NewBatch()} }
 
 // NewSnapshot returns the state as of now.
-func (d *DB) NewSnapshot() engine.Snapshot { return &snapshot{db: d, snap: d.pdb.NewSnapshot()} }
+func (d *DB) NewSnapshot() engine.Snapshot { return &snapshot{db: d, snap: d.pin.newSnapshot(d.pdb)} }
 
 // Sync writes an empty record to the log and syncs it, and with it all that stands before: records of the same log go to
 // disk in order, and a log is synced in full before the next one begins.
@@ -175,6 +176,7 @@ func (d *DB) Close() error {
 	if d.closed.Swap(true) {
 		return engine.ErrClosed
 	}
+	d.pin.drop()
 	err := d.pdb.Close()
 	err = firstError(err, d.disk.synced.close())
 	if fatal := d.fault.err(); fatal != nil {

@@ -192,13 +192,10 @@ func (f *diskFile) sync(do func() error) error {
 			f.disk.logger.Warn("slow sync of the log", zap.String("file", f.name), zap.Duration("took", took))
 		}
 	}
-	switch f.kind {
-	case logFile:
-		return f.disk.failed("note the length of", f.name, f.disk.synced.note(f.num, f.length, false))
-	case manifestFile:
-		return f.disk.failed("note the length of", f.name, f.disk.synced.note(f.num, f.length, true))
+	if f.kind == otherFile {
+		return nil
 	}
-	return nil
+	return f.disk.failed("note the length of", f.name, f.disk.synced.note(f.kind, f.num, f.length))
 }
 
 // SyncTo only starts writing back; its false says that nothing is promised.

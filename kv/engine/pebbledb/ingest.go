@@ -39,6 +39,7 @@ func (d *DB) Ingest(in engine.Ingestion) error {
 			return err
 		}
 		err := d.pdb.Ingest(context.Background(), paths)
+		d.pin.drop()
 		if fatal := d.fault.err(); fatal != nil {
 			return fatal
 		}

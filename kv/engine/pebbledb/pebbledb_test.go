@@ -1,6 +1,8 @@
 package pebbledb_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -56,11 +58,12 @@ func TestConformance(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := &place{t: t, options: options, where: map[engine.Engine]pebbledb.Options{}}
 			enginetest.Run(t, p.harness())
+			enginetest.RunModel(t, p.harness())
 		})
 	}
 }
 
-// One pass on the real file system. (The model is left to memory: a new directory for each of its runs costs too much.)
+// One pass on the real file system.
 func TestConformanceOnDisk(t *testing.T) {
 	p := &place{t: t, where: map[engine.Engine]pebbledb.Options{}}
 	p.options = func() pebbledb.Options { return pebbledb.Options{Dir: t.TempDir(), UnsafeNoSync: true} }
@@ -77,6 +80,28 @@ func TestOptions(t *testing.T) {
 		_, err := pebbledb.Open(opts)
 		require.Error(t, err, name)
 	}
+}
+
+// The space of a deleted range comes back although snapshots were taken before, as soon as those are closed.
+func TestDeletedRangesGiveBackSpace(t *testing.T) {
+	db, err := pebbledb.Open(small(vfs.NewMem()))
+	require.NoError(t, err)
+	for i := range 300 {
+		require.NoError(t, put(db, false, fmt.Sprintf("%d-%s", i, strings.Repeat("k", 4000))))
+	}
+	require.True(t, has(t, db, "1-"+strings.Repeat("k", 4000)), "takes a snapshot and closes it")
+	full := db.Metrics().TableBytes
+	b := db.NewBatch()
+	b.DeleteRange(engine.Default, nil, nil)
+	require.NoError(t, b.Commit(true))
+	require.NoError(t, b.Close())
+	i := 0
+	require.Eventually(t, func() bool {
+		i++
+		require.NoError(t, put(db, false, fmt.Sprintf("%d-later", i))) // until the tombstone is flushed
+		return db.Metrics().TableBytes < full/4
+	}, waitLimit, waitTick)
+	require.NoError(t, db.Close())
 }
 
 func BenchmarkEngine(b *testing.B) {

@@ -23,13 +23,14 @@ import (
 // The notes are not synced themselves, except together with a manifest, which happens rarely: after a power cut a note
 // may be missing or old, never wrong.
 const (
-	syncedName = "SYNCED"
-	slotCount  = 64
-	slotSize   = 32 // file number, length, checksum of both, padding
+	syncedName    = "SYNCED"
+	logSlots      = 60
+	manifestSlots = 4
+	slotSize      = 32 // file number, length, checksum of both, padding
 )
 
 // syncedLengths keeps a slot for each log and manifest; the slot is chosen by the number of the file, so that a
-// newcomer takes the place of one that is long gone.
+// newcomer takes the place of one that is gone. (Of an older log that is still needed pebble knows that it must be whole.)
 type syncedLengths struct {
 	fs   vfs.FS
 	path string
@@ -38,8 +39,8 @@ type syncedLengths struct {
 	file vfs.File // opened by the first note
 }
 
-// note writes down that so many bytes of the file are durable; sync makes all the notes durable too.
-func (s *syncedLengths) note(num uint64, length int64, sync bool) error {
+// note writes down that so many bytes of the file are durable.
+func (s *syncedLengths) note(kind fileKind, num uint64, length int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.file == nil {
@@ -53,7 +54,11 @@ func (s *syncedLengths) note(num uint64, length int64, sync bool) error {
 	binary.LittleEndian.PutUint64(slot[0:], num)
 	binary.LittleEndian.PutUint64(slot[8:], uint64(length))
 	binary.LittleEndian.PutUint32(slot[16:], slotChecksum(slot[:]))
-	if _, err := s.file.WriteAt(slot[:], int64(num%slotCount)*slotSize); err != nil || !sync {
+	at := num % logSlots
+	if kind == manifestFile {
+		at = logSlots + num%manifestSlots
+	}
+	if _, err := s.file.WriteAt(slot[:], int64(at)*slotSize); err != nil || kind != manifestFile {
 		return err
 	}
 	return s.file.SyncData()
@@ -82,7 +87,7 @@ func (s *syncedLengths) read() (map[uint64]int64, error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	data, err := io.ReadAll(io.LimitReader(f, slotCount*slotSize))
+	data, err := io.ReadAll(io.LimitReader(f, (logSlots+manifestSlots)*slotSize))
 	if err != nil {
 		return nil, err
 	}
