@@ -3,12 +3,15 @@ package server_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/pingcap/kvproto/pkg/pdpb"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
+
+	"github.com/shoal-kv/shoal/scheduler/server"
 )
 
 // regionAt is a region with one peer a store, led by the first.
@@ -238,4 +241,25 @@ func TestScans(t *testing.T) {
 	prev, err := r.pd.GetPrevRegion(context.Background(), &pdpb.GetRegionRequest{Header: r.header(), RegionKey: []byte("h")})
 	require.NoError(t, err)
 	require.Equal(t, uint64(7), prev.GetRegion().GetId())
+}
+
+// Heartbeats in which only the load changes write nothing.
+func TestUnchangedHeartbeatsDoNotTouchEtcd(t *testing.T) {
+	r := newRig(t, func(cfg *server.Config) { cfg.TSOSaveInterval = time.Hour })
+	r.bootstrap()
+	beats, etcd := r.heartbeats(), r.etcd()
+	revision := func() int64 {
+		res, err := etcd.Get(r.ctx, "x")
+		require.NoError(t, err)
+		return res.Header.Revision
+	}
+	before := revision()
+	for i := range uint64(100) {
+		r.report(beats, firstRegion(), func(q *pdpb.RegionHeartbeatRequest) { q.BytesWritten, q.Term = i, 5+i })
+		r.storeHeartbeat(1)
+	}
+	r.report(beats, regionAt(2, "", "", 1, 2, 1)) // refused for its term; its answer says that all before were taken in
+	_, err := beats.Recv()
+	require.NoError(t, err)
+	require.Equal(t, before, revision())
 }
