@@ -98,7 +98,7 @@ func (r *Raft) handleVoteRequest(m eraftpb.Message) {
 	}
 	pre := m.MsgType == eraftpb.MessageType_MsgRequestPreVote
 	free := r.Vote == m.From || r.Vote == None && r.Lead == None || pre && m.Term > r.Term
-	grant := free && r.RaftLog.isUpToDate(m.Index, m.LogTerm)
+	grant := free && r.acceptsLog(&m)
 	resp := eraftpb.Message{MsgType: eraftpb.MessageType_MsgRequestVoteResponse, To: m.From, Term: r.Term, Reject: !grant}
 	if pre {
 		resp.MsgType = eraftpb.MessageType_MsgRequestPreVoteResponse
@@ -110,6 +110,22 @@ func (r *Raft) handleVoteRequest(m eraftpb.Message) {
 		r.Vote = m.From
 	}
 	r.send(resp)
+}
+
+// acceptsLog tells whether a candidate's log holds all that may be committed. What this log has beyond its commit index may
+// be; but not if the candidate is the only voter that is left, since then nothing was committed without it. Only such a
+// candidate asks a node that has left the group: it was one of two, does not know that the other one's removal is
+// committed, and could never win without this vote, should that one's log be the longer one (R4).
+func (r *Raft) acceptsLog(m *eraftpb.Message) bool {
+	l := r.RaftLog
+	if l.isUpToDate(m.Index, m.LogTerm) {
+		return true
+	}
+	if !r.async() || r.id == m.From || !r.voters.Singleton(m.From) {
+		return false
+	}
+	term, err := l.Term(l.committed)
+	return err == nil && (m.LogTerm > term || m.LogTerm == term && m.Index >= l.committed)
 }
 
 func (r *Raft) stepCandidate(m eraftpb.Message) error {

@@ -59,10 +59,10 @@ func (r *Raft) handleSnapshotStatus(m eraftpb.Message, pr *Progress) {
 
 // handleSnapshot takes in a snapshot and acknowledges how far the log reaches now.
 func (r *Raft) handleSnapshot(m eraftpb.Message) {
-	resp := eraftpb.Message{MsgType: eraftpb.MessageType_MsgAppendResponse, To: m.From, Index: r.RaftLog.committed}
-	if m.Snapshot != nil && r.restore(m.Snapshot) {
-		resp.Index = r.RaftLog.LastIndex()
+	if m.Snapshot != nil {
+		r.restore(m.Snapshot)
 	}
+	resp := eraftpb.Message{MsgType: eraftpb.MessageType_MsgAppendResponse, To: m.From, Index: r.RaftLog.committed}
 	if r.async() {
 		resp.Commit = r.RaftLog.committed
 	}
@@ -71,24 +71,23 @@ func (r *Raft) handleSnapshot(m eraftpb.Message) {
 
 // restore puts a snapshot in the place of the log, if it is ahead of it. A snapshot that is late, repeated, or taken of the
 // very log that is held here must not roll anything back (R12); one without this node is meant for another configuration.
-func (r *Raft) restore(snap *eraftpb.Snapshot) bool {
+func (r *Raft) restore(snap *eraftpb.Snapshot) {
 	l := r.RaftLog
 	index := snapshotIndex(snap)
 	if index <= l.committed {
-		return false
+		return
 	}
 	voters := confchange.Restore(snap.Metadata.ConfState)
 	if !voters.Contains(r.id) {
-		return false
+		return
 	}
 	if l.matchTerm(index, snap.Metadata.Term) {
 		l.commitTo(index)
-		return false
+		return
 	}
 	l.restore(snap)
 	if !r.async() {
 		l.applied = index
 	}
 	r.setVoters(voters)
-	return true
 }

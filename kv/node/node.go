@@ -91,8 +91,10 @@ func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap
 	if err != nil {
 		return nil, err
 	}
-	if n.status, err = n.listenStatus(); err != nil {
-		return nil, err
+	if cfg.Server.StatusAddr != "" {
+		if n.status, err = n.listenStatus(); err != nil {
+			return nil, err
+		}
 	}
 	self := n.self()
 	if err := raftstore.Bootstrap(ctx, disk, self, cp); err != nil {
@@ -106,7 +108,9 @@ func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap
 	}
 	n.store.Start()
 	n.serve()
-	n.status.serve()
+	if n.status != nil {
+		n.status.serve()
+	}
 	cp.Start(n.store.Answer, n.store.Resend)
 	logger.Info("the store serves", zap.Uint64("store", n.ident.StoreId), zap.Uint64("cluster", n.ident.ClusterId),
 		zap.String("addr", n.Addr()), zap.String("status-addr", n.StatusAddr()))
@@ -188,7 +192,10 @@ func (n *Node) assemble(disk *raftstore.Disk, cp ControlPlane, reg *prometheus.R
 	kv := raftkv.New(n.store.Router, n.state, id, uint64(n.cfg.Raftstore.RaftEntryMaxSize), raftstore.Boottime)
 	n.server = server.NewServer(kv, server.WithClusterID(n.ident.ClusterId), server.WithStoreID(id), server.WithRaft(n.wire),
 		server.WithRegistry(reg), server.WithLimits(serverLimits(n.cfg)))
-	n.status.handle(n, reg)
+	reg.MustRegister(collector{n})
+	if n.status != nil {
+		n.status.handle(n, reg)
+	}
 	n.grpc, err = server.NewGRPC(n.server, server.GRPCConfig{Security: sec, StopTimeout: n.cfg.Server.GracefulShutdownTimeout.Duration})
 	return err
 }
@@ -209,8 +216,11 @@ func (n *Node) Addr() string {
 	return advertised(n.cfg.Server.AdvertiseAddr, n.listener)
 }
 
-// StatusAddr is where the status server is reached.
+// StatusAddr is where the status server is reached, empty when there is none.
 func (n *Node) StatusAddr() string {
+	if n.status == nil {
+		return ""
+	}
 	return advertised(n.cfg.Server.AdvertiseStatusAddr, n.status.listener)
 }
 

@@ -2,21 +2,12 @@ package node
 
 import (
 	"context"
-	"encoding/json"
-	"net"
-	"net/http"
-	"strconv"
-	"time"
 
 	"github.com/pingcap/kvproto/pkg/pdpb"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 
 	"github.com/shoal-kv/shoal/kv/config"
-	"github.com/shoal-kv/shoal/kv/raftstore"
-	"github.com/shoal-kv/shoal/kv/raftstore/machine"
 	"github.com/shoal-kv/shoal/kv/raftstore/transport"
 	"github.com/shoal-kv/shoal/kv/server"
 	"github.com/shoal-kv/shoal/rpc"
@@ -59,74 +50,6 @@ func (n *Node) stats(s *pdpb.StoreStats) {
 		s.UsedSize += m.TableBytes + m.MemTableBytes
 	}
 	s.Available = min(s.Available, s.Capacity-min(s.Capacity, s.UsedSize))
-}
-
-// statusServer is the HTTP side of a store.
-type statusServer struct {
-	listener net.Listener
-	http     http.Server
-	done     chan struct{}
-}
-
-func (n *Node) listenStatus() (*statusServer, error) {
-	l, err := rpc.Listen(n.cfg.Server.StatusAddr)
-	if err != nil {
-		return nil, err
-	}
-	return &statusServer{listener: l, http: http.Server{ReadHeaderTimeout: 10 * time.Second}}, nil
-}
-
-// handle decides what the status server shows.
-func (s *statusServer) handle(n *Node, reg *prometheus.Registry) {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /status", func(http.ResponseWriter, *http.Request) {})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /region/{id}", func(w http.ResponseWriter, r *http.Request) {
-		id, _ := strconv.ParseUint(r.PathValue("id"), 10, 64)
-		_ = json.NewEncoder(w).Encode(n.regionStatus(id))
-	})
-	s.http.Handler = mux
-}
-
-func (s *statusServer) serve() {
-	s.done = make(chan struct{})
-	go func() {
-		defer close(s.done)
-		_ = s.http.Serve(s.listener) // ends with close
-	}()
-}
-
-func (s *statusServer) close() {
-	_ = s.http.Close()
-	_ = s.listener.Close()
-	if s.done != nil {
-		<-s.done
-	}
-}
-
-// regionStatus is what /region/{id} shows.
-type regionStatus struct {
-	ID          uint64            `json:"id"`
-	Region      any               `json:"region"`
-	PeerID      uint64            `json:"peer_id"`
-	Leader      any               `json:"leader"`
-	Term        uint64            `json:"term"`
-	IsLeader    bool              `json:"is_leader"`
-	Initialized bool              `json:"initialized"`
-	LeaseMS     int64             `json:"lease_remaining_ms"`
-	Log         machine.LogStatus `json:"log"`
-}
-
-// regionStatus answers the status server; nil when there is no such region here.
-func (n *Node) regionStatus(id uint64) any {
-	v := n.store.View(id)
-	if v == nil || v.Gone {
-		return nil
-	}
-	return &regionStatus{
-		ID: id, Region: v.Region, PeerID: v.PeerID, Leader: v.Leader, Term: v.Term, IsLeader: v.IsLeader, Initialized: v.Initialized,
-		LeaseMS: max(0, int64(v.LeaseEnd-raftstore.Boottime())/int64(time.Millisecond)), Log: v.Log,
-	}
 }
 
 func serverLimits(cfg *config.Config) server.Limits {

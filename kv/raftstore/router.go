@@ -152,3 +152,8 @@ func (r *Router) Unreachable(storeID uint64) {
 func (r *Router) SnapshotSent(regionID, toPeer uint64, ok bool) {
 	r.post(machine.Addressed{RegionID: regionID, Mail: machine.SnapshotSent{RegionID: regionID, ToPeer: toPeer, OK: ok}})
 }
+
+// Dropped counts the messages of other stores that were dropped, and the requests that were refused, because too much was waiting.
+func (r *Router) Dropped() (messages, requests uint64) {
+	return r.droppedSteps.Load(), r.busyCount.Load()
+}

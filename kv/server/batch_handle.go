@@ -26,7 +26,10 @@ type lanes struct {
 
 // maxLanes bounds the callers that are remembered: about as many as a client's regions on this store. Clients that vary their Context
 // with every request make remembering useless, not harmful.
-const maxLanes = 1024
+const (
+	maxLanes   = 1024
+	maxLaneKey = 4096 // bytes of an encoded Context that is worth remembering
+)
 
 func (l *lanes) init(s *Server) {
 	l.server = s
@@ -46,11 +49,13 @@ func (l *lanes) find(encoded []byte) (*lane, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(l.seen) >= maxLanes {
-		clear(l.seen)
-	}
 	ln := &lane{caller: from}
-	l.seen[string(encoded)] = ln
+	if len(encoded) <= maxLaneKey {
+		if len(l.seen) >= maxLanes {
+			clear(l.seen)
+		}
+		l.seen[string(encoded)] = ln
+	}
 	return ln, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pingcap/kvproto/pkg/kvrpcpb"
+	"github.com/pingcap/kvproto/pkg/tikvpb"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -198,6 +199,39 @@ func TestBatchCommandsUnansweredStayBounded(t *testing.T) {
 		}
 		require.Len(t, c.receive(len(now)), len(now))
 		answered += len(now)
+	}
+}
+
+// A storage that gives up must not make an answer look like "there is nothing".
+func TestBatchCommandsStorageGivesUp(t *testing.T) {
+	s := &hooked{}
+	s.read = func(_ context.Context, _ storage.Target, done func(storage.Snapshot, error)) { done(nil, context.Canceled) }
+	s.write = func(_ context.Context, _ storage.Target, _ []storage.Modify, done func(error)) { done(context.Canceled) }
+	_, conn := startServer(t, s)
+	got := newBatchClient(t, conn).ask(
+		getCmd(nil, "k"), scanCmd(nil, "", 10), putCmd(nil, "k", "v"),
+		&request{Cmd: &tikvpb.BatchCommandsRequest_Request_RawBatchGet{RawBatchGet: &kvrpcpb.RawBatchGetRequest{}}},
+	)
+	require.NotNil(t, got[1].GetRawGet().RegionError.GetServerIsBusy())
+	require.NotNil(t, got[2].GetRawScan().RegionError.GetServerIsBusy())
+	require.NotNil(t, got[3].GetRawPut().RegionError.GetServerIsBusy())
+	require.NotNil(t, got[4].GetRawBatchGet().RegionError.GetServerIsBusy())
+}
+
+// Clients that never send the same Context twice are served like others.
+func TestBatchCommandsManyCallers(t *testing.T) {
+	_, conn := startServer(t, newStandalone(t, memdb.New()))
+	c := newBatchClient(t, conn)
+	for i := range 3 {
+		var requests []*request
+		for j := range maxLanes {
+			in := &kvrpcpb.Context{RegionId: 1, TaskId: uint64(i*maxLanes + j), ResourceGroupTag: make([]byte, j%3*maxLaneKey)}
+			requests = append(requests, putCmd(in, fmt.Sprint(j), "v"), getCmd(in, "0"))
+		}
+		for _, cmd := range c.ask(requests...) {
+			require.Nil(t, cmd.GetRawPut().GetRegionError())
+			require.Nil(t, cmd.GetRawGet().GetRegionError())
+		}
 	}
 }
 

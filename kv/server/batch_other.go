@@ -39,22 +39,28 @@ func (st *stream) other(c *command, id uint64, start time.Time) error {
 	s, size := st.server, len(c.whole)
 	switch cmd := req.Cmd.(type) {
 	case *tikvpb.BatchCommandsRequest_Request_RawBatchPut:
-		batch, err := s.rawBatchPutBatch(cmd.RawBatchPut)
+		batch, err := s.batchPutModifies(cmd.RawBatchPut)
 		return st.largeWrite(cmd.RawBatchPut.GetContext(), command{method: rawBatchPut, whole: c.whole}, id, start, batch, err)
 	case *tikvpb.BatchCommandsRequest_Request_RawBatchDelete:
-		batch, err := s.rawBatchDeleteBatch(cmd.RawBatchDelete)
+		batch, err := s.batchDeleteModifies(cmd.RawBatchDelete)
 		return st.largeWrite(cmd.RawBatchDelete.GetContext(), command{method: rawBatchDelete, whole: c.whole}, id, start, batch, err)
 	case *tikvpb.BatchCommandsRequest_Request_RawDeleteRange:
-		batch, err := s.rawDeleteRangeBatch(cmd.RawDeleteRange)
+		batch, err := s.deleteRangeModifies(cmd.RawDeleteRange)
 		return st.largeWrite(cmd.RawDeleteRange.GetContext(), command{method: rawDeleteRange, whole: c.whole}, id, start, batch, err)
 	case *tikvpb.BatchCommandsRequest_Request_RawBatchGet:
 		return st.long(cmd.RawBatchGet.GetContext(), longRead{id: id, size: size, run: func() *response {
-			resp, _ := s.RawBatchGet(st.ctx, cmd.RawBatchGet)
+			resp, err := s.RawBatchGet(st.ctx, cmd.RawBatchGet)
+			if err != nil { // without an error in it, an empty answer says that there is nothing
+				resp.RegionError = failure{status: err}.inStream().region
+			}
 			return &response{Cmd: &tikvpb.BatchCommandsResponse_Response_RawBatchGet{RawBatchGet: resp}}
 		}})
 	case *tikvpb.BatchCommandsRequest_Request_RawScan:
 		return st.long(cmd.RawScan.GetContext(), longRead{id: id, size: size, run: func() *response {
-			resp, _ := s.RawScan(st.ctx, cmd.RawScan)
+			resp, err := s.RawScan(st.ctx, cmd.RawScan)
+			if err != nil {
+				resp.RegionError = failure{status: err}.inStream().region
+			}
 			return &response{Cmd: &tikvpb.BatchCommandsResponse_Response_RawScan{RawScan: resp}}
 		}})
 	case *tikvpb.BatchCommandsRequest_Request_GetHealthFeedback:
@@ -99,7 +105,7 @@ func (st *stream) long(c *kvrpcpb.Context, read longRead) error {
 	st.longs.waiting = append(st.longs.waiting, read)
 	if st.longs.workers < maxLongWorkers {
 		st.longs.workers++
-		st.server.receivers.Go(st.workLong)
+		st.server.life.work.Go(st.workLong)
 	}
 	return nil
 }

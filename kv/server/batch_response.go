@@ -75,9 +75,7 @@ func (m *batchResponse) open(id uint64, field protowire.Number, size int) {
 
 // encode is the failure as the body of any response that has region_error = 1 and error = 2.
 func (f failure) encode() []byte {
-	if f.status != nil { // within a stream there is no other place for it
-		f.text = f.status.Error()
-	}
+	f = f.inStream()
 	var body []byte
 	if f.region != nil {
 		encoded, err := f.region.Marshal()

@@ -9,7 +9,6 @@ import (
 
 	"github.com/pingcap/kvproto/pkg/kvrpcpb"
 	"github.com/pingcap/kvproto/pkg/tikvpb"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
@@ -53,11 +52,15 @@ const flushSize = 1 << 20
 
 // BatchCommands serves a stream until the client ends it, it breaks, or the server drains.
 func (s *Server) BatchCommands(conn tikvpb.Tikv_BatchCommandsServer) error {
+	if !s.life.enter() {
+		return errStopping
+	}
+	defer s.life.leave()
 	st := &stream{server: s, conn: conn, ctx: conn.Context(), wake: make(chan struct{}, 1), sweep: time.NewTimer(time.Hour)}
 	st.freed = sync.NewCond(&st.mu)
 	st.lanes.init(s)
 	received := make(chan error, 1)
-	s.receivers.Go(func() { received <- st.receive() })
+	s.life.work.Go(func() { received <- st.receive() })
 	err := st.run(received)
 	st.close()
 	return err
@@ -66,7 +69,7 @@ func (s *Server) BatchCommands(conn tikvpb.Tikv_BatchCommandsServer) error {
 // run is the sender's loop. It ends when everything is answered after the client's or the server's end, or with an error.
 func (st *stream) run(received <-chan error) error {
 	defer st.sweep.Stop()
-	drain, end := st.server.drain, error(nil)
+	stopping, end := st.server.life.stopping, error(nil)
 	var patience <-chan time.Time
 	for {
 		select {
@@ -79,8 +82,8 @@ func (st *stream) run(received <-chan error) error {
 			}
 			received = nil
 			st.finishUp()
-		case <-drain:
-			drain, end = nil, status.Error(codes.Unavailable, "the server is stopping")
+		case <-stopping:
+			stopping, end = nil, errStopping
 			patience = time.After(st.server.limits.DrainTimeout)
 			st.finishUp()
 		case <-patience:
@@ -241,7 +244,7 @@ func (st *stream) spawn(fn func()) bool {
 	if st.closed {
 		return false
 	}
-	st.server.receivers.Go(fn)
+	st.server.life.work.Go(fn)
 	return true
 }
 

@@ -24,7 +24,7 @@ func (st *stream) gatherWrite(ln *lane, c *command, id uint64, start time.Time) 
 	var m storage.Modify
 	var err error
 	if c.method == rawPut {
-		m, err = st.server.putBatch(string(c.cf), c.key, c.value, c.ttl)
+		m, err = st.server.putModify(string(c.cf), c.key, c.value, c.ttl)
 	} else {
 		m, err = st.server.modify(storage.Delete, string(c.cf), c.key, nil)
 	}

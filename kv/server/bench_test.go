@@ -112,8 +112,8 @@ func answersIn(size int, puts bool) int {
 	if !puts {
 		return 1
 	}
-	const one = benchBatch*(2+3) + benchBatch // Response{RawPut{}} and a one-byte id
-	return max(1, (size+one/2)/one)
+	const one = benchBatch * (4 + 1) // Response{RawPut{}} and a one-byte id
+	return size / one
 }
 
 func BenchmarkBatchCommandsGet(b *testing.B) { benchmarkStream(b, false) }

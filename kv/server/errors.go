@@ -52,10 +52,23 @@ func (f failure) retryable() failure {
 	if f.text == "" {
 		return f
 	}
-	return failure{region: &errorpb.Error{
-		Message:      f.text,
-		ServerIsBusy: &errorpb.ServerIsBusy{Reason: f.text, BackoffMs: milliseconds(retryHint)},
-	}}
+	return failure{region: busy(f.text)}
+}
+
+// inStream turns a status into a region error, for commands of a stream: ending the stream would fail all of them.
+func (f failure) inStream() failure {
+	if f.status == nil {
+		return f
+	}
+	return failure{region: busy(f.status.Error())}
+}
+
+// busy makes the client try again after a moment.
+func busy(reason string) *errorpb.Error {
+	return &errorpb.Error{
+		Message:      reason,
+		ServerIsBusy: &errorpb.ServerIsBusy{Reason: reason, BackoffMs: milliseconds(retryHint)},
+	}
 }
 
 // regionError maps the errors of package region, and an exceeded deadline, to errorpb with every field that a client acts on; nil for all others.
@@ -66,10 +79,7 @@ func regionError(err error, regionID uint64) *errorpb.Error {
 		return &errorpb.Error{Message: err.Error(), StaleCommand: &errorpb.StaleCommand{}}
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
-		return &errorpb.Error{
-			Message:      deadlineMessage,
-			ServerIsBusy: &errorpb.ServerIsBusy{Reason: deadlineMessage, BackoffMs: milliseconds(retryHint)},
-		}
+		return busy(deadlineMessage)
 	}
 	for e := err; e != nil; e = errors.Unwrap(e) {
 		if pb := regionErrorFields(e, regionID); pb != nil {

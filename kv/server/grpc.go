@@ -26,6 +26,9 @@ type GRPCConfig struct {
 	StopTimeout time.Duration
 }
 
+// maxStreams bounds the streams and unary requests of one connection that are in work.
+const maxStreams = 1024
+
 // GRPC is the gRPC server of a store: the Tikv service, health checks, and what the caller registers. Clients judge a store's
 // reachability by the health of the service "", which is SERVING from the first moment until Stop.
 type GRPC struct {
@@ -53,6 +56,7 @@ func NewGRPC(s *Server, config GRPCConfig) (*GRPC, error) {
 			opts,
 			grpc.MaxRecvMsgSize(config.MaxRecvSize),
 			grpc.MaxSendMsgSize(math.MaxInt32), // Limits.MaxResponseSize decides, with an answer instead of a broken stream
+			grpc.MaxConcurrentStreams(maxStreams),
 			grpc.WaitForHandlers(true),
 		)...),
 		health: health.NewServer(),

@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/shoal-kv/shoal/kv/engine/memdb"
+	"github.com/shoal-kv/shoal/kv/storage"
 	"github.com/shoal-kv/shoal/rpc"
 )
 
@@ -107,6 +108,55 @@ func TestRaftServiceIsDelegated(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, snap.Send(&raft_serverpb.SnapshotChunk{Data: []byte("x")}))
 	require.Equal(t, "snapshot x", <-f.got)
+}
+
+// endlessRaft reads until its stream breaks, as a transport does.
+type endlessRaft struct {
+	fakeRaft
+	ended chan error
+}
+
+func (f *endlessRaft) BatchRaft(s tikvpb.Tikv_BatchRaftServer) error {
+	for {
+		m, err := s.Recv()
+		if err != nil {
+			f.ended <- err
+			return err
+		}
+		f.got <- fmt.Sprint("batch ", len(m.Msgs))
+	}
+}
+
+// A stopping server hears other stores until its clients are answered, and no longer.
+func TestRaftStreamsOutliveClientsStreams(t *testing.T) {
+	f := &endlessRaft{fakeRaft: fakeRaft{got: make(chan string, 1)}, ended: make(chan error, 1)}
+	held := make(chan func(error), 1)
+	s := &hooked{Storage: newStandalone(t, memdb.New())}
+	s.write = func(_ context.Context, _ storage.Target, _ []storage.Modify, done func(error)) { held <- done }
+	g, conn := startServer(t, s, WithRaft(f), WithLimits(Limits{DrainTimeout: patience}))
+	raft, err := tikvpb.NewTikvClient(conn).BatchRaft(context.Background())
+	require.NoError(t, err)
+	hear := func() {
+		require.NoError(t, raft.Send(&tikvpb.BatchRaftMessage{Msgs: []*raft_serverpb.RaftMessage{{}}}))
+		require.Equal(t, "batch 1", <-f.got)
+	}
+	hear()
+	c, idle := newBatchClient(t, conn), newBatchClient(t, conn)
+	idle.ask(emptyCmd(1, 0))
+	c.send(1, putCmd(nil, "k", "v"))
+	done := <-held
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		g.Stop(context.Background())
+	}()
+	_, err = idle.stream.Recv() // the server is stopping
+	require.Equal(t, codes.Unavailable, status.Code(err), err)
+	hear()
+	done(nil)
+	require.NotNil(t, c.receive(1)[1].GetRawPut())
+	<-stopped
+	require.Error(t, <-f.ended)
 }
 
 func TestMetrics(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// RaftService receives what other stores send. The raftstore's transport implements it.
+// RaftService receives what other stores send. The raftstore's transport implements it. Its methods return when their stream breaks.
 type RaftService interface {
 	// Raft receives one raft message at a time.
 	Raft(tikvpb.Tikv_RaftServer) error
@@ -23,7 +23,7 @@ func (s *Server) Raft(stream tikvpb.Tikv_RaftServer) error {
 	if s.raft == nil {
 		return errNoRaft
 	}
-	return s.raft.Raft(stream)
+	return s.life.untilDrained(func() error { return s.raft.Raft(stream) })
 }
 
 // BatchRaft implements tikvpb.TikvServer.
@@ -31,7 +31,7 @@ func (s *Server) BatchRaft(stream tikvpb.Tikv_BatchRaftServer) error {
 	if s.raft == nil {
 		return errNoRaft
 	}
-	return s.raft.BatchRaft(stream)
+	return s.life.untilDrained(func() error { return s.raft.BatchRaft(stream) })
 }
 
 // Snapshot implements tikvpb.TikvServer.
@@ -39,5 +39,5 @@ func (s *Server) Snapshot(stream tikvpb.Tikv_SnapshotServer) error {
 	if s.raft == nil {
 		return errNoRaft
 	}
-	return s.raft.Snapshot(stream)
+	return s.life.untilDrained(func() error { return s.raft.Snapshot(stream) })
 }

@@ -17,7 +17,7 @@ import (
 // RawGet answers one key's value, or not_found.
 func (s *Server) RawGet(ctx context.Context, req *kvrpcpb.RawGetRequest) (*kvrpcpb.RawGetResponse, error) {
 	resp := &kvrpcpb.RawGetResponse{}
-	f := s.read(ctx, rawGet, req.Context, func(snap storage.Snapshot) error {
+	f := s.read(ctx, rawGet, req.Context, func(_ context.Context, snap storage.Snapshot) error {
 		cf, err := parseCF(req.Cf)
 		if err != nil {
 			return err
@@ -35,7 +35,7 @@ func (s *Server) RawGet(ctx context.Context, req *kvrpcpb.RawGetRequest) (*kvrpc
 // RawBatchGet answers the pairs of those keys that exist, in the order in which they were asked for.
 func (s *Server) RawBatchGet(ctx context.Context, req *kvrpcpb.RawBatchGetRequest) (*kvrpcpb.RawBatchGetResponse, error) {
 	resp := &kvrpcpb.RawBatchGetResponse{}
-	f := s.read(ctx, rawBatchGet, req.Context, func(snap storage.Snapshot) error {
+	f := s.read(ctx, rawBatchGet, req.Context, func(ctx context.Context, snap storage.Snapshot) error {
 		cf, err := parseCF(req.Cf)
 		if err != nil {
 			return err
@@ -79,7 +79,7 @@ func get(snap storage.Snapshot, cf engine.CF, key []byte) ([]byte, error) {
 }
 
 // read runs fn over a snapshot for a unary request, within its deadline.
-func (s *Server) read(ctx context.Context, m method, c *kvrpcpb.Context, fn func(storage.Snapshot) error) failure {
+func (s *Server) read(ctx context.Context, m method, c *kvrpcpb.Context, fn func(context.Context, storage.Snapshot) error) failure {
 	start := time.Now()
 	from, err := s.newCaller(c)
 	if err != nil {
@@ -90,7 +90,7 @@ func (s *Server) read(ctx context.Context, m method, c *kvrpcpb.Context, fn func
 	return s.finish(m, start, s.withSnapshot(bounded, from, fn), from.at.RegionID)
 }
 
-func (s *Server) withSnapshot(ctx context.Context, from *caller, fn func(storage.Snapshot) error) error {
+func (s *Server) withSnapshot(ctx context.Context, from *caller, fn func(context.Context, storage.Snapshot) error) error {
 	if from.refusal != nil {
 		return from.refusal
 	}
@@ -98,7 +98,7 @@ func (s *Server) withSnapshot(ctx context.Context, from *caller, fn func(storage
 	if err != nil {
 		return err
 	}
-	err = fn(snap)
+	err = fn(ctx, snap)
 	if closeErr := snap.Close(); err == nil && closeErr != nil {
 		err = internal(closeErr, "closing a snapshot")
 	}

@@ -19,7 +19,7 @@ import (
 // RawScan answers up to limit pairs of [start_key, end_key) in ascending order; in reverse, those of [end_key, start_key) in descending order.
 func (s *Server) RawScan(ctx context.Context, req *kvrpcpb.RawScanRequest) (*kvrpcpb.RawScanResponse, error) {
 	resp := &kvrpcpb.RawScanResponse{}
-	f := s.read(ctx, rawScan, req.Context, func(snap storage.Snapshot) error {
+	f := s.read(ctx, rawScan, req.Context, func(ctx context.Context, snap storage.Snapshot) error {
 		cf, err := parseCF(req.Cf)
 		if err != nil {
 			return err

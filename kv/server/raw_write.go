@@ -16,7 +16,7 @@ import (
 //
 // The builders below are shared by the unary methods and the streams.
 
-func (s *Server) putBatch(cf string, key, value []byte, ttl uint64) (storage.Modify, error) {
+func (s *Server) putModify(cf string, key, value []byte, ttl uint64) (storage.Modify, error) {
 	m, err := s.modify(storage.Put, cf, key, value)
 	if err == nil && ttl != 0 {
 		err = errNoTTL
@@ -38,7 +38,7 @@ func (s *Server) modify(op storage.Op, cfName string, key, value []byte) (storag
 // errNoTTL refuses what would otherwise silently never expire.
 var errNoTTL = &InvalidError{Reason: "ttl is not supported by this storage (storage.api-version = 1, storage.enable-ttl = false)"}
 
-func (s *Server) rawBatchPutBatch(req *kvrpcpb.RawBatchPutRequest) ([]storage.Modify, error) {
+func (s *Server) batchPutModifies(req *kvrpcpb.RawBatchPutRequest) ([]storage.Modify, error) {
 	if req.Ttl != 0 { //nolint:staticcheck // deprecated, but old clients mean it
 		return nil, errNoTTL
 	}
@@ -60,7 +60,7 @@ func (s *Server) rawBatchPutBatch(req *kvrpcpb.RawBatchPutRequest) ([]storage.Mo
 	return batch, s.limits.checkEntry(size)
 }
 
-func (s *Server) rawBatchDeleteBatch(req *kvrpcpb.RawBatchDeleteRequest) ([]storage.Modify, error) {
+func (s *Server) batchDeleteModifies(req *kvrpcpb.RawBatchDeleteRequest) ([]storage.Modify, error) {
 	batch := make([]storage.Modify, 0, len(req.Keys))
 	size := 0
 	for _, key := range req.Keys {
@@ -74,8 +74,8 @@ func (s *Server) rawBatchDeleteBatch(req *kvrpcpb.RawBatchDeleteRequest) ([]stor
 	return batch, s.limits.checkEntry(size)
 }
 
-// rawDeleteRangeBatch allows empty bounds: an empty start is the first key, an empty end the region's end.
-func (s *Server) rawDeleteRangeBatch(req *kvrpcpb.RawDeleteRangeRequest) ([]storage.Modify, error) {
+// deleteRangeModifies allows empty bounds: an empty start is the first key, an empty end the region's end.
+func (s *Server) deleteRangeModifies(req *kvrpcpb.RawDeleteRangeRequest) ([]storage.Modify, error) {
 	cf, err := parseCF(req.Cf)
 	if err != nil {
 		return nil, err
@@ -98,7 +98,7 @@ func (s *Server) rawDeleteRangeBatch(req *kvrpcpb.RawDeleteRangeRequest) ([]stor
 
 // RawPut writes one pair.
 func (s *Server) RawPut(ctx context.Context, req *kvrpcpb.RawPutRequest) (*kvrpcpb.RawPutResponse, error) {
-	m, err := s.putBatch(req.Cf, req.Key, req.Value, req.Ttl)
+	m, err := s.putModify(req.Cf, req.Key, req.Value, req.Ttl)
 	f := s.write(ctx, rawPut, req.Context, []storage.Modify{m}, err)
 	return &kvrpcpb.RawPutResponse{RegionError: f.region, Error: f.text}, f.status
 }
@@ -112,21 +112,21 @@ func (s *Server) RawDelete(ctx context.Context, req *kvrpcpb.RawDeleteRequest) (
 
 // RawBatchPut writes pairs of one region, atomically.
 func (s *Server) RawBatchPut(ctx context.Context, req *kvrpcpb.RawBatchPutRequest) (*kvrpcpb.RawBatchPutResponse, error) {
-	batch, err := s.rawBatchPutBatch(req)
+	batch, err := s.batchPutModifies(req)
 	f := s.write(ctx, rawBatchPut, req.Context, batch, err)
 	return &kvrpcpb.RawBatchPutResponse{RegionError: f.region, Error: f.text}, f.status
 }
 
 // RawBatchDelete deletes keys of one region, atomically.
 func (s *Server) RawBatchDelete(ctx context.Context, req *kvrpcpb.RawBatchDeleteRequest) (*kvrpcpb.RawBatchDeleteResponse, error) {
-	batch, err := s.rawBatchDeleteBatch(req)
+	batch, err := s.batchDeleteModifies(req)
 	f := s.write(ctx, rawBatchDelete, req.Context, batch, err)
 	return &kvrpcpb.RawBatchDeleteResponse{RegionError: f.region, Error: f.text}, f.status
 }
 
 // RawDeleteRange deletes [start_key, end_key) of one column family, all of it in one region.
 func (s *Server) RawDeleteRange(ctx context.Context, req *kvrpcpb.RawDeleteRangeRequest) (*kvrpcpb.RawDeleteRangeResponse, error) {
-	batch, err := s.rawDeleteRangeBatch(req)
+	batch, err := s.deleteRangeModifies(req)
 	f := s.write(ctx, rawDeleteRange, req.Context, batch, err)
 	return &kvrpcpb.RawDeleteRangeResponse{RegionError: f.region, Error: f.text}, f.status
 }

@@ -36,14 +36,11 @@ type Server struct {
 	clusterID uint64
 	storeID   uint64
 	raft      RaftService
+	life      *life
 	metrics   *metrics
 	feedback  atomic.Uint64 // sequence number of the last health feedback
 
 	reads, writes sync.Pool // of *readCall and *writeCall
-
-	drain     chan struct{} // closed when streams must come to an end
-	drainOnce sync.Once
-	receivers sync.WaitGroup // the receiving goroutines of all BatchCommands streams
 }
 
 // Option changes a Server while it is made.
@@ -72,7 +69,7 @@ func NewServer(s storage.Storage, opts ...Option) *Server {
 		storage: s,
 		limits:  Limits{}.withDefaults(),
 		metrics: newMetrics(),
-		drain:   make(chan struct{}),
+		life:    newLife(),
 	}
 	srv.reads.New = func() any { return newReadCall() }
 	srv.writes.New = func() any { return newWriteCall() }
@@ -84,11 +81,11 @@ func NewServer(s storage.Storage, opts ...Option) *Server {
 }
 
 // Drain asks the BatchCommands streams, which clients never end, to answer what they have received and to end with Unavailable.
-// It returns at once; a stream whose answers do not come ends after the limit DrainTimeout.
-func (s *Server) Drain() { s.drainOnce.Do(func() { close(s.drain) }) }
+// It returns at once; a stream whose answers do not come ends after the limit DrainTimeout. When they all have ended, so do the streams between stores.
+func (s *Server) Drain() { s.life.stop() }
 
 // Wait returns when the goroutines that the streams started have ended: call it after the gRPC server has stopped.
-func (s *Server) Wait() { s.receivers.Wait() }
+func (s *Server) Wait() { s.life.work.Wait() }
 
 // healthFeedback is what clients may use to prefer a faster replica. Slowness is not measured yet: the score says "fast".
 func (s *Server) healthFeedback() *kvrpcpb.HealthFeedback {

@@ -41,6 +41,17 @@ func (p *Picture) AddReplica(region uint64, now time.Time) *metapb.Peer {
 	return nil
 }
 
+// Lacking are the regions that have fewer peers than they should, in the order of their keys.
+func (p *Picture) Lacking() []uint64 {
+	var ids []uint64
+	for _, r := range p.Scan(nil, nil, 0) {
+		if len(r.Meta.Peers) < p.replicas {
+			ids = append(ids, r.ID())
+		}
+	}
+	return ids
+}
+
 // Propose records the peer that the region's leader is about to be told to add.
 func (p *Picture) Propose(region uint64, peer *metapb.Peer) {
 	p.forgetProposal(region)

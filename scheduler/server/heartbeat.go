@@ -93,23 +93,49 @@ func (t *term) heartbeat(req *pdpb.RegionHeartbeatRequest) (*pdpb.RegionHeartbea
 		return t.refuse(req, err), nil
 	}
 	t.picture.PutRegion(r, change)
-	add := t.picture.AddReplica(r.ID(), now)
 	t.mu.Unlock()
 	t.regions.changed(r, change)
 	t.metrics.heartbeat(store, "report", "ok")
 	t.metrics.heartbeatSeconds.Observe(time.Since(began).Seconds())
+	return t.repair(r.ID(), now)
+}
+
+// repair is the command that a region's leader needs to hear, or nil.
+func (t *term) repair(region uint64, now time.Time) (*pdpb.RegionHeartbeatResponse, error) {
+	t.mu.Lock()
+	r := t.picture.Region(region)
+	add := t.picture.AddReplica(region, now)
+	t.mu.Unlock()
 	if add == nil {
 		return nil, nil
 	}
 	if add.Id == 0 {
-		if add, err = t.propose(r.ID(), now); add == nil {
+		var err error
+		if add, err = t.propose(region, now); add == nil {
 			return nil, err
 		}
 	}
 	return &pdpb.RegionHeartbeatResponse{
-		Header: t.header(), RegionId: r.ID(), RegionEpoch: r.Meta.RegionEpoch, TargetPeer: r.Leader,
+		Header: t.header(), RegionId: region, RegionEpoch: r.Meta.RegionEpoch, TargetPeer: r.Leader,
 		ChangePeer: &pdpb.ChangePeer{Peer: add, ChangeType: eraftpb.ConfChangeType_AddNode},
 	}, nil
+}
+
+// welcome puts a store to use that has just come up: regions that lack a replica need not wait for their next heartbeat.
+func (t *term) welcome(now time.Time) error {
+	t.mu.RLock()
+	lacking := t.picture.Lacking()
+	t.mu.RUnlock()
+	for _, region := range lacking {
+		res, err := t.repair(region, now)
+		if err != nil {
+			return err
+		}
+		if res != nil {
+			t.streams.push(res.TargetPeer.StoreId, res)
+		}
+	}
+	return nil
 }
 
 // propose gives the peer that a region lacks an id. Allocating may have to write, so the picture is asked again

@@ -43,8 +43,7 @@ func TestHeartbeatAddsMissingReplicas(t *testing.T) {
 	r.report(beats, region) // no other store is known to live: no answer
 	r.eventually(2, func(g *pdpb.GetRegionResponse) bool { return g.GetLeader() != nil })
 
-	r.storeHeartbeat(4)
-	r.report(beats, region)
+	r.storeHeartbeat(4) // a store that comes up is used at once
 	res, err := beats.Recv()
 	require.NoError(t, err)
 	require.Nil(t, res.GetHeader().GetError())
@@ -62,6 +61,9 @@ func TestHeartbeatAddsMissingReplicas(t *testing.T) {
 	require.Equal(t, added, again.GetChangePeer().GetPeer(), "not a second one")
 
 	r.storeHeartbeat(5)
+	again, err = beats.Recv()
+	require.NoError(t, err)
+	require.Equal(t, added, again.GetChangePeer().GetPeer(), "still not a second one")
 	shown := &metapb.Region{Id: 2, RegionEpoch: &metapb.RegionEpoch{Version: 1, ConfVer: 2}, Peers: []*metapb.Peer{region.Peers[0], added}}
 	r.report(beats, shown, func(q *pdpb.RegionHeartbeatRequest) { q.PendingPeers = []*metapb.Peer{added} })
 	r.report(beats, shown)

@@ -140,21 +140,39 @@ func (s *service) StoreHeartbeat(_ context.Context, req *pdpb.StoreHeartbeatRequ
 	if h := t.needsBootstrap(); h != nil {
 		return &pdpb.StoreHeartbeatResponse{Header: h}, nil
 	}
-	id := req.Stats.StoreId
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if store := t.picture.Store(id); store != nil && store.Meta.State == metapb.StoreState_Tombstone {
-		return &pdpb.StoreHeartbeatResponse{Header: t.rejectedStore(&cluster.TombstoneError{Store: store.Meta})}, nil
+	refused, cameUp := t.hear(req.Stats)
+	if refused != nil {
+		return &pdpb.StoreHeartbeatResponse{Header: refused}, nil
 	}
-	if !t.picture.HearStore(id, statsOf(req.Stats), t.clocks.Monotonic(), t.clocks.Wall()) {
-		message := fmt.Sprintf("store %d not found", id)
-		return &pdpb.StoreHeartbeatResponse{Header: t.failed(pdpb.ErrorType_UNKNOWN, message)}, nil
+	if cameUp {
+		if err := t.welcome(t.clocks.Monotonic()); err != nil {
+			return nil, err
+		}
 	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
 	return &pdpb.StoreHeartbeatResponse{
 		Header:            t.header(),
 		ReplicationStatus: &replication_modepb.ReplicationStatus{},
 		ClusterVersion:    t.picture.Version(),
 	}, nil
+}
+
+// hear takes a store's report in, or says why not; cameUp says that the store was not Up before.
+func (t *term) hear(stats *pdpb.StoreStats) (refused *pdpb.ResponseHeader, cameUp bool) {
+	id, now := stats.StoreId, t.clocks.Monotonic()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	store := t.picture.Store(id)
+	switch {
+	case store == nil:
+		return t.failed(pdpb.ErrorType_UNKNOWN, fmt.Sprintf("store %d not found", id)), false
+	case store.Meta.State == metapb.StoreState_Tombstone:
+		return t.rejectedStore(&cluster.TombstoneError{Store: store.Meta}), false
+	}
+	cameUp = store.State(now) != cluster.Up
+	t.picture.HearStore(id, statsOf(stats), now, t.clocks.Wall())
+	return nil, cameUp
 }
 
 func statsOf(s *pdpb.StoreStats) cluster.StoreStats {

@@ -19,7 +19,7 @@ import (
 // servers are the addresses of a cluster, and which of its processes run on this machine is found out by who listens there. That
 // holds however a process was started, and other clusters on the machine do not count.
 type servers struct {
-	schedulers, stores []string
+	schedulers, stores, status []string
 }
 
 // findServers asks the scheduler for the stores.
@@ -38,6 +38,7 @@ func findServers(ctx context.Context, pd string) (*servers, error) {
 	}
 	for _, store := range stores {
 		s.stores = append(s.stores, store.Store.Address)
+		s.status = append(s.status, store.Store.StatusAddress)
 	}
 	return s, nil
 }
@@ -81,7 +82,9 @@ func (s *servers) begin() *usage {
 	u.looking.Go(func() {
 		for ctx.Err() == nil {
 			wait(ctx, lookEvery)
-			u.look()
+			if u.look(); u.someoneMissing() {
+				u.find(false)
+			}
 		}
 	})
 	return u
@@ -106,7 +109,7 @@ func (u *usage) end() CPU {
 	return c
 }
 
-// find looks up who listens at the addresses. A process that is new at the end of a run has done all its work during the run.
+// find looks up who listens at the addresses. A process that was not there at the begin has done all its work during the run.
 // It reports whether every address was found.
 func (u *usage) find(atBegin bool) bool {
 	pids, err := listeners()
@@ -144,6 +147,19 @@ func (u *usage) look() {
 			s.last = t
 		}
 	}
+}
+
+// someoneMissing tells that fewer processes live than there were: one has ended, and its successor is not known yet.
+func (u *usage) someoneMissing() bool {
+	living, gone := 0, 0
+	for _, s := range u.seen {
+		if s.gone {
+			gone++
+		} else {
+			living++
+		}
+	}
+	return gone > 0 && living < len(u.servers.schedulers)+len(u.servers.stores)
 }
 
 func processTime(pid int32) (time.Duration, error) {

@@ -106,12 +106,15 @@ func (c *Check) Err() error {
 	return errors.Errorf("the check is not complete: %d keys could not be read: %s", c.Unread, c.Failure)
 }
 
+// add puts in front what the workers saw while they ran.
 func (c *Check) add(workers []*worker) {
+	var seen []string
 	for _, w := range workers {
-		c.Wrong += len(w.wrong)
-		c.Listed = append(c.Listed, w.wrong...)
+		c.Wrong += w.violations
+		seen = append(seen, w.wrong...)
 	}
-	c.Listed = c.Listed[:min(len(c.Listed), listed)]
+	seen = append(seen, c.Listed...)
+	c.Listed = seen[:min(len(seen), listed)]
 }
 
 // verify reads every key back. The keys of an earlier run under the same prefix would be taken for wrong ones, so that a key which

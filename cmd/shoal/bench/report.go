@@ -22,6 +22,8 @@ type Result struct {
 	// FirstError is one of those that Figures count.
 	FirstError string `json:"first_error,omitempty"`
 	CPU        CPU    `json:"cpu"`
+	// SyncsPerSecond is how often the stores together made their raft logs durable.
+	SyncsPerSecond float64 `json:"syncs_per_second"`
 	// PerOperation is CPU divided by the operations, in microseconds.
 	PerOperation struct {
 		Servers float64 `json:"servers"`
@@ -115,6 +117,9 @@ func (r *Result) print(w io.Writer) error {
 		}
 	} else {
 		p.f("CPU of an operation: client %.1f µs (the servers are not all processes of this machine)\n", r.PerOperation.Client)
+	}
+	if r.SyncsPerSecond > 0 {
+		p.f("log syncs of all stores: %.0f/s\n", r.SyncsPerSecond)
 	}
 	if r.FirstError != "" {
 		p.f("first error: %s\n", r.FirstError)

@@ -55,9 +55,10 @@ type worker struct {
 	value  []byte
 	hist   [numOps]*hdrhistogram.Histogram
 	errors [numOps]int64
-	// wrong and failed are the first of their kind, for the report.
-	failed error
-	wrong  []string
+	// failed is the first error; wrong are the first of the violations.
+	failed     error
+	violations int
+	wrong      []string
 }
 
 func run(ctx context.Context, o Options, client kvClient, servers *servers) (*Result, error) {
@@ -75,16 +76,17 @@ func run(ctx context.Context, o Options, client kvClient, servers *servers) (*Re
 		running.Go(w.run)
 	}
 	wait(ctx, o.Warmup)
-	usage := servers.begin()
+	usage, syncs := servers.begin(), servers.syncs()
 	began := time.Now()
 	b.phase.Store(int32(measuring))
 	wait(ctx, o.Duration)
 	b.phase.Store(int32(over))
 	took := time.Since(began)
-	cpu := usage.end()
+	cpu, synced := usage.end(), syncsSince(syncs, servers.syncs())
 	running.Wait()
 
 	r := newResult(o, took, workers, cpu)
+	r.SyncsPerSecond = synced / took.Seconds()
 	if o.Check {
 		// The check is not cut short with the run: it is what the run was for.
 		r.Check = b.verify(context.WithoutCancel(ctx))
@@ -164,8 +166,11 @@ func (w *worker) do(ctx context.Context, op, key int) error {
 		return err
 	}
 	if w.Check {
-		if problem := w.ledger.judge(key, value); problem != "" && len(w.wrong) < listed {
-			w.wrong = append(w.wrong, "read: "+problem)
+		if problem := w.ledger.judge(key, value); problem != "" {
+			w.violations++
+			if len(w.wrong) < listed {
+				w.wrong = append(w.wrong, "read: "+problem)
+			}
 		}
 	}
 	return nil

@@ -260,7 +260,11 @@ func (k *kv) printPairs(w io.Writer, pairs []pair) error {
 				t.AppendRow(table.Row{p.Key, *p.Value})
 			}
 		}
-		t.SetCaption("%d keys", len(pairs))
+		if len(pairs) == 1 {
+			t.SetCaption("1 key")
+		} else {
+			t.SetCaption("%d keys", len(pairs))
+		}
 	})
 }
 

@@ -3,6 +3,7 @@ package pebbledb_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"testing"
 
@@ -104,7 +105,8 @@ func (c *powerCut) MaybeError(op errorfs.Op) error {
 
 func (c *powerCut) String() string { return "power cut" }
 
-// S22: a power cut while a new engine is made, or an old one recovers, leaves something that opens.
+// S22: a power cut while a new engine is made, or an old one recovers, leaves something that opens. (Without a sync of the
+// directory between the two, the manifest's marker could be found without the manifest.)
 func TestCrashWhileOpening(t *testing.T) {
 	for at := 1; at < 120; at++ {
 		rng := rand.New(rand.NewPCG(uint64(at), 3))
@@ -164,6 +166,20 @@ func TestSyncCoversWhatCameBefore(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What an ingest left behind when it was cut short is cleared away.
+func TestLeftoversOfIngestsAreRemoved(t *testing.T) {
+	fs := vfs.NewMem()
+	require.NoError(t, fs.MkdirAll("/db/ingest", 0o755))
+	f, err := fs.Create("/db/ingest/7.sst", vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	db, err := pebbledb.Open(small(fs))
+	require.NoError(t, err)
+	_, err = fs.Stat("/db/ingest/7.sst")
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.NoError(t, db.Close())
 }
 
 func put(e engine.Engine, sync bool, keys ...string) error {

@@ -21,7 +21,8 @@ import (
 // come back to Commit, which acknowledges nothing; so does a recovery, which ends and finds it in Open. (Reads may fail
 // from then on, when they meet a table that was never written.)
 //
-// It also times the syncs of the log, and notes how far each log is durable (syncedLengths).
+// It also times the syncs of the log, notes how far each log is durable (syncedLengths), and makes a new manifest's name
+// durable before anything points to it.
 type disk struct {
 	vfs.FS
 	dir    string
@@ -77,7 +78,22 @@ func (d *disk) create(op, name string, open func() (vfs.File, error)) (vfs.File,
 		}
 	}
 	kind, num := parseName(d.PathBase(name))
+	if kind == manifestFile && !d.frozen(name) {
+		// pebble syncs the directory once for a new manifest and for the marker that points to it. A file system that
+		// writes entries in another order than they were made could keep the marker alone after a power cut.
+		if err := d.failed("sync", d.dir, syncDir(d.FS, d.dir)); err != nil {
+			return nil, err
+		}
+	}
 	return &diskFile{File: f, disk: d, name: name, kind: kind, num: num}, nil
+}
+
+func syncDir(fs vfs.FS, name string) error {
+	dir, err := fs.OpenDir(name)
+	if err != nil {
+		return err
+	}
+	return firstError(dir.Sync(), dir.Close())
 }
 
 // Open opens for reading. On a frozen disk pebble may look for tables that were never written, and ask again and again.

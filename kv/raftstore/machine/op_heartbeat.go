@@ -10,6 +10,8 @@ type duties struct {
 	reported uint64
 	pending  int
 	shownAt  uint64
+	// leadsSince is the tick at which the term reported in began.
+	leadsSince uint64
 }
 
 func (m *RaftMachine) doDuties(p *peer) {
@@ -35,6 +37,9 @@ func (m *RaftMachine) reportChange(p *peer) {
 	if !p.duties.reportNow && p.duties.reported == p.term() {
 		return
 	}
+	if p.duties.reported != p.term() {
+		p.duties.leadsSince = p.ticks
+	}
 	pending := p.pendingPeers()
 	p.duties.reportNow, p.duties.reported, p.duties.pending = false, p.term(), len(pending)
 	m.round.Ask = append(m.round.Ask, RegionHeartbeat{
@@ -54,13 +59,15 @@ func (p *peer) pendingPeers() []*metapb.Peer {
 	return pending
 }
 
-// downPeers are those that have been silent for more than a few election timeouts.
+// downAfter is the number of election timeouts after which a silent peer is reported as down.
+const downAfter = 5
+
+// downPeers are those that have been silent for long, while this peer led.
 func (p *peer) downPeers(electionTicks uint64) []DownPeer {
 	var down []DownPeer
-	progress := p.node.GetProgress()
 	for _, q := range p.region.Peers {
-		if pr, ok := progress[q.Id]; ok && q.Id != p.id && !pr.RecentActive {
-			down = append(down, DownPeer{Peer: q, Ticks: electionTicks})
+		if silent := p.members.silence(q.Id, p.duties.leadsSince, p.ticks); q.Id != p.id && silent > downAfter*electionTicks {
+			down = append(down, DownPeer{Peer: q, Ticks: silent})
 		}
 	}
 	return down

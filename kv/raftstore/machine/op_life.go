@@ -61,7 +61,14 @@ func (m *RaftMachine) restore(r Restored) (*peer, error) {
 	}
 	p := &peer{regionID: r.Region.Id, id: r.PeerID, region: r.Region, applied: applied}
 	p.log = &peerLog{initial: hs, truncated: truncated, last: last, start: applied, window: r.Tail, conf: confStateOf(r.Region)}
-	return p, m.start(p)
+	if err := m.start(p); err != nil {
+		return nil, err
+	}
+	if len(r.Region.Peers) == 1 {
+		// Nobody else can win; without waiting for a timeout a fresh cluster has its leader at once.
+		return p, p.node.Campaign()
+	}
+	return p, nil
 }
 
 func confStateOf(r *metapb.Region) eraftpb.ConfState {

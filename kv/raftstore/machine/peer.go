@@ -86,8 +86,37 @@ func (p *peer) leader() *metapb.Peer {
 	return nil
 }
 
-// memberCache remembers peers that messages came from and that the applied region does not name (yet).
-type memberCache struct{ seen []*metapb.Peer }
+// memberCache remembers peers that messages came from and that the applied region does not name (yet), and when each peer was
+// heard last.
+type memberCache struct {
+	seen  []*metapb.Peer
+	heard []heard
+}
+
+type heard struct{ peerID, tick uint64 }
+
+// hear notes that a peer gave a sign of life.
+func (c *memberCache) hear(id, tick uint64) {
+	for i := range c.heard {
+		if c.heard[i].peerID == id {
+			c.heard[i].tick = tick
+			return
+		}
+	}
+	if len(c.heard) < 16 {
+		c.heard = append(c.heard, heard{id, tick})
+	}
+}
+
+// silence is the number of ticks since a peer was heard, or since floor if that is later.
+func (c *memberCache) silence(id, floor, now uint64) uint64 {
+	for _, h := range c.heard {
+		if h.peerID == id {
+			return now - max(h.tick, floor)
+		}
+	}
+	return now - floor
+}
 
 func (c *memberCache) find(r *metapb.Region, id uint64) *metapb.Peer {
 	if q := region.FindPeer(r, id); q != nil {

@@ -173,6 +173,7 @@ func (m *RaftMachine) handleStep(msg *raft_serverpb.RaftMessage) {
 		return
 	}
 	p.members.remember(p.region, msg.FromPeer)
+	p.members.hear(msg.FromPeer.GetId(), p.ticks)
 	if msg.Message.GetMsgType() == eraftpb.MessageType_MsgSnapshot {
 		m.receiveSnapshot(p, msg)
 		return

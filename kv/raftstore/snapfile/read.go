@@ -231,7 +231,7 @@ func (s *source) decodePair() error {
 	if s.pairs > 0 && bytes.Compare(s.last, s.key) >= 0 {
 		return s.reader.corrupt(s.at, "key %X does not come after %X", s.key, s.last)
 	}
-	if false && !region.Contains(s.reader.region, s.key) {
+	if !region.Contains(s.reader.region, s.key) {
 		return s.reader.corrupt(s.at, "key %X is not in the region", s.key)
 	}
 	s.pairs++

@@ -310,6 +310,7 @@ func TestNonsenseIsRefused(t *testing.T) {
 		{"key 61 is not in the region", assemble(r, testKey, counts(1, 2), pairs("a", "1"))},
 		{"key 64 is not in the region", assemble(r, testKey, counts(1, 2), pairs("d", "1"))},
 		{"has 1 pairs of 2 bytes, the footer promises 2 of 4", assemble(r, testKey, counts(2, 4), pairs("b", "1"))},
+		{"has 1 pairs of 2 bytes, the footer promises 2 of 2", assemble(r, testKey, counts(2, 2), pairs("b", "1"))},
 		{"has 1 pairs of 2 bytes, the footer promises 1 of 3", assemble(r, testKey, counts(1, 3), pairs("b", "1"))},
 		{"empty block", assemble(r, testKey, counts(0, 0), nil)},
 		{"ends within a pair", assemble(r, testKey, counts(1, 2), []byte{1, 2, 'b', 'b'})},

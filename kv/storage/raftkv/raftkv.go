@@ -79,8 +79,8 @@ func (s *Storage) Read(ctx context.Context, at storage.Target, done func(storage
 	})
 }
 
-// granted takes the snapshot of a read that the region's owner let go on. What is applied now may be newer than the grant, and
-// the region may have another range: that shows in the view, which is published before the applying of anything that follows.
+// granted takes the snapshot of a read that the region's owner let go on. What is applied by now may be newer than the grant, which
+// is as good.
 func (s *Storage) granted(g machine.ReadGrant, err error, done func(storage.Snapshot, error)) {
 	if err != nil {
 		done(nil, err)

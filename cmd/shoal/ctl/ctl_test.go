@@ -1,0 +1,174 @@
+package ctl
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/shoal-kv/shoal/cmd/shoal/pdapi"
+)
+
+const (
+	regionJSON = `{"id":2,"start_key":"","end_key":"6B00","epoch":{"conf_ver":3,"version":7},"peers":[{"role_name":"Voter","id":3,"store_id":1},` +
+		`{"role_name":"Learner","id":5,"store_id":4}],"leader":{"role_name":"Voter","id":3,"store_id":1},"approximate_size":1,"approximate_keys":100}`
+	storeJSON = `{"store":{"id":1,"address":"10.0.0.1:20160","status_address":"10.0.0.1:20180","state_name":"Up","labels":[{"key":"zone","value":"z"}]},` +
+		`"status":{"capacity":"1GiB","available":"512MiB","used_size":"1MiB","leader_count":4,"region_count":5}}`
+)
+
+func scheduler(t *testing.T) string {
+	t.Helper()
+	answers := map[string]string{
+		"/pd/api/v1/stores":            `{"count":1,"stores":[` + storeJSON + `]}`,
+		"/pd/api/v1/store/1":           storeJSON,
+		"/pd/api/v1/regions":           `{"count":1,"regions":[` + regionJSON + `]}`,
+		"/pd/api/v1/region/id/2":       regionJSON,
+		"/pd/api/v1/region/key/6B00":   regionJSON,
+		"/pd/api/v1/region/key/6b00":   regionJSON,
+		"/pd/api/v1/region/key/68656c": regionJSON,
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, ok := answers[r.URL.Path]
+		if !ok {
+			w.WriteHeader(http.StatusNotFound)
+			body = `"nothing here"`
+		}
+		_, _ = io.WriteString(w, body)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func run(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	cmd := Command()
+	var out bytes.Buffer
+	cmd.SetOut(&out)
+	cmd.SetErr(&out)
+	cmd.SetArgs(args)
+	cmd.SilenceUsage = true
+	err := cmd.Execute()
+	return out.String(), err
+}
+
+func TestStores(t *testing.T) {
+	pd := scheduler(t)
+	for _, args := range [][]string{{"store"}, {"store", "1"}} {
+		out, err := run(t, append(args, "--pd", pd)...)
+		require.NoError(t, err)
+		for _, want := range []string{"10.0.0.1:20160", "Up", "zone=z", "512MiB", "never"} {
+			require.Contains(t, out, want)
+		}
+	}
+	out, err := run(t, "--pd", pd, "store", "-o", "json")
+	require.NoError(t, err)
+	var stores []pdapi.Store
+	require.NoError(t, json.Unmarshal([]byte(out), &stores))
+	require.EqualValues(t, 1, stores[0].Store.ID)
+}
+
+func TestRegions(t *testing.T) {
+	pd := scheduler(t)
+	for _, args := range [][]string{{"region"}, {"region", "2"}, {"region", "--key", "hel"}, {"region", "--key", "6b00", "--format", "hex"}} {
+		out, err := run(t, append(args, "--pd", pd)...)
+		require.NoError(t, err, args)
+		require.Contains(t, out, "3 (1), 5 (4) Learner")
+		if len(args) < 4 {
+			require.Contains(t, out, `k\x00`)
+		} else {
+			require.Contains(t, out, "6B00")
+		}
+	}
+	out, err := run(t, "--pd", pd, "region", "2", "-o", "json")
+	require.NoError(t, err)
+	var region pdapi.Region
+	require.NoError(t, json.Unmarshal([]byte(out), &region))
+	require.Equal(t, pdapi.HexKey("k\x00"), region.EndKey)
+}
+
+func TestErrorsSayWhatToDo(t *testing.T) {
+	pd := scheduler(t)
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	for _, tc := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"store", "9", "--pd", pd}, "there is no store 9; `shoal ctl store` lists all"},
+		{[]string{"region", "9", "--pd", pd}, "there is no region 9; `shoal ctl region` lists all"},
+		{[]string{"region", "x", "--pd", pd}, `"x" is not an id`},
+		{[]string{"store", "-o", "xml", "--pd", pd}, `-o is "xml"; it must be table or json`},
+		{[]string{"region", "--format", "base64", "--pd", pd}, `--format is "base64"`},
+		{[]string{"region", "--format", "hex", "--key", "xy", "--pd", pd}, `--key: "xy" is not hexadecimal`},
+		{[]string{"kv", "get", "--format", "base64", "k"}, `--format is "base64"`},
+		{[]string{"kv", "get", "k", "--pd", gone.URL}, "is it running"},
+		{[]string{"store", "--pd", "here"}, "must be host:port"},
+		{[]string{"kv", "scan", "--limit", "0"}, "--limit is 0"},
+		{[]string{"kv", "scan", "--reverse"}, "--reverse needs START"},
+		{[]string{"kv", "scan", "--prefix", "a", "b"}, "--prefix says both ends"},
+		{[]string{"kv", "scan", "--format", "escaped", "--end", `\q`}, `--end: "\\q" has an escape`},
+		{[]string{"kv", "put", "k"}, "accepts 2 arg"},
+	} {
+		_, err := run(t, tc.args...)
+		require.ErrorContains(t, err, tc.want, tc.args)
+	}
+}
+
+func TestPatienceEnds(t *testing.T) {
+	release := make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	defer slow.Close()
+	defer close(release)
+	_, err := run(t, "store", "--pd", slow.URL, "--timeout", "10ms")
+	require.ErrorContains(t, err, "no answer within 10ms")
+	require.ErrorContains(t, err, "--timeout waits longer")
+}
+
+func TestForms(t *testing.T) {
+	for _, tc := range []struct {
+		form  form
+		word  string
+		bytes string
+		shown string
+	}{
+		{formText, `a\x00`, `a\x00`, `a\x00`},
+		{formText, "käse", "käse", "käse"},
+		{formHex, "6100FF", "a\x00\xff", "6100FF"},
+		{formEscaped, `a\x00\xff\\\n`, "a\x00\xff\\\n", `a\x00\xff\\\x0a`},
+		{formEscaped, `"it's" käse`, `"it's" käse`, `"it's" käse`},
+		{formEscaped, "\xff\\u00e4", "\xffä", `\xffä`},
+		{formText, "\xff", "\xff", `\xff`},
+	} {
+		b, err := tc.form.parse(tc.word)
+		require.NoError(t, err)
+		require.Equal(t, tc.bytes, string(b))
+		require.Equal(t, tc.shown, tc.form.show(b))
+		if tc.form != formText {
+			again, err := tc.form.parse(tc.form.show(b))
+			require.NoError(t, err)
+			require.Equal(t, b, again)
+		}
+	}
+	for _, bad := range []string{`\`, `\q`, `\x1`, `a\xzz`} {
+		_, err := formEscaped.parse(bad)
+		require.Error(t, err, bad)
+	}
+}
+
+func TestPrefixEnd(t *testing.T) {
+	for prefix, want := range map[string]string{"a": "b", "a\xff": "b", "\x00": "\x01", "\xff\xff": "", "ab": "ac"} {
+		require.Equal(t, want, string(prefixEnd([]byte(prefix))))
+	}
+}
+
+func TestAgo(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	require.Equal(t, "5s ago", ago("2026-01-02T03:04:00Z", now))
+	require.Equal(t, "never", ago("", now))
+	require.Equal(t, "garbage", ago("garbage", now))
+}

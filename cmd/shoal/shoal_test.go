@@ -1,0 +1,262 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/shoal-kv/shoal/cmd/shoal/bench"
+	"github.com/shoal-kv/shoal/cmd/shoal/pdapi"
+)
+
+// With this variable set the test binary is shoal itself, and so are the processes that its playground starts.
+const asShoal = "SHOAL_TEST_AS_SHOAL"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asShoal) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func shoal(args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), asShoal+"=1")
+	return cmd
+}
+
+// must runs a command that has to succeed, and returns what it prints.
+func must(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := shoal(args...).CombinedOutput()
+	require.NoError(t, err, "%v: %s", args, out)
+	return string(out)
+}
+
+// cluster is a running playground.
+type cluster struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	pd   string
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (c *cluster) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.text.Write(p)
+}
+
+func (c *cluster) printed() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.text.String()
+}
+
+func (c *cluster) waitFor(pattern string) []string {
+	c.t.Helper()
+	re := regexp.MustCompile(pattern)
+	require.Eventually(c.t, func() bool { return re.MatchString(c.printed()) }, time.Minute, 10*time.Millisecond, pattern)
+	return re.FindStringSubmatch(c.printed())
+}
+
+func startCluster(t *testing.T, dir string) *cluster {
+	t.Helper()
+	c := &cluster{t: t, cmd: shoal("playground", "--data-dir", dir, "--port-offset", strconv.Itoa(freeOffset(t)))}
+	c.cmd.Stdout, c.cmd.Stderr = c, c
+	require.NoError(t, c.cmd.Start())
+	t.Cleanup(func() {
+		if c.cmd.ProcessState == nil { // the test failed on its way; the children die with their parent
+			_ = c.cmd.Process.Kill()
+			_ = c.cmd.Wait()
+		}
+		if t.Failed() {
+			t.Log(c.printed())
+		}
+	})
+	c.pd = c.waitFor(`(?m)^ready: (\S+)$`)[1]
+	return c
+}
+
+func (c *cluster) stop() {
+	c.t.Helper()
+	require.NoError(c.t, c.cmd.Process.Signal(syscall.SIGTERM))
+	require.NoError(c.t, c.cmd.Wait(), "a cluster that was asked to stop has not failed")
+}
+
+// freeOffset finds an offset at which all ports of a cluster are free.
+func freeOffset(t *testing.T) int {
+	for offset := 3000 + os.Getpid()%500*20; offset < 40000; offset += 1013 {
+		free := true
+		for _, port := range []int{2379, 2380, 20160, 20161, 20162, 20180, 20181, 20182} {
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+offset))
+			if err != nil {
+				free = false
+				break
+			}
+			require.NoError(t, l.Close())
+		}
+		if free {
+			return offset
+		}
+	}
+	t.Fatal("no free ports")
+	return 0
+}
+
+// TestANewcomersHour does with real processes what the README tells to do, kills a store, and comes back the next day.
+func TestANewcomersHour(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cluster")
+	c := startCluster(t, dir)
+	ctl := func(args ...string) string { return must(t, append([]string{"ctl", "--pd", c.pd}, args...)...) }
+
+	require.Equal(t, "OK\n", ctl("kv", "put", "hello", "world"))
+	require.Equal(t, "world\n", ctl("kv", "get", "hello"))
+	require.Equal(t, "OK\n", ctl("kv", "put", "--format", "hex", "68656c7000", "00ff"))
+	require.Contains(t, ctl("kv", "scan", "--prefix", "hel"), `help\x00 │ \x00\xff`)
+	require.JSONEq(t, `[{"key":"help\\x00"},{"key":"hello"}]`, ctl("kv", "scan", "i", "--reverse", "--keys-only", "-o", "json"))
+	require.Equal(t, "OK\n", ctl("kv", "del", "hello", "never-there"))
+	out, err := shoal("ctl", "--pd", c.pd, "kv", "get", "hello").CombinedOutput()
+	require.Error(t, err)
+	require.Equal(t, "Error: key \"hello\" is not there\n", string(out))
+
+	var stores []pdapi.Store
+	require.NoError(t, json.Unmarshal([]byte(ctl("store", "-o", "json")), &stores))
+	require.Len(t, stores, 3)
+	var regions []pdapi.Region
+	require.NoError(t, json.Unmarshal([]byte(ctl("region", "-o", "json")), &regions))
+	require.Len(t, regions[0].Peers, 3)
+
+	c.killUnderLoad("store-2")
+	require.Equal(t, "OK\n", ctl("kv", "put", "day", "one"))
+	c.stop()
+
+	c = startCluster(t, dir)
+	require.Equal(t, "one\n", ctl("kv", "get", "day"))
+	c.stop()
+}
+
+// killUnderLoad kills a store while clients read and write, starts it again by its written command line, and sees that nobody lost
+// anything.
+func (c *cluster) killUnderLoad(name string) {
+	t := c.t
+	t.Helper()
+	pid, err := strconv.Atoi(c.waitFor(name + ` +│ +(\d+) │`)[1])
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	type outcome struct {
+		result *bench.Result
+		err    error
+	}
+	finished := make(chan outcome, 1)
+	go func() {
+		r, err := bench.Run(ctx, bench.Options{
+			PD: c.pd, Workload: bench.Mixed, Clients: 8, ValueSize: 64, Keys: 200, Duration: time.Minute, Check: true, Prefix: "load/",
+		})
+		finished <- outcome{r, err}
+	}()
+	loaded := func() bool {
+		out, err := shoal("ctl", "--pd", c.pd, "kv", "get", "load/000000000199").CombinedOutput()
+		return err == nil && len(out) > 0
+	}
+	require.Eventually(t, loaded, 30*time.Second, 100*time.Millisecond)
+	require.NoError(t, syscall.Kill(pid, syscall.SIGKILL))
+	again := c.waitFor(`(?s)` + name + ` \(pid \d+\) died: signal: killed.*start it again with: \S+ (store [^\n]+)\n`)[1]
+
+	cmd := shoal(strings.Fields(again)...)
+	require.NoError(t, cmd.Start())
+	defer func() {
+		require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+		require.NoError(t, cmd.Wait())
+	}()
+	api, err := pdapi.New(c.pd)
+	require.NoError(t, err)
+	addr := regexp.MustCompile(`--addr=(\S+)`).FindStringSubmatch(again)[1]
+	require.Eventually(t, func() bool {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			return false
+		}
+		_ = conn.Close()
+		stores, err := api.Stores(t.Context())
+		if err != nil {
+			return false
+		}
+		for _, s := range stores {
+			if s.Store.StateName != "Up" {
+				return false
+			}
+		}
+		return true
+	}, 30*time.Second, 50*time.Millisecond)
+	stop()
+	o := <-finished
+	require.NoError(t, o.err)
+	require.NoError(t, o.result.Check.Err(), "%v", o.result.Check)
+	require.Zero(t, o.result.Total.Errors, o.result.FirstError)
+	require.Positive(t, o.result.Total.Operations)
+}
+
+// TestAStoreWithoutASchedulerCanBeStopped sees that the first signal ends the wait for a scheduler.
+func TestAStoreWithoutASchedulerCanBeStopped(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "store.log")
+	cmd := shoal("store", "--pd", "127.0.0.1:1", "--addr", "127.0.0.1:0", "--status-addr", "127.0.0.1:0", "--data-dir", t.TempDir(), "-f", log)
+	require.NoError(t, cmd.Start())
+	require.Eventually(t, func() bool {
+		text, err := os.ReadFile(log)
+		return err == nil && strings.Contains(string(text), "starting a store")
+	}, 30*time.Second, 10*time.Millisecond)
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	require.NoError(t, cmd.Wait())
+}
+
+func TestMistakesEndWithOne(t *testing.T) {
+	for want, args := range map[string][]string{
+		"unknown command":                          {"no-such-command"},
+		"unknown keys: raftstore.prevot":           {"store", "--config-check", "-C", sample(t, "[raftstore]\nprevot = true")},
+		"cannot be reached":                        {"ctl", "--pd", "127.0.0.1:1", "kv", "get", "k"},
+		"--workload is \"scan\"":                   {"bench", "raw", "--workload", "scan"},
+		"client-urls has \"x\"; each must be http": {"scheduler", "--client-urls", "x"},
+	} {
+		out, err := shoal(args...).CombinedOutput()
+		var exit *exec.ExitError
+		require.ErrorAs(t, err, &exit, "%v", args)
+		require.Equal(t, 1, exit.ExitCode(), "%v", args)
+		require.Contains(t, string(out), want)
+		require.NotContains(t, string(out), "goroutine", "an error is no crash")
+	}
+}
+
+func sample(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "store.toml")
+	require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
+	return name
+}
+
+func TestHelpIsThere(t *testing.T) {
+	require.Contains(t, must(t), "shoal playground")
+	require.Contains(t, must(t, "-V"), "Release Version:")
+	require.Equal(t, must(t, "-V"), must(t, "version"))
+	for _, c := range command().Commands() {
+		require.NotEmpty(t, c.Short, c.Name())
+		require.Contains(t, must(t, c.Name(), "--help"), "Usage:", c.Name())
+	}
+}

@@ -1,0 +1,142 @@
+package node
+
+import (
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/pingcap/kvproto/pkg/pdpb"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/shoal-kv/shoal/kv/config"
+	"github.com/shoal-kv/shoal/kv/raftstore"
+	"github.com/shoal-kv/shoal/kv/raftstore/machine"
+	"github.com/shoal-kv/shoal/kv/server/status"
+	"github.com/shoal-kv/shoal/rpc"
+)
+
+// statusServer is the HTTP side of a store. It listens before the store registers, because the scheduler is told its address.
+type statusServer struct {
+	listener net.Listener
+	http     *http.Server
+	done     chan struct{}
+}
+
+func (n *Node) listenStatus() (*statusServer, error) {
+	l, err := rpc.Listen(n.cfg.Server.StatusAddr)
+	if err != nil {
+		return nil, err
+	}
+	return &statusServer{listener: l}, nil
+}
+
+// handle decides what the status server shows.
+func (s *statusServer) handle(n *Node, reg *prometheus.Registry) {
+	s.http = status.NewServer(status.Options{
+		Config: func() any {
+			tree, err := config.Tree(n.cfg)
+			if err != nil {
+				return err.Error()
+			}
+			return tree
+		},
+		Metrics: reg, Region: n.regionStatus, Ready: func() bool { return true },
+	})
+}
+
+func (s *statusServer) serve() {
+	s.done = make(chan struct{})
+	go func() {
+		defer close(s.done)
+		_ = s.http.Serve(s.listener) // ends with close
+	}()
+}
+
+func (s *statusServer) close() {
+	if s.done != nil {
+		_ = s.http.Close()
+		<-s.done
+	}
+	_ = s.listener.Close()
+}
+
+// regionStatus is what /region/{id} shows.
+type regionStatus struct {
+	ID          uint64            `json:"id"`
+	Region      any               `json:"region"`
+	PeerID      uint64            `json:"peer_id"`
+	Leader      any               `json:"leader"`
+	Term        uint64            `json:"term"`
+	IsLeader    bool              `json:"is_leader"`
+	Initialized bool              `json:"initialized"`
+	LeaseMS     int64             `json:"lease_remaining_ms"`
+	Log         machine.LogStatus `json:"log"`
+}
+
+// regionStatus answers the status server.
+func (n *Node) regionStatus(id uint64) (any, bool) {
+	v := n.store.View(id)
+	if v == nil || v.Gone {
+		return nil, false
+	}
+	return &regionStatus{
+		ID: id, Region: v.Region, PeerID: v.PeerID, Leader: v.Leader, Term: v.Term, IsLeader: v.IsLeader, Initialized: v.Initialized,
+		LeaseMS: max(0, int64(v.LeaseEnd-raftstore.Boottime())/int64(time.Millisecond)), Log: v.Log,
+	}, true
+}
+
+// collector shows what is counted elsewhere, under the family's names.
+type collector struct {
+	n *Node
+}
+
+var (
+	engineSize  = prometheus.NewDesc("tikv_engine_size_bytes", "Bytes that an engine holds.", []string{"db", "type"}, nil)
+	engineCache = prometheus.NewDesc("tikv_engine_block_cache_size_bytes", "Bytes in an engine's block cache.", []string{"db"}, nil)
+	engineSyncs = prometheus.NewDesc("tikv_engine_wal_file_synced", "Syncs of an engine's log.", []string{"db"}, nil)
+	engineStall = prometheus.NewDesc("tikv_engine_write_stall_total", "How often an engine stopped writes to catch up.", []string{"db"}, nil)
+	regionCount = prometheus.NewDesc("tikv_raftstore_region_count", "Regions of the store.", []string{"type"}, nil)
+	storeSize   = prometheus.NewDesc("tikv_store_size_bytes", "The store's disk.", []string{"type"}, nil)
+	channelFull = prometheus.NewDesc("tikv_channel_full_total", "Messages dropped because a queue was full.", []string{"type"}, nil)
+	tooBusy     = prometheus.NewDesc("tikv_scheduler_too_busy_total", "Requests refused because too much was waiting.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (c collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{engineSize, engineCache, engineSyncs, engineStall, regionCount, storeSize, channelFull, tooBusy} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
+	}
+	for i, db := range c.n.pebbles {
+		name, m := [...]string{"raft", "kv"}[i], db.Metrics()
+		gauge(engineSize, m.TableBytes, name, "tables")
+		gauge(engineSize, m.MemTableBytes, name, "memtables")
+		gauge(engineCache, m.CacheBytes, name)
+		gauge(engineSyncs, m.LogSyncs, name)
+		gauge(engineStall, m.WriteStalls, name)
+	}
+	var regions, leaders uint64
+	c.n.store.Views(func(_ uint64, v *machine.RegionView) bool {
+		regions++
+		if v.IsLeader {
+			leaders++
+		}
+		return true
+	})
+	gauge(regionCount, regions, "region")
+	gauge(regionCount, leaders, "leader")
+	var stats pdpb.StoreStats
+	c.n.stats(&stats)
+	gauge(storeSize, stats.Capacity, "capacity")
+	gauge(storeSize, stats.Available, "available")
+	gauge(storeSize, stats.UsedSize, "used")
+	dropped, busy := c.n.store.Dropped()
+	ch <- prometheus.MustNewConstMetric(channelFull, prometheus.CounterValue, float64(dropped), "raft")
+	ch <- prometheus.MustNewConstMetric(tooBusy, prometheus.CounterValue, float64(busy))
+}
