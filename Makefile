@@ -94,9 +94,9 @@ project2aa project2ab project2ac: project2%:
 project2b:
 	$(STAGE) ./kv/test_raftstore -run '2B$$'
 
-# So far the consensus core's part of these two.
 project2c:
-	$(STAGE) ./raft -run '2C$$'
+	$(STAGE) ./raft ./kv/test_raftstore -run '2C$$'
 
+# So far the consensus core's part of this one.
 project3a:
 	$(STAGE) ./raft -run '3A$$'

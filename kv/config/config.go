@@ -11,6 +11,7 @@ package config
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -132,6 +133,29 @@ func Items(v any) ([]Item, error) {
 	items := flatten("", tree, nil)
 	slices.SortFunc(items, func(a, b Item) int { return strings.Compare(a.Key, b.Key) })
 	return items, nil
+}
+
+// Differences lists, as key=value, what is not as in base: the part of a configuration that is worth a line in a log.
+func Differences(v, base any) ([]string, error) {
+	items, err := Items(v)
+	if err != nil {
+		return nil, err
+	}
+	usual, err := Items(base)
+	if err != nil {
+		return nil, err
+	}
+	values := map[string]string{}
+	for _, item := range usual {
+		values[item.Key] = fmt.Sprint(item.Value)
+	}
+	var different []string
+	for _, item := range items {
+		if value := fmt.Sprint(item.Value); values[item.Key] != value {
+			different = append(different, item.Key+"="+value)
+		}
+	}
+	return different, nil
 }
 
 func flatten(prefix string, tree map[string]any, items []Item) []Item {

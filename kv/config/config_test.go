@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -206,15 +207,35 @@ func TestTreeAndItems(t *testing.T) {
 	require.Equal(t, true, values["raftstore.prevote"])
 }
 
-// TestReferenceIsComplete keeps docs/configuration.md honest: each key has a line there.
-func TestReferenceIsComplete(t *testing.T) {
-	doc, err := os.ReadFile("../../docs/configuration.md")
+func TestDifferences(t *testing.T) {
+	c := Default()
+	c.Storage.DataDir = "/data"
+	c.Server.Labels = map[string]string{"zone": "z1"}
+	c.Raftstore.RaftEntryMaxSize = 4 * MiB
+	different, err := Differences(c, Default())
 	require.NoError(t, err)
+	require.Equal(t, []string{"raftstore.raft-entry-max-size=4MiB", "server.labels.zone=z1", "storage.data-dir=/data"}, different)
+}
+
+// TestReferenceIsComplete keeps docs/configuration.md honest: each key has a line there, with the default that it has.
+func TestReferenceIsComplete(t *testing.T) {
+	text, err := os.ReadFile("../../docs/configuration.md")
+	require.NoError(t, err)
+	_, doc, found := strings.Cut(string(text), "\n# Store\n")
+	require.True(t, found)
+	doc, _, _ = strings.Cut(doc, "\n# ")
+	sections := map[string]string{}
+	for part := range strings.SplitSeq(doc, "\n## `[") {
+		name, rest, _ := strings.Cut(part, "]`")
+		sections[name] = rest
+	}
 	items, err := Items(Default())
 	require.NoError(t, err)
 	for _, item := range items {
-		section, key := item.Key[:strings.LastIndex(item.Key, ".")], item.Key[strings.LastIndex(item.Key, ".")+1:]
-		require.Contains(t, string(doc), "["+section+"]", item.Key)
-		require.Contains(t, string(doc), "| `"+key+"` |", item.Key)
+		dot := strings.LastIndex(item.Key, ".")
+		value, err := json.Marshal(item.Value)
+		require.NoError(t, err)
+		require.Contains(t, sections[item.Key[:dot]], fmt.Sprintf("| `%s` | `%s` |", item.Key[dot+1:], value), item.Key)
 	}
+	require.Equal(t, len(items), strings.Count(doc, "\n| `"), "and no line of a key that is not there")
 }

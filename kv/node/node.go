@@ -67,12 +67,30 @@ type Node struct {
 	serving  chan struct{} // closed when the gRPC server has ended
 	status   *statusServer
 
+	filter    func(*raft_serverpb.RaftMessage) bool
+	borrowed  bool // the engines are the caller's
 	closeOnce sync.Once
 }
 
+// Option changes a node while it is made.
+type Option func(*Node)
+
+// WithFilter puts a test's network between this store and the others: a raft message that pass refuses is lost.
+func WithFilter(pass func(*raft_serverpb.RaftMessage) bool) Option {
+	return func(n *Node) { n.filter = pass }
+}
+
+// WithEngines makes the node keep its data in engines of the caller's, who closes them after the node.
+func WithEngines(log, state engine.Engine) Option {
+	return func(n *Node) { n.log, n.state, n.borrowed = log, state, true }
+}
+
 // Start makes and runs a store. On an error everything that was opened is closed again.
-func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap.Logger, reg *prometheus.Registry) (_ *Node, err error) {
+func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap.Logger, reg *prometheus.Registry, opts ...Option) (_ *Node, err error) {
 	n := &Node{cfg: cfg, logger: logger}
+	for _, opt := range opts {
+		opt(n)
+	}
 	defer func() {
 		if err != nil {
 			n.Close()
@@ -118,6 +136,9 @@ func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap
 }
 
 func (n *Node) openEngines() (err error) {
+	if n.borrowed {
+		return nil
+	}
 	if n.cfg.Storage.Engine == config.EngineMem {
 		n.log, n.state = memdb.New(), memdb.New()
 		return nil
@@ -176,7 +197,7 @@ func (n *Node) assemble(disk *raftstore.Disk, cp ControlPlane, reg *prometheus.R
 		Limits: raftstore.NewLimits(&n.cfg.Raftstore.Queues),
 		Tick:   n.cfg.Raftstore.BaseTickInterval.Duration, StoreHeartbeatInterval: n.cfg.Raftstore.StoreHeartbeatInterval.Duration,
 		Stats: n.stats, Disk: disk, Scheduler: cp, Clock: raftstore.Boottime, Logger: n.logger, Metrics: raftstore.NewMetrics(reg),
-		Transport: raftstore.TransportFunc(func(msgs []*raft_serverpb.RaftMessage) { n.wire.Send(msgs) }),
+		Transport: raftstore.TransportFunc(n.send),
 	})
 	if err != nil {
 		return err
@@ -198,6 +219,14 @@ func (n *Node) assemble(disk *raftstore.Disk, cp ControlPlane, reg *prometheus.R
 	}
 	n.grpc, err = server.NewGRPC(n.server, server.GRPCConfig{Security: sec, StopTimeout: n.cfg.Server.GracefulShutdownTimeout.Duration})
 	return err
+}
+
+// send hands messages to the transport, as far as a test's filter lets them.
+func (n *Node) send(msgs []*raft_serverpb.RaftMessage) {
+	if n.filter != nil {
+		msgs = slices.DeleteFunc(msgs, func(m *raft_serverpb.RaftMessage) bool { return !n.filter(m) })
+	}
+	n.wire.Send(msgs)
 }
 
 // serve answers requests until Close. A listener that breaks is the store's end: nobody could reach it any more.
@@ -260,7 +289,7 @@ func (n *Node) Close() {
 			n.wire.Close()
 		}
 		for _, db := range []engine.Engine{n.state, n.log} {
-			if db == nil {
+			if db == nil || n.borrowed {
 				continue
 			}
 			if err := db.Close(); err != nil {

@@ -165,3 +165,21 @@ func TestPersistPartition2B(t *testing.T) {
 func TestPersistPartitionUnreliable2B(t *testing.T) {
 	generic{clients: 5, unreliable: true, crash: true, partitions: true}.run(t)
 }
+
+func TestSnapshotRecover2C(t *testing.T) { generic{clients: 1, crash: true, maxRaftLog: 100}.run(t) }
+
+func TestSnapshotRecoverManyClients2C(t *testing.T) {
+	generic{clients: 20, crash: true, maxRaftLog: 100}.run(t)
+}
+
+func TestSnapshotUnreliable2C(t *testing.T) {
+	generic{clients: 5, unreliable: true, maxRaftLog: 100}.run(t)
+}
+
+func TestSnapshotUnreliableRecover2C(t *testing.T) {
+	generic{clients: 5, unreliable: true, crash: true, maxRaftLog: 100}.run(t)
+}
+
+func TestSnapshotUnreliableRecoverConcurrentPartition2C(t *testing.T) {
+	generic{clients: 5, unreliable: true, crash: true, partitions: true, maxRaftLog: 100}.run(t)
+}

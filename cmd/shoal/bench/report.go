@@ -99,7 +99,7 @@ func figures(h *hdrhistogram.Histogram, errs int64, took time.Duration) *Figures
 // print writes the result for people.
 func (r *Result) print(w io.Writer) error {
 	p := &printer{w: w}
-	p.f("raw %s: %d clients, %d-byte values, %d keys, %.1f s\n\n", r.Workload, r.Clients, r.ValueSize, r.Keys, r.Seconds)
+	p.f("raw %s, clients: %d, value size: %d, keys: %d, seconds: %.1f\n\n", r.Workload, r.Clients, r.ValueSize, r.Keys, r.Seconds)
 	p.f("%-6s %10s %10s %9s %9s %9s %9s %9s %9s %9s  (ms)\n", "", "ops/s", "errors", "Avg", "50th", "90th", "95th", "99th", "99.9th", "Max")
 	p.row("read", r.Read)
 	p.row("write", r.Write)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/shoal-kv/shoal/cmd/shoal/daemon"
 	"github.com/shoal-kv/shoal/cmd/shoal/version"
+	"github.com/shoal-kv/shoal/kv/config"
 	"github.com/shoal-kv/shoal/log"
 	"github.com/shoal-kv/shoal/scheduler/server"
 )
@@ -108,9 +109,15 @@ func (o *options) run(cmd *cobra.Command) error {
 		return err
 	}
 	defer func() { _ = logger.Close() }() // its last line has been written
-	logger.Info("starting a scheduler", zap.String("release", version.Release), zap.String("git-hash", version.Hash()), zap.Any("config", cfg))
+	settings, err := config.Differences(cfg, DefaultConfig())
+	if err != nil {
+		return err
+	}
 	d := &daemon.Daemon{Name: "scheduler", Logger: logger.Logger, CloseLimit: closeLimit}
-	return d.Run(func(ctx context.Context) (daemon.Service, error) { return start(ctx, cfg, logger.Logger) })
+	return d.Run(func(ctx context.Context) (daemon.Service, error) {
+		logger.Info("starting a scheduler", zap.String("release", version.Release), zap.String("git-hash", version.Hash()), zap.Strings("settings", settings))
+		return start(ctx, cfg, logger.Logger)
+	})
 }
 
 // service is a scheduler in the words of package daemon.

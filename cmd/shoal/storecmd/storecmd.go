@@ -104,16 +104,17 @@ func serve(cfg *config.Config, start Start) error {
 		return err
 	}
 	defer func() { _ = logger.Close() }() // its last line has been written
-	items, err := config.Items(cfg)
+	settings, err := config.Differences(cfg, config.Default())
 	if err != nil {
 		return err
 	}
-	logger.Info("starting a store", zap.String("release", version.Release), zap.String("git-hash", version.Hash()), zap.Any("config", items))
-
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	d := &daemon.Daemon{Name: "store", Logger: logger.Logger, CloseLimit: cfg.Server.GracefulShutdownTimeout.Duration + beyondGrace}
-	return d.Run(func(ctx context.Context) (daemon.Service, error) { return start(ctx, cfg, logger.Logger, registry) })
+	return d.Run(func(ctx context.Context) (daemon.Service, error) {
+		logger.Info("starting a store", zap.String("release", version.Release), zap.String("git-hash", version.Hash()), zap.Strings("settings", settings))
+		return start(ctx, cfg, logger.Logger, registry)
+	})
 }
 
 func printSample(out io.Writer) error {

@@ -30,7 +30,6 @@ type Reader struct {
 	file   ReadFile
 	region *metapb.Region
 	footer footer
-	dataAt int64 // where the region block ends
 }
 
 // openReader reads and checks what is needed to find everything else. It owns the file: Close, or an error, closes it.

@@ -217,6 +217,7 @@ func sendUntil(t testing.TB, from, to *node, index uint64) {
 }
 
 func (n *node) dropped(reason string) int { return count(n.metrics.dropped.WithLabelValues(reason)) }
+
 func (n *node) refused(reason string) int { return count(n.metrics.refused.WithLabelValues(reason)) }
 
 // count reads a counter.

@@ -68,6 +68,7 @@ func (q *queue) take(maxMessages, maxBytes int) []*raft_serverpb.RaftMessage {
 	for i := range msgs {
 		msgs[i] = waiting[i].msg
 	}
+	clear(waiting[:n])
 	q.head += n
 	q.bytes -= bytes
 	if q.head == len(q.items) {

@@ -129,7 +129,7 @@ func TestSnapshotThatCannotBeSent(t *testing.T) {
 	d := new(directory)
 	one := start(t, d, 1, "127.0.0.1:0", func(o *Options) { o.Limits.SnapshotStall = 100 * time.Millisecond })
 	two := start(t, d, 2, "127.0.0.1:0")
-	stuck := &stuckServer{resume: make(chan struct{}), accepted: make(chan struct{}, 1)}
+	stuck := &stuckServer{resume: make(chan struct{}), accepted: make(chan struct{}, 2)}
 	addr, server, served := serve(t, stuck, "127.0.0.1:0")
 	t.Cleanup(func() {
 		server.Stop()
@@ -139,9 +139,11 @@ func TestSnapshotThatCannotBeSent(t *testing.T) {
 	d.set(4, unusedAddress(t))
 	d.set(5, two.addr)
 	build(t, one, 7, 20*chunkSize)
+	build(t, one, 9, 1000)
 	for i, m := range list(
 		snapshotMessage(1, 2, 8), // no such file
 		snapshotMessage(1, 3, 7), // does not read
+		snapshotMessage(1, 3, 9), // does not answer
 		snapshotMessage(1, 4, 7), // does not listen
 		snapshotMessage(1, 5, 7), // another store listens
 		snapshotMessage(1, 6, 7), // not known
