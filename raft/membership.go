@@ -114,7 +114,7 @@ func (r *Raft) removeNode(id uint64) {
 func (r *Raft) setVoters(voters quorum.JointConfig) {
 	r.voters = voters
 	r.peers = voters.Voters()
-	for id := range r.Prs {
+	for id := range r.Prs { // order-free: each is judged by itself
 		if !voters.Contains(id) {
 			delete(r.Prs, id)
 		}

@@ -57,7 +57,7 @@ func (rn *RawNode) GetProgress() map[uint64]Progress {
 		return nil
 	}
 	prs := make(map[uint64]Progress, len(rn.Raft.Prs))
-	for id, pr := range rn.Raft.Prs {
+	for id, pr := range rn.Raft.Prs { // order-free: a copy
 		own := *pr
 		own.inflight.ring = slices.Clone(own.inflight.ring)
 		prs[id] = own

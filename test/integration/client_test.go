@@ -10,86 +10,24 @@ import (
 	"time"
 
 	"github.com/pingcap/log"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	tikvconfig "github.com/tikv/client-go/v2/config"
 	"github.com/tikv/client-go/v2/rawkv"
 	"go.uber.org/zap"
-	"google.golang.org/grpc"
 
-	"github.com/shoal-kv/shoal/kv/config"
-	"github.com/shoal-kv/shoal/kv/node"
-	"github.com/shoal-kv/shoal/rpc"
-	"github.com/shoal-kv/shoal/scheduler/client"
-	"github.com/shoal-kv/shoal/scheduler/schedulertest"
-	"github.com/shoal-kv/shoal/scheduler/server"
+	"github.com/shoal-kv/shoal/shoaltest"
 )
 
-// cluster is a scheduler and stores of this process.
-type cluster struct {
-	t         testing.TB
-	scheduler *server.Server
-	dirs      []string
-	nodes     []*node.Node
-	clients   []*client.Client
-}
-
-func start(t testing.TB, stores int) *cluster {
+func connect(t *testing.T, c *shoaltest.Cluster) *rawkv.Client {
 	log.ReplaceGlobals(zap.NewNop(), nil) // the client's logger is a global one
-	c := &cluster{t: t, scheduler: schedulertest.Run(t, schedulertest.Config(t))}
-	for i := range stores {
-		c.dirs = append(c.dirs, t.TempDir())
-		c.nodes = append(c.nodes, nil)
-		c.clients = append(c.clients, nil)
-		c.startNode(i)
-	}
-	t.Cleanup(func() {
-		for i := range c.nodes {
-			c.stopNode(i)
-		}
-		c.scheduler.Close()
-	})
-	require.Eventually(t, c.whole, time.Minute, 10*time.Millisecond, "the first region has a replica on every store")
-	return c
-}
-
-func (c *cluster) startNode(i int) {
-	cfg := config.NewTestConfig()
-	cfg.Server.Addr, cfg.Server.StatusAddr = "127.0.0.1:0", "127.0.0.1:0"
-	cfg.Storage.DataDir = c.dirs[i]
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-	defer cancel()
-	var err error
-	dial := func(_ context.Context, addr string) (*grpc.ClientConn, error) { return rpc.Dial(addr, rpc.Security{}) }
-	c.clients[i], err = client.New(ctx, []string{c.scheduler.ClientURL()}, dial, zap.NewNop())
-	require.NoError(c.t, err)
-	c.nodes[i], err = node.Start(ctx, cfg, c.clients[i], zap.NewNop(), prometheus.NewRegistry())
-	require.NoError(c.t, err)
-}
-
-func (c *cluster) stopNode(i int) {
-	if c.nodes[i] != nil {
-		c.nodes[i].Close()
-		c.clients[i].Close()
-		c.nodes[i] = nil
-	}
-}
-
-func (c *cluster) whole() bool {
-	regions, err := c.clients[0].ScanRegions(context.Background(), nil, nil, 10)
-	return err == nil && len(regions) == 1 && len(regions[0].Meta.Peers) == len(c.nodes)
-}
-
-func (c *cluster) client() *rawkv.Client {
-	cli, err := rawkv.NewClient(context.Background(), []string{c.scheduler.ClientURL()}, tikvconfig.DefaultConfig().Security)
-	require.NoError(c.t, err)
-	c.t.Cleanup(func() { _ = cli.Close() })
-	return cli
+	client, err := rawkv.NewClient(context.Background(), []string{c.PD()}, tikvconfig.DefaultConfig().Security)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	return client
 }
 
 func TestRawClient(t *testing.T) {
-	c := start(t, 3)
-	cli := c.client()
+	cli := connect(t, shoaltest.Start(t, shoaltest.OnDisk()))
 	ctx := context.Background()
 	require.NoError(t, cli.Put(ctx, []byte("k1"), []byte("v1")))
 	v, err := cli.Get(ctx, []byte("k1"))
@@ -124,10 +62,10 @@ func TestRawClient(t *testing.T) {
 	require.Equal(t, keys[200], scanned[0])
 }
 
-// A store that is stopped and started again, on another port, is found again, and nothing is lost meanwhile.
+// Stores are stopped and started again under load, one after the other: no client sees an error, and nothing is lost.
 func TestStoresComeAndGo(t *testing.T) {
-	c := start(t, 3)
-	cli := c.client()
+	c := shoaltest.Start(t, shoaltest.OnDisk())
+	cli := connect(t, c)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	done := make(chan struct{})
@@ -151,10 +89,9 @@ func TestStoresComeAndGo(t *testing.T) {
 			}
 		}()
 	}
-	for i := range c.nodes {
-		c.stopNode(i)
-		c.startNode(i)
-		require.Eventually(t, func() bool { return c.clients[i] != nil && c.whole() }, time.Minute, 10*time.Millisecond)
+	for i := range c.Addrs() {
+		c.StopStore(i)
+		c.StartStore(i)
 	}
 	close(done)
 	wg.Wait()

@@ -1,6 +1,7 @@
 package pebbledb
 
 import (
+	"bytes"
 	"errors"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -37,7 +38,11 @@ func (s *snapshot) NewIterator(cf engine.CF, opts engine.IterOptions) (engine.It
 	*buf = appendKey((*buf)[:0], cf, opts.Lower)
 	n := len(*buf)
 	*buf = appendEnd(*buf, cf, opts.Upper)
-	it, err := s.snap.NewIter(&pebble.IterOptions{LowerBound: (*buf)[:n:n], UpperBound: (*buf)[n:]})
+	lower, upper := (*buf)[:n:n], (*buf)[n:]
+	if bytes.Compare(lower, upper) > 0 {
+		upper = lower // pebble must not see inverted bounds
+	}
+	it, err := s.snap.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return nil, err
 	}

@@ -77,7 +77,7 @@ func (m *RaftMachine) proposeWaiting(p *peer) {
 	case err == nil:
 		batch := p.waiting.take(n)
 		p.pending = append(p.pending, pendingEntry{Pair: Pair{p.node.Raft.RaftLog.LastIndex(), p.term()}, proposals: batch})
-	case errors.Cause(err) == raft.ErrProposalDropped && p.node.Status().LeadTransferee == 0:
+	case errors.Cause(err) == raft.ErrProposalDropped && p.node.Raft.LeadTransferee() == raft.None:
 		// The log's uncommitted tail is full. What waits keeps waiting; the router's budget bounds it.
 	default:
 		for _, pr := range p.waiting.take(len(p.waiting.queue)) {

@@ -255,7 +255,7 @@ func (m *RaftMachine) write(p *peer, rd *raft.Ready) {
 
 // localState is what must be durable of raft beside the entries.
 func (p *peer) localState() *raft_serverpb.RaftLocalState {
-	hs := p.node.Status().HardState
+	hs := p.node.Raft.HardState()
 	if hs.Commit > p.log.last.Index {
 		hs.Commit = p.log.last.Index
 	}
