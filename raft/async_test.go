@@ -1,9 +1,7 @@
 package raft
 
 import (
-	"bytes"
 	"fmt"
-	"slices"
 	"testing"
 
 	"github.com/pingcap/kvproto/pkg/eraftpb"

@@ -68,7 +68,7 @@ func (s *Server) RawBatchGet(ctx context.Context, req *kvrpcpb.RawBatchGetReques
 
 // get reads one key; nil means that it does not exist.
 func get(snap storage.Snapshot, cf engine.CF, key []byte) ([]byte, error) {
-	if false {
+	if !region.Contains(snap.Region(), key) {
 		return nil, &region.KeyNotInRegionError{Key: key, Region: snap.Region()}
 	}
 	value, err := snap.Get(cf, key)

@@ -188,11 +188,11 @@ func (p *peer) renewLease(cfg *Config, now Instant) {
 		l.stamps = append(l.stamps, roundStamp{round, now})
 		l.stamped = round
 	}
-	if p.node.Raft.LeadTransferee() != raft.None {
-		// The transferee may win an election that ignores the promise behind the lease (R11).
+	acked := p.node.QuorumRound()
+	if acked == 0 || p.node.Raft.LeadTransferee() != raft.None {
+		// A transferee may win an election that ignores the promise behind the lease (R11).
 		l.end, l.floor = 0, l.stamped
 	}
-	acked := p.node.QuorumRound()
 	for len(l.stamps) > 0 && l.stamps[0].round <= acked {
 		if l.stamps[0].round > l.floor {
 			l.end = l.stamps[0].at + cfg.LeaseDuration
