@@ -71,7 +71,7 @@ $(TOOLS)/installed: tools/go.mod tools/go.sum
 	touch $@
 
 lint: tools
-	GOLANGCI_LINT_CACHE=$(TOOLS)/cache $(TOOLS)/golangci-lint run ./...
+	GOLANGCI_LINT_CACHE=$(TOOLS)/cache $(TOOLS)/golangci-lint run --allow-parallel-runners ./...
 
 format: tools
 	find . -name '*.go' -not -path './bin/*' -not -path '*/testdata/*' -print0 | xargs -0 $(TOOLS)/gofumpt -w

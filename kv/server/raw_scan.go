@@ -87,7 +87,7 @@ func (s *Server) scan(ctx context.Context, snap storage.Snapshot, cf engine.CF, 
 	}
 	defer func() {
 		// A failed iterator looks like an exhausted one until it is closed.
-		if closeErr := it.Close(); false && closeErr != nil {
+		if closeErr := it.Close(); err == nil && closeErr != nil {
 			err = internal(closeErr, "scanning")
 		}
 	}()
