@@ -53,7 +53,7 @@ func (r *Raft) maybeSendAppend(to uint64, pr *Progress, evenEmpty bool) bool {
 func (r *Raft) sendEntries(to, prev, prevTerm uint64, ents []eraftpb.Entry) {
 	r.send(eraftpb.Message{
 		MsgType: eraftpb.MessageType_MsgAppend, To: to,
-		Index: prev, LogTerm: prevTerm, Entries: r.shared.pointers(ents), Commit: r.announced(),
+		Index: prev, LogTerm: prevTerm, Entries: r.office.shared.pointers(ents), Commit: r.announced(),
 	})
 }
 
@@ -67,7 +67,8 @@ func (r *Raft) inflightSize(ents []eraftpb.Entry) (size uint64) {
 	return size
 }
 
-// sharedEntries lets the appends to several followers share one slice of pointers.
+// sharedEntries lets the appends to several followers share one slice of pointers. It lives from one Ready to the next, so
+// that it keeps no entries in memory.
 type sharedEntries struct {
 	last []*eraftpb.Entry
 }

@@ -119,7 +119,7 @@ func (r *Raft) propose(ents []*eraftpb.Entry) error {
 	for i, e := range ents {
 		size += uint64(len(e.Data))
 		if e.EntryType != eraftpb.EntryType_EntryNormal {
-			if confIndex > r.RaftLog.applied || r.held.first > 0 {
+			if confIndex > r.RaftLog.applied || r.office.held.first > 0 {
 				return ErrConfChangePending
 			}
 			confIndex = r.RaftLog.LastIndex() + 1 + uint64(i)
@@ -127,10 +127,10 @@ func (r *Raft) propose(ents []*eraftpb.Entry) error {
 	}
 	// One proposal always gets in, however large, and an empty one costs nothing.
 	limit := r.cfg.MaxUncommittedEntriesSize
-	if limit > 0 && size > 0 && r.uncommittedSize > 0 && r.uncommittedSize+size > limit {
+	if limit > 0 && size > 0 && r.office.uncommittedSize > 0 && r.office.uncommittedSize+size > limit {
 		return ErrProposalDropped
 	}
-	r.uncommittedSize += size
+	r.office.uncommittedSize += size
 	r.PendingConfIndex = confIndex
 	r.appendEntries(ents)
 	r.bcastAppend()
@@ -172,7 +172,7 @@ func (r *Raft) advanceCommit() bool {
 	l.commitTo(index)
 	for _, e := range l.slice(before+1, index+1) {
 		if e.Term == r.Term {
-			r.uncommittedSize -= min(r.uncommittedSize, uint64(len(e.Data)))
+			r.office.uncommittedSize -= min(r.office.uncommittedSize, uint64(len(e.Data)))
 		}
 	}
 	if r.async() {

@@ -25,25 +25,25 @@ func (r *Raft) holdCommit(before uint64) {
 		if e.EntryType == eraftpb.EntryType_EntryNormal {
 			continue
 		}
-		if r.held.first == 0 {
-			r.held.first = e.Index
+		if r.office.held.first == 0 {
+			r.office.held.first = e.Index
 		}
-		r.held.last = e.Index
+		r.office.held.last = e.Index
 	}
 }
 
 // announced is the commit index that the followers may know.
 func (r *Raft) announced() uint64 {
-	if r.held.first > 0 {
-		return r.held.first - 1
+	if r.office.held.first > 0 {
+		return r.office.held.first - 1
 	}
 	return r.RaftLog.committed
 }
 
 // releaseCommit takes in that a commit index is durable here. The commit of a membership change is then announced at once.
 func (r *Raft) releaseCommit(durable uint64) {
-	if r.held.first > 0 && durable >= r.held.last {
-		r.held.first, r.held.last = 0, 0
+	if r.office.held.first > 0 && durable >= r.office.held.last {
+		r.office.held.first, r.office.held.last = 0, 0
 		r.bcastAppend()
 	}
 }
@@ -95,7 +95,7 @@ func (r *Raft) removeNode(id uint64) {
 		return
 	}
 	if r.State == StateLeader && r.async() && id == r.id {
-		r.removedAt = r.RaftLog.committed
+		r.office.removedAt = r.RaftLog.committed
 	}
 	r.setVoters(quorum.JointConfig{r.voters[0].Without(id)})
 	if r.State != StateLeader || len(r.peers) == 0 {
@@ -105,7 +105,7 @@ func (r *Raft) removeNode(id uint64) {
 		r.abortTransfer()
 	}
 	r.confirmReads()
-	if !r.advanceCommit() && r.removedAt > 0 {
+	if !r.advanceCommit() && r.office.removedAt > 0 {
 		r.bcastAppend()
 	}
 }
@@ -139,7 +139,7 @@ func (m toldCommits) Acked(id uint64) uint64 {
 
 // leaveIfRemoved ends the office of a leader that has been removed and whose successors know it.
 func (r *Raft) leaveIfRemoved() {
-	if r.removedAt > 0 && r.voters.Committed(toldCommits(r.Prs)) >= r.removedAt {
+	if r.office.removedAt > 0 && r.voters.Committed(toldCommits(r.Prs)) >= r.office.removedAt {
 		r.becomeFollower(r.Term, None)
 	}
 }

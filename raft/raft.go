@@ -53,8 +53,6 @@ type Raft struct {
 
 	clock clock
 
-	shared sharedEntries
-
 	// leadTransferee is the node to which the leader is handing over.
 	leadTransferee uint64
 	transfer       transfer
@@ -62,14 +60,19 @@ type Raft struct {
 	// PendingConfIndex is the last index that may hold a membership change that is not applied; a new one is refused until
 	// it is.
 	PendingConfIndex uint64
+	office           office
+	reads            readIndexes
+}
+
+// office is what a leader owns beside its Progresses, and loses with its office.
+type office struct {
 	// uncommittedSize is what the proposals of this term that are not committed take.
 	uncommittedSize uint64
 	// held are the membership changes whose commit this leader keeps to itself until it is durable here.
 	held struct{ first, last uint64 }
 	// removedAt is the index of the change that removed this leader, while it still spreads the news.
 	removedAt uint64
-
-	reads readIndexes
+	shared    sharedEntries
 }
 
 // clock counts ticks.
@@ -163,8 +166,7 @@ func (r *Raft) reset(term uint64) {
 	r.votes = nil
 	r.leadTransferee = None
 	r.transfer.sent = false
-	r.uncommittedSize = 0
-	r.held.first, r.held.last, r.removedAt = 0, 0, 0
+	r.office = office{}
 	r.reads = readIndexes{answers: r.reads.answers}
 	r.clock.electionElapsed, r.clock.heartbeatElapsed = 0, 0
 	r.clock.electionTimeout = r.drawTimeout()

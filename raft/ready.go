@@ -10,6 +10,10 @@ type SoftState struct {
 
 // Ready is what has to be written, sent and applied, and in which order. Nothing in it may be changed by the receiver, nor
 // is it changed later by the node.
+//
+// HardState, Entries and Snapshot of a Ready are one atomic write, and Readies are written in their order. One whose
+// MustSync is false may reach the disk late, together with the next one, but not after it: a membership change that is
+// durable must never be without the commit of the one before it.
 type Ready struct {
 	// Number counts the Readies of a node from 1 on, in async mode; Persisted takes it back.
 	Number uint64
@@ -88,6 +92,7 @@ func (rn *RawNode) Ready() Ready {
 		rd.Messages, r.msgs = r.msgs, nil
 	}
 	rd.ReadStates, r.reads.answers = r.reads.answers, nil
+	r.office.shared = sharedEntries{}
 	if r.async() {
 		rn.handOff(&rd)
 		return rd
@@ -107,7 +112,7 @@ func (rn *RawNode) handOff(rd *Ready) {
 	rn.reported.number++
 	rd.Number = rn.reported.number
 	rd.MustSync = r.Term != rn.reported.hard.Term || r.Vote != rn.reported.hard.Vote ||
-		r.held.last > rn.reported.hard.Commit
+		r.office.held.last > rn.reported.hard.Commit
 	rn.reported.soft, rn.reported.hard = r.softState(), r.hardState()
 
 	// Applicable are only entries that are durable, so none of those that are handed out to be written now.

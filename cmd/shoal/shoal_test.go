@@ -93,10 +93,13 @@ func startCluster(t *testing.T, dir string) *cluster {
 	return c
 }
 
+// stop asks the cluster to stop and sees that it does so without waiting for any of its time limits.
 func (c *cluster) stop() {
 	c.t.Helper()
+	began := time.Now()
 	require.NoError(c.t, c.cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(c.t, c.cmd.Wait(), "a cluster that was asked to stop has not failed")
+	require.Less(c.t, time.Since(began), 15*time.Second)
 }
 
 // freeOffset finds an offset at which all ports of a cluster are free.

@@ -8,9 +8,9 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// batchRequest is the wire form of tikvpb.BatchCommandsRequest. The commands that make up nearly all traffic are decoded here by hand, in place: their keys and
-// values point into one copy of the message instead of being allocated one by one, and a Context stays bytes, because it is nearly
-// always equal to one that the stream has seen. All other commands stay bytes until somebody asks for them.
+// batchRequest is the wire form of tikvpb.BatchCommandsRequest. The commands that make up nearly all traffic are decoded here by
+// hand, in place: their keys and values point into one copy of the message instead of being allocated one by one, and a Context
+// stays bytes, because it is nearly always equal to one that the stream has seen. All other commands stay bytes until somebody asks for them.
 //
 // When a field that must be single comes twice, the last one counts; no encoder writes such messages.
 type batchRequest struct {

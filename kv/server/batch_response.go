@@ -15,7 +15,8 @@ type batchResponse struct {
 	feedback  *kvrpcpb.HealthFeedback // sent once, when asked for
 }
 
-// The field numbers of tikvpb.BatchCommandsResponse, of the raw responses (region_error and error are the same in all that have them) and of RawGetResponse.
+// The field numbers of tikvpb.BatchCommandsResponse, of the raw responses (region_error and error are the same in all that have
+// them) and of RawGetResponse.
 const (
 	responsesField      = 1
 	responseIDsField    = 2

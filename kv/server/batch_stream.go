@@ -12,9 +12,10 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// stream is one BatchCommands stream. Two goroutines serve it for its whole life: the receiver reads messages, hands their writes over and serves their
-// reads; the sender, which is gRPC's own goroutine for the call, sends the answers that come later and watches over deadlines and the stream's
-// end. Both, and the few workers that long reads get (batch_other.go), may send; sending is serialised.
+// stream is one BatchCommands stream. Two goroutines serve it for its whole life: the receiver reads messages, hands their writes
+// over and serves their reads; the sender, which is gRPC's own goroutine for the call, sends the answers that come later and
+// watches over deadlines and the stream's end. Both, and the few workers that long reads get (batch_other.go), may send; sending is
+// serialised.
 //
 // Memory is bounded: commands that are unanswered, bytes of requests in work, and bytes of answers not sent are each held below a limit by not
 // reading the stream. Whoever makes a large answer sends it before making another, and waits there for a client that does not read.

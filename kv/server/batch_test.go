@@ -278,6 +278,7 @@ func TestBatchCommandsPlainServer(t *testing.T) {
 	require.NotNil(t, c.ask(putCmd(nil, "a", "1"))[1].GetRawPut())
 	require.Equal(t, "1", string(c.ask(getCmd(nil, "a"))[1].GetRawGet().Value))
 	require.NoError(t, conn.Close())
+	srv.Drain()
 	plain.Stop()
 	srv.Wait()
 	require.NoError(t, <-served)

@@ -24,7 +24,8 @@ type caller struct {
 // newCaller reads a Context. The error is a gRPC status: the caller belongs to another cluster.
 func (s *Server) newCaller(c *kvrpcpb.Context) (*caller, error) {
 	if theirs := c.GetClusterId(); theirs != 0 && s.clusterID != 0 && theirs != s.clusterID {
-		return nil, status.Errorf(codes.InvalidArgument, "cluster id mismatch: the request is for cluster %d, this is cluster %d", theirs, s.clusterID)
+		return nil, status.Errorf(codes.InvalidArgument,
+			"cluster id mismatch: the request is for cluster %d, this is cluster %d", theirs, s.clusterID)
 	}
 	from := &caller{
 		at: storage.Target{
@@ -37,7 +38,9 @@ func (s *Server) newCaller(c *kvrpcpb.Context) (*caller, error) {
 		maxDuration: time.Duration(c.GetMaxExecutionDurationMs()) * time.Millisecond,
 	}
 	if v := c.GetApiVersion(); v != kvrpcpb.APIVersion_V1 {
-		from.refusal = &InvalidError{Reason: fmt.Sprintf("api version in request does not match with the storage: request %s, storage %s", v, kvrpcpb.APIVersion_V1)}
+		from.refusal = &InvalidError{
+			Reason: fmt.Sprintf("api version in request does not match with the storage: request %s, storage %s", v, kvrpcpb.APIVersion_V1),
+		}
 	}
 	return from, nil
 }

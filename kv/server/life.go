@@ -10,8 +10,9 @@ import (
 // errStopping ends a stream that this server does not serve any longer: clients try again elsewhere.
 var errStopping = status.Error(codes.Unavailable, "the server is stopping")
 
-// life is how a server comes to its end, in two steps. First the clients' streams answer what they have received and end; meanwhile the streams between
-// stores go on, because writes in work need what comes in there. When the last client's stream has ended, these end too.
+// life is how a server comes to its end, in two steps. First the clients' streams answer what they have received and end;
+// meanwhile the streams between stores go on, because writes in work need what comes in there. When the last client's stream has
+// ended, these end too.
 type life struct {
 	stopping chan struct{} // closed: clients' streams must come to an end
 	drained  chan struct{} // closed: they have
@@ -60,20 +61,33 @@ func (l *life) checkDrained() {
 	}
 }
 
+// wait returns when, after a stop, every stream has ended and every goroutine that one of them started.
+func (l *life) wait() {
+	<-l.drained // nothing is added to work from here on
+	l.work.Wait()
+}
+
 // untilDrained serves a stream from another store, which never ends it, until this server has answered its clients. Returning from
 // the stream's handler breaks the stream, and thereby ends serve.
 func (l *life) untilDrained(serve func() error) error {
-	select {
-	case <-l.drained:
-		return errStopping
-	default:
-	}
 	ended := make(chan error, 1)
-	l.work.Go(func() { ended <- serve() })
+	if !l.startUnlessDrained(func() { ended <- serve() }) {
+		return errStopping
+	}
 	select {
 	case err := <-ended:
 		return err
 	case <-l.drained:
 		return errStopping
 	}
+}
+
+func (l *life) startUnlessDrained(fn func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped && l.clients == 0 {
+		return false
+	}
+	l.work.Go(fn)
+	return true
 }

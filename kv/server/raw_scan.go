@@ -80,7 +80,9 @@ func isUpperBoundIn(start, end, bound []byte) bool {
 // deadlineStride is how many rows a scan reads between two looks at its deadline.
 const deadlineStride = 128
 
-func (s *Server) scan(ctx context.Context, snap storage.Snapshot, cf engine.CF, opts engine.IterOptions, req *kvrpcpb.RawScanRequest) (pairs []*kvrpcpb.KvPair, err error) {
+func (s *Server) scan(
+	ctx context.Context, snap storage.Snapshot, cf engine.CF, opts engine.IterOptions, req *kvrpcpb.RawScanRequest,
+) (pairs []*kvrpcpb.KvPair, err error) {
 	it, err := snap.NewIterator(cf, opts)
 	if err != nil {
 		return nil, internal(err, "opening an iterator")

@@ -39,7 +39,7 @@ func (s *Server) modify(op storage.Op, cfName string, key, value []byte) (storag
 var errNoTTL = &InvalidError{Reason: "ttl is not supported by this storage (storage.api-version = 1, storage.enable-ttl = false)"}
 
 func (s *Server) batchPutModifies(req *kvrpcpb.RawBatchPutRequest) ([]storage.Modify, error) {
-	if req.Ttl != 0 { //nolint:staticcheck // deprecated, but old clients mean it
+	if req.Ttl != 0 { // deprecated, but old clients mean it
 		return nil, errNoTTL
 	}
 	for _, ttl := range req.Ttls {

@@ -58,7 +58,8 @@ func WithLimits(l Limits) Option { return func(s *Server) { s.limits = l.withDef
 // WithRaft sets who answers the streams between stores; without it they are Unimplemented.
 func WithRaft(r RaftService) Option { return func(s *Server) { s.raft = r } }
 
-// WithRegistry registers the server's metrics; without it they are counted but shown nowhere. It panics when the registry already has a server's.
+// WithRegistry registers the server's metrics; without it they are counted but shown nowhere. It panics when the registry already
+// has a server's.
 func WithRegistry(r prometheus.Registerer) Option {
 	return func(s *Server) { r.MustRegister(s.metrics) }
 }
@@ -81,11 +82,12 @@ func NewServer(s storage.Storage, opts ...Option) *Server {
 }
 
 // Drain asks the BatchCommands streams, which clients never end, to answer what they have received and to end with Unavailable.
-// It returns at once; a stream whose answers do not come ends after the limit DrainTimeout. When they all have ended, so do the streams between stores.
+// It returns at once; a stream whose answers do not come ends after the limit DrainTimeout. When they all have ended, so do the streams
+// between stores.
 func (s *Server) Drain() { s.life.stop() }
 
-// Wait returns when the goroutines that the streams started have ended: call it after the gRPC server has stopped.
-func (s *Server) Wait() { s.life.work.Wait() }
+// Wait returns when, after Drain, all streams have ended, with every goroutine that they started.
+func (s *Server) Wait() { s.life.wait() }
 
 // healthFeedback is what clients may use to prefer a faster replica. Slowness is not measured yet: the score says "fast".
 func (s *Server) healthFeedback() *kvrpcpb.HealthFeedback {

@@ -81,6 +81,10 @@ func RunModel(t *testing.T, h Harness) {
 		e, err := h.Open()
 		require.NoError(t, err)
 		m := &machine{h: h, e: e, model: content{}}
+		t.Cleanup(func() { // also when rapid gives up a run half-way
+			m.closeSnapshots(t)
+			require.NoError(t, m.e.Close())
+		})
 		t.Repeat(map[string]func(*rapid.T){
 			"batch":    m.batch,
 			"snapshot": m.snapshot,
@@ -91,8 +95,6 @@ func RunModel(t *testing.T, h Harness) {
 			"reopen":   m.reopen,
 			"":         func(t *rapid.T) { require.Equal(t, m.model, contentOf(t, m.e)) },
 		})
-		m.closeSnapshots(t)
-		require.NoError(t, m.e.Close())
 	})
 }
 

@@ -53,7 +53,7 @@ func TestCrash(t *testing.T) {
 // S22: power cuts in the middle of operations: at a random call of the file system, whichever goroutine makes it, so
 // also within a batch's write, a flush, a compaction, a change of logs, or an ingest.
 func TestCrashAnywhere(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(30) {
 		t.Run(fmt.Sprintf("Seed%d", seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
 			fs := vfs.NewCrashableMem()

@@ -73,8 +73,8 @@ func (d *disk) create(op, name string, open func() (vfs.File, error)) (vfs.File,
 	}
 	f := vfs.NewMemFile(nil)
 	if !d.frozen(name) {
-		if real, err := open(); d.failed(op, name, err) == nil && err == nil {
-			f = real
+		if onDisk, err := open(); d.failed(op, name, err) == nil && err == nil {
+			f = onDisk
 		}
 	}
 	kind, num := parseName(d.PathBase(name))
