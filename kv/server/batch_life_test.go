@@ -281,6 +281,30 @@ func TestBatchCommandsDrainTimeout(t *testing.T) {
 	done(nil)
 }
 
+// Nor does a client that does not read: its stream is broken off while answers for it wait to be sent.
+func TestBatchCommandsDrainUnread(t *testing.T) {
+	under := newStandalone(t, memdb.New())
+	mustPut(t, under, engine.Default, "big", string(make([]byte, 8<<20))) // more than the windows between the two
+	asked := make(chan struct{}, 4)
+	s := &hooked{Storage: under}
+	s.read = func(ctx context.Context, at storage.Target, done func(storage.Snapshot, error)) {
+		under.Read(ctx, at, done)
+		asked <- struct{}{}
+	}
+	g, conn := startServer(t, s, WithLimits(Limits{DrainTimeout: time.Millisecond}))
+	c := newBatchClient(t, conn)
+	c.send(1, getCmd(nil, "big"), getCmd(nil, "big"))
+	c.send(3, scanCmd(nil, "", 1))
+	<-asked
+	g.server.Drain()
+	g.server.Wait()
+	var err error
+	for err == nil { // what had been sent can be read
+		_, err = c.stream.Recv()
+	}
+	require.Equal(t, codes.Unavailable, status.Code(err), err)
+}
+
 // Large answers are sent in parts, each command's whole; a message may ask for more than the limit on commands.
 func TestBatchCommandsLargeAnswers(t *testing.T) {
 	s := newStandalone(t, memdb.New())

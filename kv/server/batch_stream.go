@@ -12,10 +12,10 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// stream is one BatchCommands stream. Two goroutines serve it for its whole life: the receiver reads messages, hands their writes
-// over and serves their reads; the sender, which is gRPC's own goroutine for the call, sends the answers that come later and
-// watches over deadlines and the stream's end. Both, and the few workers that long reads get (batch_other.go), may send; sending is
-// serialised.
+// stream is one BatchCommands stream. Three goroutines serve it for its whole life: the receiver reads messages, hands their writes
+// over, serves their reads and sends what is answered by then; the sender sends the answers that come later; gRPC's own goroutine
+// for the call watches over deadlines and the stream's end, and never blocks on the client. The few workers that long reads get
+// (batch_other.go) may send, too; sending is serialised.
 //
 // Memory is bounded: commands that are unanswered, bytes of requests in work, and bytes of answers not sent are each held below a limit by not
 // reading the stream. Whoever makes a large answer sends it before making another, and waits there for a client that does not read.
@@ -23,7 +23,9 @@ type stream struct {
 	server *Server
 	conn   tikvpb.Tikv_BatchCommandsServer
 	ctx    context.Context
-	wake   chan struct{} // tells the sender to look: answers to send, or the end
+	wake   chan struct{} // tells the sender that there are answers to send
+	idle   chan struct{} // tells that no message will come and every command's answer is sent
+	over   chan struct{} // closed with the stream
 	sweep  *time.Timer   // fires when deadlines want looking at
 
 	lanes   lanes // the receiver's alone
@@ -57,24 +59,27 @@ func (s *Server) BatchCommands(conn tikvpb.Tikv_BatchCommandsServer) error {
 		return errStopping
 	}
 	defer s.life.leave()
-	st := &stream{server: s, conn: conn, ctx: conn.Context(), wake: make(chan struct{}, 1), sweep: time.NewTimer(time.Hour)}
+	st := &stream{
+		server: s, conn: conn, ctx: conn.Context(), sweep: time.NewTimer(time.Hour),
+		wake: make(chan struct{}, 1), idle: make(chan struct{}, 1), over: make(chan struct{}),
+	}
 	st.freed = sync.NewCond(&st.mu)
 	st.lanes.init(s)
-	received := make(chan error, 1)
+	received, sent := make(chan error, 1), make(chan error, 1)
 	s.life.work.Go(func() { received <- st.receive() })
-	err := st.run(received)
-	st.close()
-	return err
+	s.life.work.Go(func() { sent <- st.send() })
+	// Returning breaks the stream: a goroutine that waits in it is released, and s.life joins it.
+	defer st.close()
+	return st.watch(received, sent)
 }
 
-// run is the sender's loop. It ends when everything is answered after the client's or the server's end, or with an error.
-func (st *stream) run(received <-chan error) error {
+// watch ends when everything is answered after the client's or the server's end, or with an error.
+func (st *stream) watch(received, sent <-chan error) error {
 	defer st.sweep.Stop()
 	stopping, end := st.server.life.stopping, error(nil)
 	var patience <-chan time.Time
 	for {
 		select {
-		case <-st.wake:
 		case <-st.sweep.C:
 			st.expire(time.Now())
 		case err := <-received:
@@ -87,16 +92,28 @@ func (st *stream) run(received <-chan error) error {
 			stopping, end = nil, errStopping
 			patience = time.After(st.server.limits.DrainTimeout)
 			st.finishUp()
+		case err := <-sent:
+			return err
+		case <-st.idle:
+			return end
 		case <-patience:
 			return end
 		case <-st.ctx.Done():
 			return status.FromContextError(st.ctx.Err()).Err()
 		}
-		if err := st.flush(); err != nil {
-			return err
-		}
-		if st.finished() {
-			return end
+	}
+}
+
+// send sends the answers that others have gathered, until the stream is over.
+func (st *stream) send() error {
+	for {
+		select {
+		case <-st.wake:
+			if err := st.flush(); err != nil {
+				return err
+			}
+		case <-st.over:
+			return nil
 		}
 	}
 }
@@ -167,9 +184,7 @@ func (st *stream) flush() error {
 
 		st.mu.Lock()
 		st.commands -= n
-		if st.ending && st.commands == 0 {
-			st.signal()
-		}
+		st.checkIdle()
 		st.freed.Broadcast()
 		st.mu.Unlock()
 		if err != nil {
@@ -198,14 +213,13 @@ func (st *stream) answered(size int) {
 	}
 	st.freed.Broadcast()
 	if !st.receiving {
-		st.signal()
+		signal(st.wake)
 	}
 }
 
-// signal wakes the sender.
-func (st *stream) signal() {
+func signal(ch chan struct{}) {
 	select {
-	case st.wake <- struct{}{}:
+	case ch <- struct{}{}:
 	default:
 	}
 }
@@ -215,20 +229,19 @@ func (st *stream) finishUp() {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.ending = true
+	st.checkIdle()
 	st.freed.Broadcast()
 }
 
-// finished reports that no message will come and every command is answered.
-func (st *stream) finished() bool {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	return st.ending && st.commands == 0
+func (st *stream) checkIdle() {
+	if st.ending && st.commands == 0 {
+		signal(st.idle)
+	}
 }
 
 // close lets go of what is still in work: outcomes that come later find nobody.
 func (st *stream) close() {
-	st.sending.Lock() // gRPC's stream must not be sent on after its handler has returned
-	defer st.sending.Unlock()
+	close(st.over)
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.closed, st.ending = true, true

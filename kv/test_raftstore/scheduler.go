@@ -44,6 +44,13 @@ func (s *Scheduler) onAnswer(f func(uint64, *pdpb.RegionHeartbeatResponse)) {
 	s.answer = f
 }
 
+// setReplicas changes how many voters a region should have.
+func (s *Scheduler) setReplicas(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.maxReplicas = n
+}
+
 // AllocID returns a number that was never returned before.
 func (s *Scheduler) AllocID(context.Context) (uint64, error) {
 	s.mu.Lock()
@@ -111,6 +118,9 @@ func (s *Scheduler) RegionHeartbeat(hb *pdpb.RegionHeartbeatRequest) {
 		return
 	}
 	k.region, k.leader, k.term = hb.Region, hb.Leader, hb.Term
+	if k.adding != nil && region.FindPeerOn(k.region, k.adding.StoreId) != nil {
+		k.adding = nil // it is there; should it be removed, the next one has another id
+	}
 	if len(hb.Region.Peers) >= s.maxReplicas || len(hb.PendingPeers) > 0 || s.answer == nil {
 		return
 	}

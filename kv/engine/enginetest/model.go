@@ -100,6 +100,7 @@ func RunModel(t *testing.T, h Harness) {
 
 func (m *machine) batch(t *rapid.T) {
 	b := m.e.NewBatch()
+	defer closeAll(t, b)
 	for range rapid.IntRange(0, 6).Draw(t, "operations") {
 		cf, key := genCF.Draw(t, "cf"), genKey.Draw(t, "key")
 		switch rapid.IntRange(0, 3).Draw(t, "operation") {
@@ -117,7 +118,6 @@ func (m *machine) batch(t *rapid.T) {
 		}
 	}
 	require.NoError(t, b.Commit(rapid.Bool().Draw(t, "sync")))
-	require.NoError(t, b.Close())
 }
 
 func (m *machine) ingest(t *rapid.T) {
@@ -180,6 +180,7 @@ func (m *machine) walk(t *rapid.T) {
 	keys := f.model.keys(cf, lower, upper)
 	it, err := f.snap.NewIterator(cf, engine.IterOptions{Lower: []byte(lower), Upper: []byte(upper)})
 	require.NoError(t, err)
+	defer func() { require.NoError(t, it.Close()) }()
 	at, valid := 0, false
 	for range rapid.IntRange(1, 20).Draw(t, "moves") {
 		move := rapid.IntRange(0, 3).Draw(t, "move")
@@ -214,7 +215,6 @@ func (m *machine) walk(t *rapid.T) {
 			require.Equal(t, f.model[inFamily(cf, keys[at])], string(it.Value()))
 		}
 	}
-	require.NoError(t, it.Close())
 }
 
 func (m *machine) reopen(t *rapid.T) {

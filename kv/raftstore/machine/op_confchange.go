@@ -14,7 +14,7 @@ import (
 // check    checkChange: the epoch is the region's, the change makes sense, it does not take away the leader of a group of two (R4).
 // propose  a raft configuration change that carries the command; raft refuses a second one while one is pending (R3).
 // apply    applier.applyConfChange: epoch and sense are judged again; a change that lost its ground does nothing.
-// after    afterConfChange: raft counts by the new voters; a removed peer destroys itself; the scheduler is told at once.
+// after    afterConfChange: raft counts by the new voters; a removed peer leaves; the scheduler is told at once.
 
 func (m *RaftMachine) handleAdmin(a *AdminRequest) {
 	p := m.peers[a.RegionID]
@@ -106,7 +106,13 @@ func (m *RaftMachine) afterConfChange(p *peer, c *confChanged) {
 	m.dropBuilt(p) // a snapshot without the new peer is of no use to it
 	p.duties.reportNow = true
 	m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Covers{c.region}})
-	if c.removed {
+	p.removed = c.removed
+}
+
+// leave ends a peer whose removal is applied. A removed leader stays until the others know of the commit, or its group would wait for
+// somebody who is gone (R4); raft says when by stepping down.
+func (m *RaftMachine) leave(p *peer) {
+	if p.removed && !p.isLeader() {
 		m.destroy(p)
 	}
 }

@@ -31,7 +31,7 @@ func (m *RaftMachine) doDuties(p *peer) {
 
 // reportChange reports to the scheduler when there is something to say.
 func (m *RaftMachine) reportChange(p *peer) {
-	if !p.isLeader() || p.applied.Term != p.term() {
+	if !p.isLeader() || p.removed || p.applied.Term != p.term() {
 		return
 	}
 	if !p.duties.reportNow && p.duties.reported == p.term() {

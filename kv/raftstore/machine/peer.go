@@ -32,8 +32,8 @@ type peer struct {
 	members  memberCache
 	view     *RegionView
 	ticks    uint64
-	// touched says that the peer is on this round's list; ending that it is being destroyed.
-	touched, ending bool
+	// touched says that the peer is on this round's list; removed that it is not a member any more; ending that it is being destroyed.
+	touched, removed, ending bool
 }
 
 // persistence is the number of the last write that the log writer was given, and of the last that it reported.
@@ -58,7 +58,7 @@ func (p *peer) ownEntryInFlight() bool {
 }
 
 func (p *peer) checkLeader(peerID uint64) error {
-	if p.ending {
+	if p.ending || p.removed {
 		return &region.NotFoundError{RegionID: p.regionID}
 	}
 	if peerID != 0 && peerID != p.id {

@@ -214,6 +214,7 @@ func (m *RaftMachine) lookAfter(p *peer) {
 	m.grantReads(p)
 	m.publish(p)
 	m.reportChange(p)
+	m.leave(p)
 }
 
 // takeReady turns one Ready into the round's deeds.
@@ -357,7 +358,7 @@ func (m *RaftMachine) publish(p *peer) {
 	old := p.view
 	log := p.node.Raft.RaftLog
 	v := RegionView{
-		Region: p.region, PeerID: p.id, Leader: p.leader(), Term: p.term(), IsLeader: p.isLeader(),
+		Region: p.region, PeerID: p.id, Leader: p.leader(), Term: p.term(), IsLeader: p.isLeader() && !p.removed,
 		Initialized: p.initialized(), LeaseEnd: p.lease.end,
 	}
 	v.Ready = v.IsLeader && p.applied.Term == v.Term
