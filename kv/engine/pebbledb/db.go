@@ -1,23 +1,23 @@
 // Package pebbledb is the engine over pebble, the default for the raft log and for the applied state.
 //
 // What it adds to pebble is small. A column family is one byte in front of every key (key.go). Batches and reads go
-// straight to pebble's own (batch.go, snapshot.go). Ranges are replaced by tables that carry a tombstone (ingest.go).
+// straight to pebble's own (batch.go, snapshot.go, pin.go). Ranges are replaced by tables that carry a tombstone (ingest.go).
 // Failures are caught below pebble, at the file system, where they poison the engine and nothing else (disk.go, fault.go). And the
 // length of every log that is known to be durable is noted beside it, so that Open can tell a damaged log from one
 // that a crash cut short (synced.go).
 //
-// The order of Open: check the logs and the manifest against the notes, clear away tables of ingests that never
-// happened, let pebble recover, and see whether the disk has failed meanwhile.
+// The order of Open: lock the directory, check the logs and the manifest against the notes, clear away tables of ingests
+// that never happened, let pebble recover, and see whether the disk has failed meanwhile.
 package pebbledb
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 
-	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/shoal-kv/shoal/kv/engine"
@@ -40,10 +40,10 @@ type DB struct {
 
 var _ engine.Engine = (*DB)(nil)
 
-// Open opens the engine in opts.Dir, or makes a new one. It refuses a directory whose files are damaged, naming the
-// file; nothing has been changed then.
-func Open(opts Options) (_ *DB, err error) {
-	opts, err = opts.withDefaults()
+// Open opens the engine in opts.Dir, or makes a new one. It refuses a directory that another engine has open, and one whose
+// files are damaged, naming the file; nothing has been changed then.
+func Open(opts Options) (*DB, error) {
+	opts, err := opts.withDefaults()
 	if err != nil {
 		return nil, err
 	}
@@ -52,13 +52,10 @@ func Open(opts Options) (_ *DB, err error) {
 	synced := &syncedLengths{fs: opts.FS, path: opts.FS.PathJoin(opts.Dir, syncedName)}
 	d.disk = &disk{FS: opts.FS, dir: opts.Dir, fault: d.fault, synced: synced, logger: opts.Logger}
 	d.popts = opts.pebble(d)
-	if err := synced.check(opts.Dir); err != nil {
-		return nil, fmt.Errorf("open engine %s: %w", opts.Dir, err)
+	err = d.prepare()
+	if err == nil {
+		d.pdb, err = openPebble(opts.Dir, d.popts)
 	}
-	if err := opts.FS.RemoveAll(d.ingestDir()); err != nil && !oserror.IsNotExist(err) {
-		return nil, fmt.Errorf("open engine %s: %w", opts.Dir, err)
-	}
-	d.pdb, err = openPebble(opts.Dir, d.popts)
 	if fatal := d.fault.err(); fatal != nil { // the cause of any other error
 		if d.pdb != nil {
 			_ = d.pdb.Close()
@@ -66,10 +63,43 @@ func Open(opts Options) (_ *DB, err error) {
 		err = fatal
 	}
 	if err != nil {
-		_ = synced.close()
+		_ = d.release()
 		return nil, fmt.Errorf("open engine %s: %w", opts.Dir, err)
 	}
 	return d, nil
+}
+
+// prepare looks at a directory that is there already: it takes the lock, which pebble would otherwise take, so that the
+// files are nobody else's, checks them, and clears away tables of ingests that never happened.
+func (d *DB) prepare() error {
+	fs, dir := d.opts.FS, d.opts.Dir
+	if _, err := fs.Stat(dir); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil // pebble makes the directory, and its name durable
+		}
+		return err
+	}
+	lock, err := pebble.LockDirectory(dir, fs)
+	if err != nil {
+		return fmt.Errorf("is it open elsewhere? %w", err)
+	}
+	d.popts.Lock = lock
+	if err := d.disk.synced.check(dir); err != nil {
+		return err
+	}
+	if err := fs.RemoveAll(d.ingestDir()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// release gives back what is not pebble's.
+func (d *DB) release() error {
+	err := d.disk.synced.close()
+	if d.popts.Lock != nil {
+		err = firstError(err, d.popts.Lock.Close())
+	}
+	return err
 }
 
 // openPebble adds to an error what pebble says beside it: which log, and where in it. A panic of the recovery is an error too: the
@@ -178,7 +208,7 @@ func (d *DB) Close() error {
 	}
 	d.pin.drop()
 	err := d.pdb.Close()
-	err = firstError(err, d.disk.synced.close())
+	err = firstError(err, d.release())
 	if fatal := d.fault.err(); fatal != nil {
 		return fatal
 	}

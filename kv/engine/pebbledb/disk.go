@@ -1,6 +1,7 @@
 package pebbledb
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -9,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/zap"
 )
@@ -99,7 +99,7 @@ func syncDir(fs vfs.FS, name string) error {
 // Open opens for reading. On a frozen disk pebble may look for tables that were never written, and ask again and again.
 func (d *disk) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	f, err := d.FS.Open(name, opts...)
-	if err != nil && oserror.IsNotExist(err) && d.frozen(name) {
+	if err != nil && errors.Is(err, os.ErrNotExist) && d.frozen(name) {
 		time.Sleep(50 * time.Millisecond)
 	}
 	return f, err

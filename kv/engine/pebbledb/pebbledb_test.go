@@ -70,6 +70,29 @@ func TestConformanceOnDisk(t *testing.T) {
 	enginetest.Run(t, p.harness())
 }
 
+// A directory belongs to one engine; who comes second is refused before he has touched anything.
+func TestOpenTwice(t *testing.T) {
+	for name, opts := range map[string]pebbledb.Options{
+		"memory": {Dir: "/db", FS: vfs.NewMem()},
+		"disk":   {Dir: t.TempDir()},
+	} {
+		for range 2 { // a new directory, and an old one
+			db, err := pebbledb.Open(opts)
+			require.NoError(t, err)
+			require.NoError(t, db.Ingest(engine.Ingestion{
+				Replace: map[engine.CF]engine.Range{engine.Default: {}},
+				Open: func(engine.CF) (engine.Source, error) {
+					_, err := pebbledb.Open(opts) // at a bad moment
+					require.ErrorContains(t, err, opts.Dir, name)
+					return nil, nil
+				},
+			}))
+			require.NoError(t, put(db, true, "k"))
+			require.NoError(t, db.Close())
+		}
+	}
+}
+
 func TestOptions(t *testing.T) {
 	for name, opts := range map[string]pebbledb.Options{
 		"no directory":     {},

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"os"
 	"sync"
 
-	"github.com/cockroachdb/errors/oserror"
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/record"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -80,7 +80,7 @@ func slotChecksum(slot []byte) uint32 {
 // read returns the noted length of each file number. Slots that make no sense are left out.
 func (s *syncedLengths) read() (map[uint64]int64, error) {
 	f, err := s.fs.Open(s.path)
-	if oserror.IsNotExist(err) {
+	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
