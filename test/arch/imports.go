@@ -38,7 +38,6 @@ var floors = []floor{
 	{"kv/test_raftstore", tests},
 	{"shoaltest", tests},
 	{"test", tests},
-	{"internal/deps", tests},
 }
 
 // fence keeps a library, or one of our own rooms, inside the rooms that may know of it.
