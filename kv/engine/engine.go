@@ -136,7 +136,8 @@ type Ingestion struct {
 	Replace map[CF]Range
 	// Open returns, for a column family, its sorted, duplicate-free content, all inside Replace; nil means empty.
 	Open func(cf CF) (Source, error)
-	// Also is committed with the same durability after the data is in: the marker that says so. May be nil.
+	// Also is committed with the same durability after the data is in: the marker that says so. A crash between the two
+	// leaves the data without it. May be nil.
 	Also Batch
 }
 
