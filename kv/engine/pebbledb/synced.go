@@ -26,7 +26,8 @@ const (
 	syncedName    = "SYNCED"
 	logSlots      = 60
 	manifestSlots = 4
-	slotSize      = 32 // file number, length, checksum of both, padding
+	slotSize      = 32       // file number, length, checksum of both, padding
+	blockSize     = 32 << 10 // of pebble's logs and manifests
 )
 
 // syncedLengths keeps a slot for each log and manifest; the slot is chosen by the number of the file, so that a
@@ -135,7 +136,8 @@ func checkFile(fs vfs.FS, path string, kind fileKind, num uint64, synced int64) 
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	// A block's last bytes stay empty when a record's header does not fit: that much may be missing, and no record is smaller.
+	// What is synced beyond the last record is no loss while it is smaller than a record's header: a closed log ends with a mark of 11
+	// bytes. And where no header fits any more, the rest of the block is padding, with the mark behind it.
 	header := int64(19)
 	if kind == manifestFile {
 		header, num = 7, 0
@@ -143,6 +145,9 @@ func checkFile(fs vfs.FS, path string, kind fileKind, num uint64, synced int64) 
 	intact, err := intactLength(f, num)
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", path, err)
+	}
+	if left := blockSize - intact%blockSize; left < header {
+		header += left
 	}
 	if synced-intact >= header {
 		return fmt.Errorf("%s is damaged at byte %d, although %d bytes of it were synced: "+
