@@ -10,9 +10,18 @@ import (
 	"github.com/shoal-kv/shoal/kv/engine/enginetest"
 )
 
-// small engines are quick to make; most tests make hundreds.
+// small engines are quick to make and to close; most tests make many.
 func small(dir string) badgerdb.Options {
-	return badgerdb.Options{Dir: dir, BlockCacheBytes: 1 << 20, MemTableBytes: 4 << 20, LogFileBytes: 4 << 20, UnsafeNoSync: true}
+	return badgerdb.Options{
+		Dir: dir, BlockCacheBytes: 1 << 20, MemTableBytes: 4 << 20, LogFileBytes: 4 << 20, NoCompaction: true, UnsafeNoSync: true,
+	}
+}
+
+// durable engines do all that an engine of a store does.
+func durable(dir string) badgerdb.Options {
+	o := small(dir)
+	o.UnsafeNoSync, o.NoCompaction = false, false
+	return o
 }
 
 // place remembers which engine lives where, so that it can be opened again.
@@ -52,12 +61,7 @@ func (p *place) harness() enginetest.Harness {
 
 func TestConformance(t *testing.T) {
 	for name, options := range map[string]func(string) badgerdb.Options{
-		"Unsynced": small,
-		"Synced": func(dir string) badgerdb.Options {
-			o := small(dir)
-			o.UnsafeNoSync = false
-			return o
-		},
+		"Durable": durable,
 		"Zstd": func(dir string) badgerdb.Options {
 			o := small(dir)
 			o.Compression = badgerdb.Zstd

@@ -26,7 +26,7 @@ func (d *DB) Checkpoint(dir string) error {
 // copyTo needs no sync on the way: closing the copy writes all of it into tables, which are synced.
 func (d *DB) copyTo(dir string) (err error) {
 	opts := d.opts
-	opts.Dir, opts.UnsafeNoSync, opts.OnFatal = dir, true, nil
+	opts.Dir, opts.UnsafeNoSync, opts.NoCompaction, opts.OnFatal = dir, true, true, nil
 	target, err := Open(opts)
 	if err != nil {
 		return err

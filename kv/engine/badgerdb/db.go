@@ -126,6 +126,7 @@ func (o Options) badger() badger.Options {
 	b.MaxTableSize = o.MemTableBytes
 	b.NumMemtables = 3
 	b.NumCompactors = 2
+	b.DoNotCompact = o.NoCompaction
 	b.MaxCacheSize = o.BlockCacheBytes
 	b.ValueLogFileSize = o.LogFileBytes
 	b.TableBuilderOptions.Compression = o.Compression.badger()

@@ -39,7 +39,7 @@ type Options struct {
 	// BlockCacheBytes bounds the cache of table blocks; default 64 MiB. Counting what is used takes another third of it.
 	BlockCacheBytes int64
 	// MemTableBytes is the size at which a memtable is flushed, and of a table; default 32 MiB, at least 1 MiB. A pair must
-	// fit into one: see Options.MaxPairBytes. Badger keeps two memtables in stock and up to three that wait for the disk.
+	// fit into one: see MaxPairBytes. Badger keeps two memtables in stock and up to three that wait for the disk.
 	MemTableBytes int64
 	// LogFileBytes is the size at which the log is rotated; default 64 MiB, between 1 MiB and 1 GiB. So much is allocated at once.
 	LogFileBytes int64
@@ -47,6 +47,8 @@ type Options struct {
 	Compression Compression
 	// StallLimit is how long a commit may take before the engine counts as failed; default one minute.
 	StallLimit time.Duration
+	// NoCompaction leaves the tables as they are flushed. For engines that live shortly: one that compacts may take a second to close.
+	NoCompaction bool
 	// UnsafeNoSync acknowledges before anything is on disk, and notes no stamps. A crash of the machine then loses
 	// acknowledged writes. For tests whose subject is not durability.
 	UnsafeNoSync bool
