@@ -34,8 +34,8 @@ func (n *Node) openEngines() error {
 	}
 	open := n.openPebble
 	if cfg.Engine == config.EngineBadger {
-		n.logger.Warn("the badger engine can lose acknowledged writes: it does not notice all damage to its files; " +
-			"storage.engine = \"pebble\" does not have these weaknesses")
+		n.logger.Warn("the badger engine can lose acknowledged writes: not all damage to its files is noticed, and after a power cut even less; " +
+			"pebble, the default of storage.engine, does not have these weaknesses")
 		open = n.openBadger
 	}
 	var err error
@@ -68,6 +68,7 @@ func (n *Node) openBadger(name string, cacheBytes int64) (engine.Engine, error) 
 	if err != nil {
 		return nil, errors.Annotatef(err, "cannot open the %s engine in %s", name, dir)
 	}
+	n.badgers = append(n.badgers, db)
 	return db, nil
 }
 

@@ -26,6 +26,7 @@ import (
 
 	"github.com/shoal-kv/shoal/kv/config"
 	"github.com/shoal-kv/shoal/kv/engine"
+	"github.com/shoal-kv/shoal/kv/engine/badgerdb"
 	"github.com/shoal-kv/shoal/kv/engine/pebbledb"
 	"github.com/shoal-kv/shoal/kv/raftstore"
 	"github.com/shoal-kv/shoal/kv/raftstore/logstore"
@@ -59,6 +60,7 @@ type Node struct {
 	log      engine.Engine
 	state    engine.Engine
 	pebbles  []*pebbledb.DB // the same two, for their counters; empty with another engine
+	badgers  []*badgerdb.DB // likewise
 	store    *raftstore.Store
 	wire     *transport.Transport
 	server   *server.Server

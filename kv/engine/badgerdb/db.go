@@ -187,6 +187,12 @@ func (d *DB) ApproximateSize(cf engine.CF, start, end []byte) (size uint64, err 
 	return size, firstError(it.Close(), s.Close())
 }
 
+// DiskBytes is what tables and log take on disk, counted once a minute. A log that was just begun counts whole.
+func (d *DB) DiskBytes() uint64 {
+	tables, log := d.bdb.Size()
+	return uint64(tables + log)
+}
+
 // Close writes what is in memory into a table and releases everything. It refuses while snapshots are open, whose reads would
 // fault. A poisoned engine keeps its files until the process ends: badger could hang on them.
 func (d *DB) Close() error {

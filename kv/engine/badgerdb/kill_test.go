@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -179,10 +180,26 @@ func TestShowBadgerLoss(t *testing.T) {
 		t.Log("SHOAL_SHOW_BADGER_LOSS=1 shows how the library alone loses acknowledged writes")
 		return
 	}
-	for round := range 20 {
+	stop := make(chan struct{})
+	var burners sync.WaitGroup
+	defer burners.Wait()
+	defer close(stop)
+	for range 4 * runtime.GOMAXPROCS(0) { // the loss wants a goroutine that comes late to its processor
+		burners.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for round := range 10 {
 		opts := badger.DefaultOptions
 		opts.Dir = t.TempDir()
 		opts.ValueDir, opts.ValueLogFileSize, opts.MaxCacheSize, opts.MaxTableSize = opts.Dir, 1<<20, 1<<20, 32<<20
+		opts.ValueLogMaxEntries = 50 // rotated all the time
 		db, err := badger.Open(opts)
 		require.NoError(t, err)
 		const each, side = 100, 64
