@@ -43,6 +43,7 @@ func killed(t *testing.T, dir string) string {
 func TestFlippedByteInTheLogIsRefused(t *testing.T) {
 	const writes = 200
 	opts := durable(t.TempDir())
+	opts.NoCompaction = true
 	db, err := badgerdb.Open(opts)
 	require.NoError(t, err)
 	for i := range writes {

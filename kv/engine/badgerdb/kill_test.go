@@ -25,7 +25,7 @@ import (
 const (
 	childEnv = "SHOAL_TEST_BADGER_CHILD" // set: this process is the child, and works in that directory
 	writers  = 4
-	kills    = 8
+	kills    = 5
 )
 
 // killOptions rotate the log and flush memtables all the time.
