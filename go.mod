@@ -36,6 +36,16 @@ require (
 )
 
 require (
+	github.com/coocood/bbloom v0.0.0-20190830030839-58deb6228d64 // indirect
+	github.com/coocood/rtutil v0.0.0-20190304133409-c84515f646f2 // indirect
+	github.com/dgraph-io/ristretto v0.0.0-20191010170704-2ba187ef9534 // indirect
+	github.com/klauspost/cpuid v1.2.1 // indirect
+	github.com/ncw/directio v1.0.4 // indirect
+	github.com/ngaut/log v0.0.0-20180314031856-b8e36e7ba5ac // indirect
+)
+
+require (
+	github.com/Connor1996/badger v1.5.1-0.20220222053432-2d2cbf472c77
 	github.com/DataDog/zstd v1.5.7 // indirect
 	github.com/RaduBerinde/axisds v0.1.0 // indirect
 	github.com/RaduBerinde/btreemap v0.0.0-20250419174037-3d62b7205d54 // indirect
@@ -125,3 +135,7 @@ require (
 	sigs.k8s.io/json v0.0.0-20211020170558-c049b76a60c6 // indirect
 	sigs.k8s.io/yaml v1.4.0 // indirect
 )
+
+replace github.com/DataDog/zstd => ./third_party/zstd
+
+replace github.com/ngaut/log => ./third_party/ngautlog

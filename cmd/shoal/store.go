@@ -28,7 +28,7 @@ func startStore(ctx context.Context, cfg *config.Config, logger *zap.Logger, reg
 	if err != nil {
 		return nil, err
 	}
-	n, err := node.Start(ctx, cfg, scheduler, logger, registry)
+	n, err := node.Start(ctx, cfg, scheduler, logger, registry, node.WithEngine(config.EngineBadger, openBadger))
 	if err != nil {
 		scheduler.Close()
 		return nil, err

@@ -106,7 +106,7 @@ func TestValidateNamesKeyValueAndLimit(t *testing.T) {
 		"[server]\nconcurrent-send-snap-limit = 0":               "server.concurrent-send-snap-limit is 0",
 		"[server]\nconcurrent-recv-snap-limit = 0":               "server.concurrent-recv-snap-limit is 0",
 		"[storage]\ndata-dir = \"\"":                             "storage.data-dir is empty",
-		"[storage]\nengine = \"rocks\"":                          `storage.engine is "rocks"; it must be pebble or mem`,
+		"[storage]\nengine = \"rocks\"":                          `storage.engine is "rocks"; it must be one of pebble, badger, mem`,
 		"[storage]\napi-version = 2":                             "storage.api-version is 2; only 1 is supported",
 		"[storage]\nblock-cache = { capacity = \"1KB\" }":        "storage.block-cache.capacity is 1KiB; it must be between 1MiB and 1TiB",
 		"[storage]\nmax-key-size = \"64KB\"":                     "storage.max-key-size is 64KiB; it must be between 1B and 32KiB",

@@ -1,10 +1,18 @@
 package config
 
+import (
+	"slices"
+	"strings"
+)
+
 // Storage is what the store keeps and where.
 type Storage struct {
 	// DataDir holds everything: the raft log, the state, snapshots.
 	DataDir string `toml:"data-dir"`
-	// Engine is the library below both engines of the store.
+	// Engine is the library below both engines of the store: pebble, badger or mem. A data directory keeps the one that it was
+	// made with. Pebble is the default and the one to use. Badger syncs every write of the state too, holds an ingest in
+	// memory, and can lose acknowledged writes: it does not notice all damage to its tables, and a store that finds its log
+	// damaged, or its disk full, stops and must be restored from its peers. Mem loses everything with the process.
 	Engine string `toml:"engine"`
 	// APIVersion says how keys are laid out; a data directory keeps the one that it was made with.
 	APIVersion int        `toml:"api-version"`
@@ -19,11 +27,15 @@ type BlockCache struct {
 	Capacity Size `toml:"capacity"`
 }
 
-// Pebble is the default of Storage.Engine, Mem keeps everything in memory and loses it with the process.
+// The values of Storage.Engine.
 const (
 	EnginePebble = "pebble"
+	EngineBadger = "badger"
 	EngineMem    = "mem"
 )
+
+// Engines are the values of Storage.Engine, the default first.
+var Engines = [...]string{EnginePebble, EngineBadger, EngineMem}
 
 func defaultStorage() Storage {
 	return Storage{
@@ -39,8 +51,8 @@ func (s *Storage) validate(p *Problems) {
 	if s.DataDir == "" {
 		p.Addf("storage.data-dir is empty; it must name a directory")
 	}
-	if s.Engine != EnginePebble && s.Engine != EngineMem {
-		p.Addf("storage.engine is %q; it must be %s or %s", s.Engine, EnginePebble, EngineMem)
+	if !slices.Contains(Engines[:], s.Engine) {
+		p.Addf("storage.engine is %q; it must be one of %s", s.Engine, strings.Join(Engines[:], ", "))
 	}
 	if s.APIVersion != 1 {
 		p.Addf("storage.api-version is %d; only 1 is supported", s.APIVersion)

@@ -26,7 +26,6 @@ import (
 
 	"github.com/shoal-kv/shoal/kv/config"
 	"github.com/shoal-kv/shoal/kv/engine"
-	"github.com/shoal-kv/shoal/kv/engine/memdb"
 	"github.com/shoal-kv/shoal/kv/engine/pebbledb"
 	"github.com/shoal-kv/shoal/kv/raftstore"
 	"github.com/shoal-kv/shoal/kv/raftstore/logstore"
@@ -59,7 +58,9 @@ type Node struct {
 	listener net.Listener
 	log      engine.Engine
 	state    engine.Engine
-	pebbles  []*pebbledb.DB // the same two, for their counters; empty with the engine in memory
+	pebbles  []*pebbledb.DB  // the same two, for their counters; empty with another engine
+	usage    []func() uint64 // the bytes on disk of another library's engines
+	openers  map[string]Opener
 	store    *raftstore.Store
 	wire     *transport.Transport
 	server   *server.Server
@@ -83,6 +84,19 @@ func WithFilter(pass func(*raft_serverpb.RaftMessage) bool) Option {
 // WithEngines makes the node keep its data in engines of the caller's, who closes them after the node.
 func WithEngines(log, state engine.Engine) Option {
 	return func(n *Node) { n.log, n.state, n.borrowed = log, state, true }
+}
+
+// Opener opens an engine of a library that this package does not know. Usage is its bytes on disk.
+type Opener func(dir string, cacheBytes int64, cfg *config.Config, logger *zap.Logger, onFatal func(error)) (e engine.Engine, usage func() uint64, err error)
+
+// WithEngine makes the library of that name, as storage.engine has it, one to choose from.
+func WithEngine(name string, open Opener) Option {
+	return func(n *Node) {
+		if n.openers == nil {
+			n.openers = make(map[string]Opener)
+		}
+		n.openers[name] = open
+	}
 }
 
 // Start makes and runs a store. On an error everything that was opened is closed again.
@@ -133,33 +147,6 @@ func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap
 	logger.Info("the store serves", zap.Uint64("store", n.ident.StoreId), zap.Uint64("cluster", n.ident.ClusterId),
 		zap.String("addr", n.Addr()), zap.String("status-addr", n.StatusAddr()))
 	return n, nil
-}
-
-func (n *Node) openEngines() (err error) {
-	if n.borrowed {
-		return nil
-	}
-	if n.cfg.Storage.Engine == config.EngineMem {
-		n.log, n.state = memdb.New(), memdb.New()
-		return nil
-	}
-	if n.log, err = n.openPebble("raft", pebbledb.Options{BlockCacheBytes: 8 << 20}); err != nil {
-		return err
-	}
-	n.state, err = n.openPebble("kv", pebbledb.Options{BlockCacheBytes: int64(n.cfg.Storage.BlockCache.Capacity)})
-	return err
-}
-
-func (n *Node) openPebble(name string, opts pebbledb.Options) (engine.Engine, error) {
-	opts.Dir = filepath.Join(n.cfg.Storage.DataDir, name)
-	opts.Logger = n.logger.Named(name)
-	opts.OnFatal = n.engineFailed
-	db, err := pebbledb.Open(opts)
-	if err != nil {
-		return nil, errors.Annotatef(err, "cannot open the %s engine in %s", name, opts.Dir)
-	}
-	n.pebbles = append(n.pebbles, db)
-	return db, nil
 }
 
 // engineFailed is told by an engine that it is broken.

@@ -49,6 +49,9 @@ func (n *Node) stats(s *pdpb.StoreStats) {
 		m := db.Metrics()
 		s.UsedSize += m.TableBytes + m.MemTableBytes
 	}
+	for _, used := range n.usage {
+		s.UsedSize += used()
+	}
 	s.Available = min(s.Available, s.Capacity-min(s.Capacity, s.UsedSize))
 }
 

@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/pingcap/errors"
+
+	"github.com/shoal-kv/shoal/kv/config"
 )
 
 // The ports of the first scheduler and of the first store, before the offset.
@@ -50,11 +53,14 @@ func (o *Options) plan(dir string) []*spec {
 	for i := range o.Stores {
 		name := fmt.Sprintf("store-%d", i+1)
 		addr, status := at(storePort+i), at(statusPort+i)
+		args := []string{
+			"store", "--pd=" + client, "--addr=" + addr, "--status-addr=" + status, "--data-dir=" + filepath.Join(dir, name),
+		}
+		if o.Engine != "" && o.Engine != config.EnginePebble {
+			args = append(args, "--engine="+o.Engine)
+		}
 		specs = append(specs, &spec{
-			name: name,
-			args: []string{
-				"store", "--pd=" + client, "--addr=" + addr, "--status-addr=" + status, "--data-dir=" + filepath.Join(dir, name),
-			},
+			name: name, args: args,
 			addr: addr, status: status, ports: []string{addr, status},
 			log: filepath.Join(dir, name+".log"),
 		})
@@ -68,6 +74,8 @@ func (o *Options) validate() error {
 		return errors.Errorf("--mode is %q; only tikv-slim, a cluster of stores and a scheduler, can be started", o.Mode)
 	case o.Schedulers != 1:
 		return errors.Errorf("--pd is %d; only 1 scheduler can be started so far", o.Schedulers)
+	case o.Engine != "" && !slices.Contains(config.Engines[:], o.Engine):
+		return errors.Errorf("--engine is %q; it must be one of %s", o.Engine, strings.Join(config.Engines[:], ", "))
 	case o.Stores < 1 || o.Stores > maxStores:
 		return errors.Errorf("--kv is %d; it must be between 1 and %d", o.Stores, maxStores)
 	case o.PortOffset < 0 || statusPort+maxStores+o.PortOffset > 65535:

@@ -27,6 +27,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/shoal-kv/shoal/cmd/shoal/pdapi"
+	"github.com/shoal-kv/shoal/kv/config"
 )
 
 // Options are what the flags say.
@@ -36,6 +37,7 @@ type Options struct {
 	PortOffset         int
 	DataDir, Tag       string
 	Mode               string
+	Engine             string
 	Verbose            bool
 	withoutMonitor     bool // accepted, as there is no monitor
 
@@ -78,6 +80,7 @@ started again by hand.`,
 	f.StringVar(&opts.Tag, "tag", "", "`name` under which data is kept: the same as --data-dir data/NAME")
 	f.StringVar(&opts.Host, "host", "127.0.0.1", "`host` to listen on")
 	f.IntVar(&opts.PortOffset, "port-offset", 0, "`number` added to all ports (2379, 2380, 20160…, 20180…)")
+	f.StringVar(&opts.Engine, "engine", config.EnginePebble, "`library` that keeps the stores' data: pebble, badger (can lose acknowledged writes) or mem")
 	f.BoolVarP(&opts.Verbose, "verbose", "v", false, "print the command line of each process")
 	f.IntVar(&opts.Schedulers, "pd", 1, "`number` of schedulers; only 1 so far")
 	f.StringVar(&opts.Mode, "mode", "", "accepted for compatibility; only tikv-slim")

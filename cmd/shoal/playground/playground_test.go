@@ -282,3 +282,19 @@ func TestLastLines(t *testing.T) {
 func TestCommandLineCanBePasted(t *testing.T) {
 	require.Equal(t, `/bin/shoal store '--data-dir=/a b/it'\''s'`, commandLine("/bin/shoal", &spec{args: []string{"store", "--data-dir=/a b/it's"}}))
 }
+
+func TestEngineGoesToTheStores(t *testing.T) {
+	for engine, want := range map[string]string{"": "", "pebble": "", "badger": "--engine=badger", "mem": "--engine=mem"} {
+		o := &Options{Stores: 2, Schedulers: 1, Host: "127.0.0.1", Engine: engine}
+		require.NoError(t, o.validate())
+		for _, s := range o.plan("/data") {
+			line := commandLine("shoal", s)
+			require.Equal(t, s.isStore() && want != "", strings.Contains(line, "--engine"), line)
+			if s.isStore() {
+				require.Contains(t, line, want)
+			}
+		}
+	}
+	o := &Options{Stores: 2, Schedulers: 1, Host: "127.0.0.1", Engine: "rocks"}
+	require.ErrorContains(t, o.validate(), `--engine is "rocks"; it must be one of pebble, badger, mem`)
+}

@@ -25,6 +25,7 @@ var overrides = []override{
 		text(func(c *config.Config) *string { return &c.Server.AdvertiseStatusAddr }),
 	},
 	{"data-dir", "s", "`directory` of the store's data", text(func(c *config.Config) *string { return &c.Storage.DataDir })},
+	{"engine", "", "`library` that keeps the data: pebble, badger (can lose acknowledged writes) or mem", text(func(c *config.Config) *string { return &c.Storage.Engine })},
 	{"log-level", "L", "`level`: debug, info, warn, error or fatal", text(func(c *config.Config) *string { return &c.Log.Level })},
 	{"log-file", "f", "`file` to log to (default: standard error)", text(func(c *config.Config) *string { return &c.Log.File.Filename })},
 	{"capacity", "", "`size` that the store reports (default: the disk's)", func(c *config.Config, v string) error {

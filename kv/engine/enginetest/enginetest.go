@@ -20,6 +20,15 @@ type Harness struct {
 	Reopen func(engine.Engine) (engine.Engine, error)
 	// OpenCheckpoint opens what Checkpoint of the engine wrote into dir.
 	OpenCheckpoint func(e engine.Engine, dir string) (engine.Engine, error)
+	// Limits are what the engine cannot hold; the zero value is an engine without limits.
+	Limits Limits
+}
+
+// Limits says what an engine may refuse. What lies within must work, and what lies beyond must be refused with an error, with
+// nothing of its batch applied, and the engine usable. 0 is no limit.
+type Limits struct {
+	// KeySize bounds a key, in bytes.
+	KeySize int
 }
 
 // Run tests an engine against the contract.
@@ -31,6 +40,7 @@ func Run(t *testing.T, h Harness) {
 		{"EmptyAndAbsentValues", testEmptyAndAbsent},
 		{"AnyBytesAreKeys", testAnyBytesAreKeys},
 		{"LargeKeysAndValues", testLargeKeysAndValues},
+		{"LongestKeys", testLongestKeys},
 		{"GetReturnsACopy", testGetReturnsACopy},
 		{"FamiliesAreApart", testFamiliesAreApart},
 		{"BatchOrder", testBatchOrder},

@@ -84,6 +84,42 @@ func testLargeKeysAndValues(t *testing.T, f *fixture) {
 	check()
 }
 
+// testLongestKeys puts the longest key that the engine takes, or a rather long one, and one that is too long.
+func testLongestKeys(t *testing.T, f *fixture) {
+	longest := f.Limits.KeySize
+	if longest == 0 {
+		longest = 128 << 10
+	}
+	key := bytes.Repeat([]byte{0xff}, longest)
+	write(t, f.e, true, func(b engine.Batch) {
+		b.Put(engine.Default, key, []byte("v"))
+		b.Put(engine.Lock, key, []byte("v"))
+		b.DeleteRange(engine.Lock, append(key[:longest-1:longest-1], 0xfe), append(key[:longest:longest], 0xff)) // bounds may be longer
+	})
+	f.reopen(t)
+	require.Equal(t, "v", getNow(t, f.e, engine.Default, string(key)))
+	require.Equal(t, "<none>", getNow(t, f.e, engine.Lock, string(key)))
+	write(t, f.e, true, func(b engine.Batch) { b.Delete(engine.Default, key) })
+	require.Empty(t, scanNow(t, f.e, engine.Default))
+	if f.Limits.KeySize == 0 {
+		return
+	}
+	tooLong := append(key, 'x')
+	for name, bad := range map[string]func(engine.Batch){
+		"put":    func(b engine.Batch) { b.Put(engine.Write, tooLong, nil) },
+		"delete": func(b engine.Batch) { b.Delete(engine.Write, tooLong) },
+	} {
+		b := f.e.NewBatch()
+		b.Put(engine.Write, []byte("beside"), []byte("it"))
+		bad(b)
+		require.Error(t, b.Commit(true), name)
+		closeAll(t, b)
+	}
+	require.Equal(t, "<none>", getNow(t, f.e, engine.Write, string(tooLong)))
+	require.Empty(t, scanNow(t, f.e, engine.Write), "the rest of a refused batch")
+	put(t, f.e, engine.Write, "still", "usable")
+}
+
 func testGetReturnsACopy(t *testing.T, f *fixture) {
 	put(t, f.e, engine.Default, "k", "value")
 	s := f.e.NewSnapshot()

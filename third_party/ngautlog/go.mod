@@ -1,0 +1,3 @@
+module github.com/ngaut/log
+
+go 1.26.0
