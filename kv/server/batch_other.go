@@ -63,6 +63,14 @@ func (st *stream) other(c *command, id uint64, start time.Time) error {
 			}
 			return &response{Cmd: &tikvpb.BatchCommandsResponse_Response_RawScan{RawScan: resp}}
 		}})
+	case *tikvpb.BatchCommandsRequest_Request_RawBatchScan:
+		return st.long(cmd.RawBatchScan.GetContext(), longRead{id: id, size: size, run: func() *response {
+			resp, err := s.RawBatchScan(st.ctx, cmd.RawBatchScan)
+			if err != nil {
+				resp.RegionError = failure{status: err}.inStream().region
+			}
+			return &response{Cmd: &tikvpb.BatchCommandsResponse_Response_RawBatchScan{RawBatchScan: resp}}
+		}})
 	case *tikvpb.BatchCommandsRequest_Request_GetHealthFeedback:
 		return st.answerHealth(id, size)
 	case *tikvpb.BatchCommandsRequest_Request_Empty:

@@ -63,7 +63,7 @@ func TestUnimplemented(t *testing.T) {
 	require.Equal(t, codes.Unimplemented, status.Code(err))
 	_, err = client.Coprocessor(ctx, &coprocessor.Request{})
 	require.Equal(t, codes.Unimplemented, status.Code(err))
-	_, err = client.GetStoreSafeTS(ctx, &kvrpcpb.StoreSafeTSRequest{})
+	_, err = client.UnsafeDestroyRange(ctx, &kvrpcpb.UnsafeDestroyRangeRequest{})
 	require.Equal(t, codes.Unimplemented, status.Code(err))
 	raft, err := client.BatchRaft(ctx)
 	require.NoError(t, err)

@@ -15,6 +15,9 @@ const (
 	rawBatchDelete
 	rawScan
 	rawDeleteRange
+	rawBatchScan
+	rawChecksum
+	rawCompareAndSwap
 	numMethods
 )
 
@@ -29,9 +32,14 @@ var methodNames = [numMethods]string{
 	rawBatchDelete: "raw_batch_delete",
 	rawScan:        "raw_scan",
 	rawDeleteRange: "raw_delete_range",
+	rawBatchScan:   "raw_batch_scan",
+	rawChecksum:    "raw_checksum",
+
+	rawCompareAndSwap: "raw_compare_and_swap",
 }
 
-// methodFields are the numbers of the fields, of BatchCommandsRequest.Request and of its Response alike, that hold a method's message.
+// methodFields are the numbers of the fields, of BatchCommandsRequest.Request and of its Response alike, that hold a method's message; 0 for methods that are
+// not encoded or decoded by hand.
 var methodFields = [numMethods]protowire.Number{
 	rawGet:         13,
 	rawBatchGet:    14,

@@ -2,7 +2,6 @@ package server
 
 import (
 	"github.com/pingcap/kvproto/pkg/coprocessor"
-	"github.com/pingcap/kvproto/pkg/errorpb"
 	"github.com/pingcap/kvproto/pkg/kvrpcpb"
 	"github.com/pingcap/kvproto/pkg/tikvpb"
 )
@@ -27,9 +26,6 @@ func unsupported(req *request) *response {
 		return &response{Cmd: &tikvpb.BatchCommandsResponse_Response_Import{Import: &kvrpcpb.ImportResponse{Error: text}}}
 	case *tikvpb.BatchCommandsRequest_Request_DeleteRange:
 		return &response{Cmd: &tikvpb.BatchCommandsResponse_Response_DeleteRange{DeleteRange: &kvrpcpb.DeleteRangeResponse{Error: text}}}
-	case *tikvpb.BatchCommandsRequest_Request_RawBatchScan:
-		region := &errorpb.Error{Message: text}
-		return &response{Cmd: &tikvpb.BatchCommandsResponse_Response_RawBatchScan{RawBatchScan: &kvrpcpb.RawBatchScanResponse{RegionError: region}}}
 	case *tikvpb.BatchCommandsRequest_Request_Coprocessor:
 		return &response{Cmd: &tikvpb.BatchCommandsResponse_Response_Coprocessor{Coprocessor: &coprocessor.Response{OtherError: text}}}
 	case *tikvpb.BatchCommandsRequest_Request_RawCoprocessor:
