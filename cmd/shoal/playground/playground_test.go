@@ -65,7 +65,7 @@ func start(t *testing.T, mode string, change func(*Options)) *running {
 // freeOffset finds an offset at which nobody listens.
 func freeOffset(t *testing.T) int {
 	for offset := 20000 + os.Getpid()%1000; offset < 40000; offset += 97 {
-		o := &Options{Stores: 2, Host: "127.0.0.1", PortOffset: offset}
+		o := &Options{Stores: 2, Schedulers: 3, Host: "127.0.0.1", PortOffset: offset}
 		if requireFree(o.plan(t.TempDir())) == nil {
 			return offset
 		}
@@ -199,7 +199,7 @@ func TestTakenPortsAreNamed(t *testing.T) {
 func TestOptionsAreChecked(t *testing.T) {
 	for want, change := range map[string]func(*Options){
 		`--mode is "full"`:        func(o *Options) { o.Mode = "full" },
-		"--pd is 3":               func(o *Options) { o.Schedulers = 3 },
+		"--pd is 8":               func(o *Options) { o.Schedulers = 8 },
 		"--kv is 0":               func(o *Options) { o.Stores = 0 },
 		"--kv is 21":              func(o *Options) { o.Stores = 21 },
 		"--port-offset is 60000":  func(o *Options) { o.PortOffset = 60000 },
