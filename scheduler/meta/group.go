@@ -150,13 +150,15 @@ func join(ctx context.Context, cfg *Config) (group, error) {
 	}
 }
 
-// tryJoin asks once. It looks at the members first, because an earlier attempt may have succeeded unheard.
+// tryJoin asks once. It looks at the members first, because an earlier attempt may have succeeded unheard. One member's word
+// will do for that: a lone scheduler that has taken in a second one cannot agree with a majority until that one runs. If
+// it is outdated, the group refuses the addition.
 func tryJoin(ctx context.Context, client *clientv3.Client, cfg *Config) (initial string, again bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, joinCallBy)
 	defer cancel()
-	listed, err := client.MemberList(ctx)
+	listed, err := client.MemberList(ctx, clientv3.WithSerializable())
 	if err != nil {
-		return "", true, errors.Annotate(err, "no scheduler there lists its group: is it running, with more than half of its members?")
+		return "", true, errors.Annotate(err, "no scheduler there lists its group: is one running?")
 	}
 	added, err := findSelf(listed.Members, cfg)
 	if err != nil {
@@ -166,8 +168,7 @@ func tryJoin(ctx context.Context, client *clientv3.Client, cfg *Config) (initial
 	if !added {
 		res, err := client.MemberAdd(ctx, cfg.AdvertisePeerURLs)
 		if err != nil {
-			// What a retry cannot mend is found out by findSelf.
-			return "", !stderrors.Is(err, rpctypes.ErrPeerURLExist), explainAdd(err)
+			return "", true, explainAdd(err) // what a retry cannot mend is found out by findSelf
 		}
 		members = res.Members
 	}

@@ -7,18 +7,23 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pingcap/errors"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 )
 
 // forwardKey is the metadata by which a client that cannot reach the leader asks another member to pass its request on.
 const forwardKey = "pd-forwarded-host"
+
+// A member that is gone without a word is noticed after both; pings are no more frequent than the server puts up with.
+const forwardPingAfter, forwardPingBy = 10 * time.Second, 3 * time.Second
 
 // forwards are the connections to other members over which requests are passed on, by host:port.
 type forwards struct {
@@ -70,6 +75,7 @@ func (f *forwards) conn(host string) (*grpc.ClientConn, error) {
 		return conn, nil
 	}
 	conn, err := grpc.NewClient(host, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: forwardPingAfter, Timeout: forwardPingBy}),
 		grpc.WithDefaultCallOptions(grpc.ForceCodec(rawCodec{})))
 	if err != nil {
 		return nil, status.Errorf(codes.Unavailable, "cannot forward to %s: %v", host, err)

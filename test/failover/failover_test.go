@@ -21,8 +21,8 @@ import (
 	pd "github.com/tikv/pd/client"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/shoal-kv/shoal/rpc"
 	"github.com/shoal-kv/shoal/scheduler/client"
 )
 
@@ -144,13 +144,11 @@ func startClients(t *testing.T, urls []string) (f *figures, stop func()) {
 	var closers []func()
 	for i := range clients {
 		setup, end := context.WithTimeout(context.Background(), patience)
-		pdClient, err := pd.NewClientWithContext(ctx, urls, pd.SecurityOption{})
+		pdClient, err := pd.NewClientWithContext(context.Background(), urls, pd.SecurityOption{})
 		require.NoError(t, err)
 		kv, err := tikv.NewKVStore(fmt.Sprint(i), pdClient, tikv.NewMockSafePointKV(), tikv.NewRPCClient())
 		require.NoError(t, err)
-		dial := func(_ context.Context, addr string) (*grpc.ClientConn, error) {
-			return grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
-		}
+		dial := func(_ context.Context, addr string) (*grpc.ClientConn, error) { return rpc.Dial(addr, rpc.Security{}) }
 		stores, err := client.New(setup, urls, dial, zap.NewNop())
 		require.NoError(t, err)
 		end()
