@@ -50,6 +50,10 @@ func TestThreeSchedulers(t *testing.T) {
 		})
 		finished <- outcome{r, err}
 	}()
+	require.Eventually(t, func() bool {
+		out, err := shoal("ctl", "--pd", c.pd, "kv", "get", "load/000000000199").CombinedOutput()
+		return err == nil && len(out) > 0
+	}, time.Minute, 100*time.Millisecond)
 	api, err := pdapi.New(c.pd)
 	require.NoError(t, err)
 	dead := leads()

@@ -122,7 +122,7 @@ func Open(opts Options) (*Store, error) {
 		Router: newRouter(opts.Machine.StoreID, opts.RaftWorkers, opts.Limits), opts: opts,
 		logQueue: newMailbox[machine.WriteTask](0), applyQueue: newMailbox[machine.ApplyTask](0),
 		quick: newMailbox[machine.Task](0), snapshots: newMailbox[machine.Task](0), reports: newMailbox[machine.RegionHeartbeat](0),
-		beat: make(chan struct{}, 1),
+		beat:  make(chan struct{}, 1),
 		fatal: make(chan error, 1),
 	}
 	if s.store, err = machine.NewStoreMachine(opts.Machine.StoreID, found); err != nil {

@@ -74,7 +74,9 @@ func dialURL(t *testing.T, url string) *grpc.ClientConn {
 	return conn
 }
 
-func (g *trio) connect(s *server.Server) pdpb.PDClient { return pdpb.NewPDClient(dialURL(g.t, s.ClientURL())) }
+func (g *trio) connect(s *server.Server) pdpb.PDClient {
+	return pdpb.NewPDClient(dialURL(g.t, s.ClientURL()))
+}
 
 func (g *trio) header() *pdpb.RequestHeader {
 	return &pdpb.RequestHeader{ClusterId: g.all[0].ClusterID()}

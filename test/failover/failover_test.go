@@ -187,8 +187,10 @@ func TestTimestampsAndIDsIncreaseOverFailovers(t *testing.T) {
 		name string
 		fall func(g *group, f *figures, leader *member) time.Duration
 	}{
-		{"killed", (*group).failByKill}, {"killed, back at once", (*group).failByRestart},
-		{"frozen", (*group).failByFreeze}, {"killed", (*group).failByKill},
+		{"killed", (*group).failByKill},
+		{"killed, back at once", (*group).failByRestart},
+		{"frozen", (*group).failByFreeze},
+		{"killed", (*group).failByKill},
 	}
 	for k := range failovers(t) {
 		at := f.counts()

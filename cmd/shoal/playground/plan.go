@@ -89,7 +89,9 @@ func (o *Options) schedulerName(k int) string {
 	return fmt.Sprintf("%s-%d", schedulerName, k+1)
 }
 
-func (o *Options) at(port int) string { return net.JoinHostPort(o.Host, strconv.Itoa(port+o.PortOffset)) }
+func (o *Options) at(port int) string {
+	return net.JoinHostPort(o.Host, strconv.Itoa(port+o.PortOffset))
+}
 
 // addresses are those of the schedulers among the processes, as --pd takes them.
 func addresses(specs []*spec) string {
