@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/pingcap/kvproto/pkg/meta_storagepb"
@@ -37,7 +40,7 @@ type trio struct {
 
 func newTrio(t *testing.T) *trio {
 	g := &trio{t: t, configs: schedulertest.Group(t, 3)}
-	ctx, cancel := context.WithTimeout(context.Background(), soon)
+	ctx, cancel := context.WithTimeout(context.Background(), 6*soon)
 	t.Cleanup(cancel)
 	g.ctx = ctx
 	for i := range g.configs {
@@ -193,15 +196,65 @@ func TestFollowersPassHTTPOn(t *testing.T) {
 	require.NoError(t, res.Body.Close())
 }
 
-// The client that may forward works with nothing but followers to talk to, as far as the members it is given go.
-func TestPDClientWithForwarding(t *testing.T) {
+// wire is a network in which one address can be cut off.
+type wire struct {
+	to    string
+	mu    sync.Mutex
+	down  bool
+	conns []net.Conn
+}
+
+func (w *wire) dial(ctx context.Context, addr string) (net.Conn, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if addr == w.to && w.down {
+		return nil, &net.OpError{Op: "dial", Err: syscall.ENETUNREACH}
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if addr == w.to && err == nil {
+		w.conns = append(w.conns, conn)
+	}
+	return conn, err
+}
+
+func (w *wire) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.down = true
+	for _, c := range w.conns {
+		_ = c.Close()
+	}
+}
+
+// The unmodified client, cut off from the leader, gets its timestamps and its answers through a follower.
+func TestPDClientCutOffFromTheLeader(t *testing.T) {
 	g := newTrio(t)
-	_, followers := g.roles()
-	c, err := pd.NewClientWithContext(g.ctx, []string{followers[0].ClientURL()}, pd.SecurityOption{}, opt.WithForwardingOption(true))
+	leader, followers := g.roles()
+	_, err := g.connect(leader).Bootstrap(g.ctx, &pdpb.BootstrapRequest{Header: g.header(), Store: firstStore(), Region: firstRegion()})
+	require.NoError(t, err)
+	w := &wire{to: strings.TrimPrefix(leader.ClientURL(), "http://")}
+	c, err := pd.NewClientWithContext(g.ctx, []string{followers[0].ClientURL(), followers[1].ClientURL()}, pd.SecurityOption{},
+		opt.WithForwardingOption(true), opt.WithGRPCDialOptions(grpc.WithContextDialer(w.dial)))
 	require.NoError(t, err)
 	defer c.Close()
-	_, _, err = c.GetTS(g.ctx)
-	require.NoError(t, err)
+	w.cut()
+	var last int64
+	for range 3 {
+		require.Eventually(t, func() bool { // the client tries the leader for some seconds first
+			physical, logical, err := c.GetTS(g.ctx)
+			if err != nil {
+				return false
+			}
+			require.Greater(t, physical<<18|logical, last)
+			last = physical<<18 | logical
+			return true
+		}, 2*soon, poll)
+	}
+	require.Eventually(t, func() bool {
+		store, err := c.GetStore(g.ctx, 1)
+		return err == nil && store.GetId() == 1
+	}, 2*soon, poll)
+	require.True(t, leader.Leads(), "it was the same leader all the time")
 }
 
 // The lead goes where it is told, fast, through any member; timestamps and ids go on increasing.

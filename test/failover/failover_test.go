@@ -35,6 +35,8 @@ const (
 	idEvery  = 4 // requests
 	poll     = 20 * time.Millisecond
 	progress = 5 // requests of each client between two failovers
+	// freezeEvery is after how many kills a leader is frozen besides.
+	freezeEvery = 4
 )
 
 // figures are what the clients saw, together.
@@ -164,8 +166,8 @@ func startClients(t *testing.T, urls []string) (f *figures, stop func()) {
 	}
 }
 
-// failovers is how many leaders fall: few, unless SHOAL_FAILOVERS asks for more.
-func failovers(t *testing.T) int {
+// kills is how many leaders are killed: few, unless SHOAL_FAILOVERS asks for more.
+func kills(t *testing.T) int {
 	text := os.Getenv("SHOAL_FAILOVERS")
 	if text == "" {
 		return 4
@@ -182,37 +184,46 @@ func TestTimestampsAndIDsIncreaseOverFailovers(t *testing.T) {
 	require.Eventually(t, g.whole, patience, poll)
 	f, stop := startClients(t, g.urls())
 	rnd := rand.New(rand.NewPCG(1, 2))
-	var gaps []time.Duration
-	kinds := []struct {
-		name string
-		fall func(g *group, f *figures, leader *member) time.Duration
-	}{
-		{"killed", (*group).failByKill},
-		{"killed, back at once", (*group).failByRestart},
-		{"frozen", (*group).failByFreeze},
-		{"killed", (*group).failByKill},
+	gaps := map[string][]time.Duration{}
+	fall := func(what string, how func(g *group, f *figures, leader *member) time.Duration) {
+		leader := g.ready(f, rnd)
+		gap := how(g, f, leader)
+		gaps[what] = append(gaps[what], gap)
+		t.Logf("%s was %s; all clients went on after %v", leader.Name, what, gap.Round(time.Millisecond))
 	}
-	for k := range failovers(t) {
-		at := f.counts()
-		require.Eventually(t, func() bool { return g.whole() && f.movedOn(at, progress) }, patience, poll)
-		for _, m := range g.members {
-			m.stepTo(time.Duration(rnd.Int64N(int64(2*time.Hour))) - time.Hour)
+	for k := range kills(t) {
+		if k%2 == 0 {
+			fall("killed", (*group).failByKill)
+		} else {
+			fall("killed and back at once", (*group).failByRestart)
 		}
-		at = f.counts()
-		require.Eventually(t, func() bool { return f.movedOn(at, progress) }, patience, poll)
-		f.requireNothingWrong(t)
-		var leader *member
-		require.Eventually(t, func() bool { leader = g.leader(); return leader != nil }, patience, poll)
-		kind := kinds[k%len(kinds)]
-		gap := kind.fall(g, f, leader)
-		t.Logf("%d: %s was %s; all clients went on after %v", k+1, leader.Name, kind.name, gap.Round(time.Millisecond))
-		gaps = append(gaps, gap)
+		if k%freezeEvery == 1 {
+			fall("frozen", (*group).failByFreeze)
+		}
 	}
 	stop()
 	f.requireNothingWrong(t)
-	slices.Sort(gaps)
-	t.Logf("%d failovers: clients waited %v (least), %v (median), %v (most); %d timestamps and %d ids, slowest request %v",
-		len(gaps), gaps[0], gaps[len(gaps)/2], gaps[len(gaps)-1], len(f.stamps), len(f.ids), f.slowest)
+	for what, all := range gaps {
+		slices.Sort(all)
+		t.Logf("%d times %s: all clients went on after %v (least), %v (median), %v (most)",
+			len(all), what, all[0], all[len(all)/2], all[len(all)-1])
+	}
+	t.Logf("%d timestamps and %d ids; the slowest request took %v", len(f.stamps), len(f.ids), f.slowest)
+}
+
+// ready waits until the group is whole again and clients are served, steps every clock, and returns who leads then.
+func (g *group) ready(f *figures, rnd *rand.Rand) (leader *member) {
+	g.t.Helper()
+	at := f.counts()
+	require.Eventually(g.t, func() bool { return g.whole() && f.movedOn(at, progress) }, patience, poll)
+	for _, m := range g.members {
+		m.stepTo(time.Duration(rnd.Int64N(int64(2*time.Hour))) - time.Hour)
+	}
+	at = f.counts()
+	require.Eventually(g.t, func() bool { return f.movedOn(at, progress) }, patience, poll)
+	f.requireNothingWrong(g.t)
+	require.Eventually(g.t, func() bool { leader = g.leader(); return leader != nil }, patience, poll)
+	return leader
 }
 
 // wait returns how long it took from now until all clients went on under another leader.
