@@ -53,7 +53,7 @@ dev: format lint test
 ci:
 	.ci/run
 
-# Fifty leaders of a scheduler group fall, one after the other; takes a quarter of an hour.
+# Fifty leaders of a scheduler group fall, one after the other; takes some ten minutes.
 failovers:
 	SHOAL_FAILOVERS=50 go test -count=1 -timeout 60m -v ./test/failover
 

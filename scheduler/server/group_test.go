@@ -110,6 +110,7 @@ func nameOf(g *trio, s *server.Server) string { return g.configs[slices.Index(g.
 
 // A follower answers who leads, refuses the rest, and passes on what names the leader.
 func TestFollowers(t *testing.T) {
+	t.Parallel()
 	g := newTrio(t)
 	leader, followers := g.roles()
 	f := followers[0]
@@ -173,6 +174,7 @@ func TestFollowers(t *testing.T) {
 
 // HTTP requests to a follower are answered by the leader; what each member knows itself is not passed on.
 func TestFollowersPassHTTPOn(t *testing.T) {
+	t.Parallel()
 	g := newTrio(t)
 	leader, followers := g.roles()
 	_, err := g.connect(leader).Bootstrap(g.ctx, &pdpb.BootstrapRequest{Header: g.header(), Store: firstStore(), Region: firstRegion()})
@@ -228,6 +230,7 @@ func (w *wire) cut() {
 
 // The unmodified client, cut off from the leader, gets its timestamps and its answers through a follower.
 func TestPDClientCutOffFromTheLeader(t *testing.T) {
+	t.Parallel()
 	g := newTrio(t)
 	leader, followers := g.roles()
 	_, err := g.connect(leader).Bootstrap(g.ctx, &pdpb.BootstrapRequest{Header: g.header(), Store: firstStore(), Region: firstRegion()})
@@ -259,6 +262,7 @@ func TestPDClientCutOffFromTheLeader(t *testing.T) {
 
 // The lead goes where it is told, fast, through any member; timestamps and ids go on increasing.
 func TestLeadIsHandedOver(t *testing.T) { // P1, P2
+	t.Parallel()
 	g := newTrio(t)
 	var lastTS, lastID uint64
 	ask := func(leader *server.Server) {
@@ -321,6 +325,7 @@ func (g *trio) leaderName(s *server.Server) string {
 // A lone scheduler becomes three, one after the other; each newcomer needs the flag once only, and the group outlives its
 // first member.
 func TestJoin(t *testing.T) {
+	t.Parallel()
 	first := schedulertest.Config(t)
 	first.Logger = zap.NewNop()
 	a := schedulertest.Run(t, first)
@@ -384,6 +389,7 @@ func TestJoin(t *testing.T) {
 
 // A member that died between its being added and its first start needs nothing but the same command again.
 func TestJoinIsFinishedAfterACrash(t *testing.T) {
+	t.Parallel()
 	first := schedulertest.Config(t)
 	first.Logger = zap.NewNop()
 	a := schedulertest.Run(t, first)
@@ -414,6 +420,7 @@ func TestJoinIsFinishedAfterACrash(t *testing.T) {
 
 // Nobody there to join is an error that says so.
 func TestJoinWithNobodyThere(t *testing.T) {
+	t.Parallel()
 	cfg := schedulertest.Config(t)
 	cfg.Join = schedulertest.FreeURL(t)
 	s, err := server.New(cfg)
