@@ -1,6 +1,7 @@
 # Shoal needs Go and make, nothing else. `make run` starts a cluster, `make test` checks the tree.
 #
 #   build run test lint bench format    what one does all day
+#   failovers                           fifty scheduler leaders killed under load
 #   project1 … project4c                the staged suites, one stage a target
 #   RACE=1 make test                    the same under the race detector (needs a C compiler)
 
@@ -32,7 +33,7 @@ LDFLAGS = \
 TEST  = go test $(RACEFLAG) -p 2 -timeout 12m
 STAGE = go test $(RACEFLAG) -count=1 -timeout 12m
 
-.PHONY: build kv scheduler run test ci dev lint format tools bench proto clean
+.PHONY: build kv scheduler run test ci dev lint format tools bench failovers proto clean
 
 build:
 	go build -buildvcs=false -trimpath -ldflags "$(LDFLAGS)" -o bin/shoal ./cmd/shoal
@@ -52,6 +53,10 @@ dev: format lint test
 
 ci:
 	.ci/run
+
+# Fifty leaders of a scheduler group fall, one after the other; takes some ten minutes.
+failovers:
+	SHOAL_FAILOVERS=50 go test -count=1 -timeout 60m -v ./test/failover
 
 bench: build
 	tools/bench.sh

@@ -75,9 +75,10 @@ func (c *cluster) waitFor(pattern string) []string {
 	return re.FindStringSubmatch(c.printed())
 }
 
-func startCluster(t *testing.T, dir string) *cluster {
+func startCluster(t *testing.T, dir string, flags ...string) *cluster {
 	t.Helper()
-	c := &cluster{t: t, cmd: shoal("playground", "--data-dir", dir, "--port-offset", strconv.Itoa(freeOffset(t)))}
+	args := append([]string{"playground", "--data-dir", dir, "--port-offset", strconv.Itoa(freeOffset(t))}, flags...)
+	c := &cluster{t: t, cmd: shoal(args...)}
 	c.cmd.Stdout, c.cmd.Stderr = c, c
 	require.NoError(t, c.cmd.Start())
 	t.Cleanup(func() {
@@ -106,7 +107,7 @@ func (c *cluster) stop() {
 func freeOffset(t *testing.T) int {
 	for offset := 3000 + os.Getpid()%500*20; offset < 40000; offset += 1013 {
 		free := true
-		for _, port := range []int{2379, 2380, 20160, 20161, 20162, 20180, 20181, 20182} {
+		for _, port := range []int{2379, 2380, 2381, 2382, 2383, 2384, 20160, 20161, 20162, 20180, 20181, 20182} {
 			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+offset))
 			if err != nil {
 				free = false

@@ -86,6 +86,7 @@ func (s *Store) runStoreHeartbeats(done <-chan struct{}) {
 		end()
 		select {
 		case <-ticker.C:
+		case <-s.beat:
 		case <-done:
 			return
 		}

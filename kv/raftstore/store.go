@@ -81,6 +81,7 @@ type Store struct {
 	quick      *mailbox[machine.Task]
 	snapshots  *mailbox[machine.Task]
 	reports    *mailbox[machine.RegionHeartbeat]
+	beat       chan struct{} // asks for a store heartbeat out of turn
 
 	raftStop, writerStop, applyStop, restStop stopper
 	fatal                                     chan error
@@ -121,6 +122,7 @@ func Open(opts Options) (*Store, error) {
 		Router: newRouter(opts.Machine.StoreID, opts.RaftWorkers, opts.Limits), opts: opts,
 		logQueue: newMailbox[machine.WriteTask](0), applyQueue: newMailbox[machine.ApplyTask](0),
 		quick: newMailbox[machine.Task](0), snapshots: newMailbox[machine.Task](0), reports: newMailbox[machine.RegionHeartbeat](0),
+		beat:  make(chan struct{}, 1),
 		fatal: make(chan error, 1),
 	}
 	if s.store, err = machine.NewStoreMachine(opts.Machine.StoreID, found); err != nil {
@@ -183,5 +185,12 @@ func (s *Store) Close() {
 	})
 }
 
-// Resend makes every leader report to the scheduler: its leader has changed.
-func (s *Store) Resend() { s.all(machine.Resend{}) }
+// Resend makes the store and every leader on it report to the scheduler: its leader has changed, and the next one does not
+// use a store that it has not heard of.
+func (s *Store) Resend() {
+	select {
+	case s.beat <- struct{}{}:
+	default:
+	}
+	s.all(machine.Resend{})
+}

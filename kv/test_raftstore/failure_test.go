@@ -189,3 +189,14 @@ func TestQueuesAreBounded(t *testing.T) {
 	c.ClearFilters()
 	c.Eventually(func() bool { return c.engineValue(lagging, []byte("k299")) != nil }, "the lagging store catches up")
 }
+
+// A store whose scheduler has a new leader tells it so at once, not at its next turn: until then it counts as disconnected.
+func TestTheStoreReportsWhenAskedTo(t *testing.T) {
+	c := NewTestCluster(t, 1, config.NewTestConfig())
+	defer c.Shutdown()
+	c.Start()
+	for n := range 3 {
+		c.Eventually(func() bool { return c.Scheduler.heard(1) == n+1 }, "the store is heard %d times", n+1)
+		c.node(1).store.Resend()
+	}
+}

@@ -22,6 +22,7 @@ type Scheduler struct {
 	begun       bool
 	regions     map[uint64]*known
 	answer      func(storeID uint64, resp *pdpb.RegionHeartbeatResponse)
+	beats       map[uint64]int // store heartbeats, by store
 }
 
 type known struct {
@@ -35,7 +36,7 @@ type known struct {
 const testClusterID = 77
 
 func newScheduler(stores int) *Scheduler {
-	return &Scheduler{stores: stores, maxReplicas: stores, nextID: 1000, regions: make(map[uint64]*known)}
+	return &Scheduler{stores: stores, maxReplicas: stores, nextID: 1000, regions: make(map[uint64]*known), beats: make(map[uint64]int)}
 }
 
 func (s *Scheduler) onAnswer(f func(uint64, *pdpb.RegionHeartbeatResponse)) {
@@ -104,7 +105,19 @@ func (s *Scheduler) RegionOf(key []byte) (*metapb.Region, *metapb.Peer) {
 }
 
 // StoreHeartbeat implements raftstore.Scheduler.
-func (s *Scheduler) StoreHeartbeat(context.Context, *pdpb.StoreStats) error { return nil }
+func (s *Scheduler) StoreHeartbeat(_ context.Context, stats *pdpb.StoreStats) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.beats[stats.StoreId]++
+	return nil
+}
+
+// heard is how many heartbeats a store has sent.
+func (s *Scheduler) heard(store uint64) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.beats[store]
+}
 
 // RegionHeartbeat implements raftstore.Scheduler.
 func (s *Scheduler) RegionHeartbeat(hb *pdpb.RegionHeartbeatRequest) {

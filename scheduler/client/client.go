@@ -28,8 +28,8 @@ import (
 )
 
 const (
-	askMemberBy = 2 * time.Second  // one member's answer to "who leads?"
-	attemptBy   = 12 * time.Second // one attempt of a call; longer than a write to etcd may take
+	askMemberBy = 2 * time.Second // one member's answer to "who leads?"
+	attemptBy   = 5 * time.Second // one attempt of a call: a leader that is frozen or cut off holds it up for that long
 	minBackoff  = 20 * time.Millisecond
 	maxBackoff  = 500 * time.Millisecond
 )

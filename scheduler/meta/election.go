@@ -14,7 +14,16 @@ const (
 	leaderKey      = "leader"
 	campaignEvery  = 50 * time.Millisecond
 	electionCallBy = 3 * time.Second
+	// driftShare bounds by how much two members' monotonic clocks may run apart: one part in so many.
+	driftShare = 10
 )
+
+// sighting is a leader key that was left behind: the one of another member, while this member's etcd leads the group.
+type sighting struct {
+	revision int64           // the key's create revision; 0 for none
+	since    time.Time       // of the monotonic clock
+	moved    <-chan struct{} // closed when the etcd group gets a leader again, be it this member
+}
 
 // Leader is the member that leads the scheduler group as this member last saw it.
 func (n *Node) Leader() (Member, bool) {
@@ -28,7 +37,9 @@ func (n *Node) Leader() (Member, bool) {
 // the leader's writes take one round trip, and a member cut off from the group does not try.
 //
 // A leader key that names this very member is left over from a term that ended (in this process, or in one before it on
-// the same data directory): it is deleted rather than waited out.
+// the same data directory): it is deleted rather than waited out. One that names another member is deleted once that
+// member's lease is over for certain (see outwaited); etcd, when its lead changes, grants every lease a second time and
+// its election timeout on top, and the group would be without a leader for all of that.
 func (n *Node) Campaign(ctx context.Context) (*Leadership, error) {
 	for {
 		l, err := n.tryCampaign(ctx)
@@ -56,7 +67,7 @@ func (n *Node) tryCampaign(ctx context.Context) (*Leadership, error) {
 	}
 	if len(res.Kvs) == 0 {
 		n.leader.Store(nil)
-		if uint64(n.etcd.Server.Leader()) != n.self.ID {
+		if !n.leadsEtcd() {
 			return nil, nil
 		}
 		return n.takeLead(ctx)
@@ -67,7 +78,9 @@ func (n *Node) tryCampaign(ctx context.Context) (*Leadership, error) {
 	}
 	if holder.ID != n.self.ID {
 		n.leader.Store(&holder)
-		return nil, nil
+		if !n.isMember(holder.ID) || !n.outwaited(res.Kvs[0].CreateRevision) {
+			return nil, nil
+		}
 	}
 	n.leader.Store(nil)
 	_, err = n.client.Txn(ctx).
@@ -75,6 +88,37 @@ func (n *Node) tryCampaign(ctx context.Context) (*Leadership, error) {
 		Then(clientv3.OpDelete(key)).
 		Commit()
 	return nil, errors.Annotate(err, "delete the leader key of an earlier term")
+}
+
+// outwaited reports whether the leader of another member's key is past its lease although the key is still there.
+//
+// A leader reckons its lease from before a read that its etcd, as the leader of the group, had confirmed by a quorum; or,
+// the first time, from before it created the key. So whatever it counts on began before this member's etcd was elected,
+// or before this member saw the key: one lease after both it is over, if the clocks keep about the same pace.
+func (n *Node) outwaited(revision int64) bool {
+	moved := n.etcd.Server.LeaderChangedNotify()
+	if !n.leadsEtcd() {
+		n.sighted = sighting{}
+		return false
+	}
+	now := n.cfg.Monotonic()
+	if n.sighted.revision != revision || isClosed(n.sighted.moved) {
+		n.sighted = sighting{revision: revision, since: now, moved: moved}
+		return false
+	}
+	return now.Sub(n.sighted.since) > n.cfg.Lease+n.cfg.Lease/driftShare
+}
+
+// leadsEtcd is what this member believes; another may have been elected without its knowing.
+func (n *Node) leadsEtcd() bool { return uint64(n.etcd.Server.Leader()) == n.self.ID }
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // takeLead creates the leader key under a fresh lease; nil if another member was faster.

@@ -74,14 +74,7 @@ func (l *Leadership) lose(why string) {
 	})
 }
 
-func (l *Leadership) isLost() bool {
-	select {
-	case <-l.lost:
-		return true
-	default:
-		return false
-	}
-}
+func (l *Leadership) isLost() bool { return isClosed(l.lost) }
 
 // extend moves the end to one lease after asked, the instant before the renewal was sent: etcd counts from later.
 func (l *Leadership) extend(asked time.Time) {
@@ -99,14 +92,12 @@ func (l *Leadership) renew() {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
+		moved := l.node.etcd.Server.LeaderChangedNotify()
 		select {
 		case <-l.lost:
 			return
+		case <-moved:
 		case <-tick.C:
-		}
-		if uint64(l.node.etcd.Server.Leader()) != l.node.self.ID {
-			l.lose("this member's etcd no longer leads its group")
-			return
 		}
 		asked := l.node.cfg.Monotonic()
 		ctx, cancel := context.WithTimeout(context.Background(), 2*every)
@@ -128,8 +119,16 @@ func (l *Leadership) renew() {
 }
 
 // renewOnce renews the lease, provided the leader key is still there: a key that somebody deleted must not be led without.
+//
+// The read is confirmed by a quorum, and counts only if this member's etcd led throughout. Both matter to outwaited: a
+// member cut off from its group believes for a while that it leads, renews the lease with itself, and knows no better;
+// and one that was deposed meanwhile would have its renewal served by its successor.
 func (l *Leadership) renewOnce(ctx context.Context) error {
-	res, err := l.node.client.Get(ctx, l.node.key(leaderKey), clientv3.WithSerializable())
+	moved := l.node.etcd.Server.LeaderChangedNotify()
+	if !l.node.leadsEtcd() {
+		return l.deposed()
+	}
+	res, err := l.node.client.Get(ctx, l.node.key(leaderKey))
 	if err != nil {
 		return errors.Annotate(err, "read the leader key")
 	}
@@ -144,5 +143,13 @@ func (l *Leadership) renewOnce(ctx context.Context) error {
 	if alive.TTL <= 0 {
 		return errors.New("the lease is gone")
 	}
+	if isClosed(moved) || !l.node.leadsEtcd() {
+		return l.deposed()
+	}
 	return nil
+}
+
+func (l *Leadership) deposed() error {
+	l.lose("this member's etcd no longer leads its group")
+	return ErrNotLeader
 }

@@ -3,12 +3,16 @@
 //
 // The order of a member's life is:
 //
-//  1. Start runs the etcd server (its client port also carries the services and HTTP handlers that are passed in), waits
-//     until it can serve, and reads the cluster id, drawing it if this is the cluster's first start.
+//  1. Start finds out which group the member belongs to (group.go): the one it was in before, one that it is to join, or a
+//     new one. It runs the etcd server (its client port also carries the services and HTTP handlers that are passed in),
+//     waits until it can serve, and reads the cluster id, drawing it if this is the cluster's first start.
 //  2. Campaign waits until nobody leads and this member's etcd leads its group, then takes the leader key under a lease.
 //  3. The Leadership keeps that lease alive. Its End says until when nobody else can lead, reckoned from before each
 //     renewal was sent, on a monotonic clock. Its Store writes only while the leader key is still the one it created.
 //  4. When the lease cannot be renewed in time, or a write fails, the Leadership is lost for good; Campaign again.
+//
+// How long a group is without a leader after one was killed: etcd elects within one to two election timeouts, and its
+// leader waits for one lease more before it takes over. A leader that resigns is succeeded at once.
 //
 // A write that fails for another reason than the guard is undetermined: it may have happened. Rather than let memory and
 // map drift apart, every failed write ends the leadership, and the next term reads the truth back.
@@ -23,9 +27,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"sort"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,7 +35,6 @@ import (
 	"github.com/pingcap/errors"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
-	"go.etcd.io/etcd/server/v3/etcdserver/api/membership"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
@@ -41,9 +42,10 @@ import (
 )
 
 const (
-	// A group of several members elects within about 3 s. A lone one has nobody to wait for, so it elects itself at once;
-	// when others join it later it should be restarted with the whole group as its initial cluster.
-	groupTick, groupElection = 500 * time.Millisecond, 3 * time.Second
+	// A group of several members waits for its leader for about 3 s. A lone one has nobody to wait for, so it elects itself
+	// at once. When others join it, it goes on with its short patience until its next start, which disturbs nobody: its
+	// group's leader is heard more often than that, and a member that calls an election while others hear the leader loses.
+	groupTick, groupElection = 100 * time.Millisecond, 3 * time.Second
 	loneTick, loneElection   = 50 * time.Millisecond, 250 * time.Millisecond
 
 	slowRequest      = 300 * time.Millisecond
@@ -60,24 +62,19 @@ type Config struct {
 	// ClientURLs and PeerURLs are listened on; the advertised ones are told to others.
 	ClientURLs, AdvertiseClientURLs []string
 	PeerURLs, AdvertisePeerURLs     []string
-	// InitialCluster lists the members of a new group as name=peer-url,…; empty for a group of one.
-	InitialCluster string
-	// Register adds gRPC services to the client port, Handlers HTTP handlers by pattern.
+	// InitialCluster lists the members of a new group as name=peer-url,…; empty for a group of one. Join lists client URLs of
+	// a running group, separated by commas, that this member shall become one of. Neither matters once the member has
+	// joined: what its data directory says goes.
+	InitialCluster, Join string
+	// Register adds gRPC services to the client port, GRPC options to its server, Handlers HTTP handlers by pattern.
 	Register func(*grpc.Server)
+	GRPC     []grpc.ServerOption
 	Handlers map[string]http.Handler
 	// Lease is how long a leader may lead without renewing; whole seconds.
 	Lease time.Duration
 	// Wall and Monotonic are the clocks: the first only for drawing the cluster id, the second for the lease.
 	Wall, Monotonic func() time.Time
 	Logger          *zap.Logger
-}
-
-// Member is one member of the scheduler group.
-type Member struct {
-	ID         uint64   `json:"id"`
-	Name       string   `json:"name"`
-	PeerURLs   []string `json:"peer_urls"`
-	ClientURLs []string `json:"client_urls"`
 }
 
 // Node is this process's member of the scheduler group.
@@ -91,13 +88,21 @@ type Node struct {
 	clusterID uint64
 	self      Member
 	leader    atomic.Pointer[Member] // as last seen by Campaign; nil while nobody is known to lead
+	sighted   sighting               // Campaign's alone
+	failed    chan error             // why etcd stopped by itself
+	closed    chan struct{}
+	watching  sync.WaitGroup
 }
 
 // Start runs the member's etcd until it serves. It fails when ctx ends first, for instance because too few members of
 // the group are up.
 func Start(ctx context.Context, cfg Config) (*Node, error) {
-	n := &Node{cfg: cfg}
-	ec, err := n.embedConfig()
+	n := &Node{cfg: cfg, failed: make(chan error, 1), closed: make(chan struct{})}
+	g, err := findGroup(ctx, &cfg)
+	if err != nil {
+		return nil, err
+	}
+	ec, err := n.embedConfig(g)
 	if err != nil {
 		return nil, err
 	}
@@ -122,10 +127,22 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		n.Close()
 		return nil, err
 	}
+	n.watching.Go(n.watch)
 	return n, nil
 }
 
-func (n *Node) embedConfig() (*embed.Config, error) {
+// watch waits for etcd to stop by itself.
+func (n *Node) watch() {
+	select {
+	case err := <-n.etcd.Err():
+		n.failed <- errors.Annotate(err, "etcd failed")
+	case <-n.etcd.Server.StopNotify():
+		n.failed <- errors.New("etcd stopped: was this member removed from its group?")
+	case <-n.closed:
+	}
+}
+
+func (n *Node) embedConfig(g group) (*embed.Config, error) {
 	ec := embed.NewConfig()
 	ec.Name, ec.Dir = n.cfg.Name, n.cfg.DataDir
 	for _, list := range []struct {
@@ -143,16 +160,12 @@ func (n *Node) embedConfig() (*embed.Config, error) {
 		}
 		*list.to = urls
 	}
-	ec.InitialCluster = n.cfg.InitialCluster
-	if ec.InitialCluster == "" {
-		ec.InitialCluster = ec.InitialClusterFromName(n.cfg.Name)
-	}
-	group, err := membersIn(ec.InitialCluster)
-	if err != nil {
-		return nil, err
+	ec.InitialCluster = g.initial
+	if g.running {
+		ec.ClusterState = embed.ClusterStateFlagExisting
 	}
 	tick, election := groupTick, groupElection
-	if group == 1 {
+	if g.size == 1 {
 		tick, election = loneTick, loneElection
 	}
 	ec.TickMs, ec.ElectionMs = uint(tick.Milliseconds()), uint(election.Milliseconds())
@@ -161,10 +174,10 @@ func (n *Node) embedConfig() (*embed.Config, error) {
 	ec.QuotaBackendBytes = backendQuota
 	ec.AutoCompactionMode, ec.AutoCompactionRetention = embed.CompactorModePeriodic, "1h"
 	ec.EnableGRPCGateway = false
-	ec.GRPCAdditionalServerOptions = []grpc.ServerOption{
+	ec.GRPCAdditionalServerOptions = append([]grpc.ServerOption{
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: clientPingsEvery, PermitWithoutStream: true}),
 		grpc.WaitForHandlers(true),
-	}
+	}, n.cfg.GRPC...)
 	ec.UserHandlers = n.cfg.Handlers
 	ec.ServiceRegister = func(s *grpc.Server) {
 		n.listening.Lock()
@@ -196,19 +209,6 @@ func parseURLs(list []string) ([]url.URL, error) {
 	return urls, nil
 }
 
-// membersIn counts the different names in name=url,name=url,….
-func membersIn(initialCluster string) (int, error) {
-	names := map[string]struct{}{}
-	for pair := range strings.SplitSeq(initialCluster, ",") {
-		name, peer, ok := strings.Cut(pair, "=")
-		if !ok || name == "" || peer == "" {
-			return 0, errors.Errorf("initial cluster %q: %q must have the form name=http://host:port", initialCluster, pair)
-		}
-		names[name] = struct{}{}
-	}
-	return len(names), nil
-}
-
 // initClusterID draws the cluster id at the first start of the first member: seconds of wall time above, randomness below.
 func (n *Node) initClusterID(ctx context.Context) (uint64, error) {
 	drawn := uint64(n.cfg.Wall().Unix())<<32 | uint64(rand.Uint32())
@@ -237,31 +237,13 @@ func (n *Node) ClusterID() uint64 { return n.clusterID }
 // Self is this member.
 func (n *Node) Self() Member { return n.self }
 
-// Members lists the group by name, as this member knows it.
-func (n *Node) Members() []Member {
-	known := n.etcd.Server.Cluster().Members()
-	members := make([]Member, 0, len(known))
-	for _, m := range known {
-		members = append(members, memberOf(m))
-	}
-	sort.Slice(members, func(i, j int) bool { return members[i].Name < members[j].Name })
-	return members
-}
-
-// EtcdLeader is the member that leads the etcd group, which is not always the scheduler's leader.
-func (n *Node) EtcdLeader() (Member, bool) {
-	m := n.etcd.Server.Cluster().Member(n.etcd.Server.Leader())
-	if m == nil {
-		return Member{}, false
-	}
-	return memberOf(m), true
-}
-
-// Err reports that etcd stopped on its own; what it says after Close was called means nothing.
-func (n *Node) Err() <-chan error { return n.etcd.Err() }
+// Err reports that etcd stopped on its own.
+func (n *Node) Err() <-chan error { return n.failed }
 
 // Close stops the member; a Leadership should be resigned before. Running calls are cut off.
 func (n *Node) Close() {
+	close(n.closed)
+	n.watching.Wait()
 	if err := n.client.Close(); err != nil && !errors.ErrorEqual(err, context.Canceled) {
 		n.cfg.Logger.Warn("closing etcd's client", zap.Error(err))
 	}
@@ -281,7 +263,3 @@ func (n *Node) stopEtcd() {
 }
 
 func (n *Node) key(name string) string { return fmt.Sprintf("/pd/%d/%s", n.clusterID, name) }
-
-func memberOf(m *membership.Member) Member {
-	return Member{ID: uint64(m.ID), Name: m.Name, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs}
-}

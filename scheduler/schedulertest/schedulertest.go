@@ -5,6 +5,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -57,4 +60,55 @@ func FreeURL(t testing.TB) string {
 	require.NoError(t, err)
 	defer l.Close()
 	return fmt.Sprintf("http://%s", l.Addr())
+}
+
+// Group is the configurations of n schedulers that begin a group together, named pd1, pd2, ….
+func Group(t testing.TB, n int) []server.Config {
+	t.Helper()
+	group := make([]server.Config, n)
+	var initial []string
+	for i := range group {
+		group[i] = Config(t)
+		group[i].Name = fmt.Sprintf("pd%d", i+1)
+		initial = append(initial, group[i].Name+"="+group[i].PeerURLs[0])
+	}
+	for i := range group {
+		group[i].InitialCluster = strings.Join(initial, ",")
+	}
+	return group
+}
+
+// RunGroup runs the schedulers of a group until all of them have started. The caller closes them.
+func RunGroup(t testing.TB, group []server.Config) []*server.Server {
+	t.Helper()
+	servers, errs := make([]*server.Server, len(group)), make([]error, len(group))
+	ctx, cancel := context.WithTimeout(context.Background(), startBy)
+	defer cancel()
+	var starting sync.WaitGroup
+	for i, cfg := range group {
+		starting.Go(func() {
+			if servers[i], errs[i] = server.New(cfg); errs[i] == nil {
+				errs[i] = servers[i].Start(ctx)
+			}
+		})
+	}
+	starting.Wait()
+	for _, err := range errs {
+		require.NoError(t, err)
+	}
+	return servers
+}
+
+// Leader waits until one of the schedulers leads and returns it.
+func Leader(t testing.TB, servers ...*server.Server) *server.Server {
+	t.Helper()
+	var leader *server.Server
+	require.Eventually(t, func() bool {
+		i := slices.IndexFunc(servers, (*server.Server).Leads)
+		if i >= 0 {
+			leader = servers[i]
+		}
+		return leader != nil
+	}, startBy, poll, "no scheduler comes to lead")
+	return leader
 }

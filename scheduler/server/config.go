@@ -1,6 +1,8 @@
 package server
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pingcap/errors"
@@ -34,10 +36,10 @@ type Config struct {
 	// listened on.
 	ClientURLs, AdvertiseClientURLs []string
 	PeerURLs, AdvertisePeerURLs     []string
-	// InitialCluster lists the members of a new group as name=peer-url,…; empty for a scheduler of its own.
-	InitialCluster string
-	// Join names a running scheduler whose group to join; not possible yet.
-	Join string
+	// InitialCluster lists the members of a new group as name=peer-url,…; empty for a scheduler of its own. Join lists client
+	// URLs of a running group to become a member of. At most one of them is given, and both are ignored once the data
+	// directory knows the group.
+	InitialCluster, Join string
 	// MaxReplicas is how many voters a region should have; 3 if 0.
 	MaxReplicas int
 	// TSOSaveInterval is how far ahead the bound of timestamps is persisted, LeaderLease how long a leader may lead without
@@ -52,6 +54,10 @@ type Config struct {
 	Logger   *zap.Logger
 }
 
+func (c Config) isOwnURL(url string) bool {
+	return slices.Contains(c.ClientURLs, url) || slices.Contains(c.AdvertiseClientURLs, url)
+}
+
 // check fills in the defaults and says what is wrong with the rest.
 func (c Config) check() (Config, error) {
 	switch {
@@ -59,8 +65,10 @@ func (c Config) check() (Config, error) {
 		return c, errors.New("the scheduler has no name")
 	case c.DataDir == "":
 		return c, errors.New("the scheduler has no data directory")
-	case c.Join != "":
-		return c, errors.New("joining a running scheduler group is not possible yet: name all members in the initial cluster")
+	case c.Join != "" && c.InitialCluster != "":
+		return c, errors.New("a scheduler either joins a running group or begins one with its initial cluster: give one of them")
+	case c.Join != "" && slices.ContainsFunc(strings.Split(c.Join, ","), c.isOwnURL):
+		return c, errors.Errorf("the scheduler cannot join itself: %s must name members that are running", c.Join)
 	case c.MaxReplicas < 0:
 		return c, errors.Errorf("max replicas is %d; it must be at least 1", c.MaxReplicas)
 	case c.LeaderLease != 0 && (c.LeaderLease < time.Second || c.LeaderLease%time.Second != 0):

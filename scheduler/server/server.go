@@ -8,7 +8,8 @@
 //     picture of the cluster, safe points, heartbeat streams), loaded from the durable map. Only then is the term
 //     published and requests are served from it.
 //  3. When the leadership is lost the term is withdrawn and dropped, and the campaign begins anew. A member without a term
-//     answers "not leader"; clients look for the leader with GetMembers, which every member answers.
+//     answers "not leader"; clients look for the leader with GetMembers, which every member answers. Those that cannot
+//     reach the leader ask a follower to forward (forward.go), and HTTP requests are passed on unasked (redirect.go).
 //  4. Close resigns, so that another member need not wait for the lease to run out, cuts the streams and stops etcd.
 //
 // A handler checks cluster id and leadership (request.go), asks the picture under its lock or the oracle, and answers in
@@ -41,9 +42,11 @@ type Server struct {
 	term    atomic.Pointer[term]      // nil unless this member leads
 	stop    context.CancelFunc
 	leading sync.WaitGroup // the goroutine that campaigns and leads
-	// receivers counts the goroutines that read heartbeat streams; they end after their handlers have.
+	// receivers counts the goroutines that read streams for their handlers; they end after these have.
 	receivers sync.WaitGroup
 	started   int64 // unix seconds
+	forwards  forwards
+	redirects http.Transport
 }
 
 // New checks the configuration; nothing runs yet.
@@ -66,11 +69,12 @@ func (s *Server) Start(ctx context.Context) error {
 		Name: s.cfg.Name, DataDir: s.cfg.DataDir,
 		ClientURLs: s.cfg.ClientURLs, AdvertiseClientURLs: s.cfg.AdvertiseClientURLs,
 		PeerURLs: s.cfg.PeerURLs, AdvertisePeerURLs: s.cfg.AdvertisePeerURLs,
-		InitialCluster: s.cfg.InitialCluster,
-		Register:       s.registerServices,
-		Handlers:       s.handlers(),
-		Lease:          s.cfg.LeaderLease,
-		Wall:           s.cfg.Clocks.Wall, Monotonic: s.cfg.Clocks.Monotonic,
+		InitialCluster: s.cfg.InitialCluster, Join: s.cfg.Join,
+		Register: s.registerServices,
+		GRPC:     []grpc.ServerOption{grpc.ChainUnaryInterceptor(s.forwardCall), grpc.ChainStreamInterceptor(s.forwardStream)},
+		Handlers: s.handlers(),
+		Lease:    s.cfg.LeaderLease,
+		Wall:     s.cfg.Clocks.Wall, Monotonic: s.cfg.Clocks.Monotonic,
 		Logger: s.log,
 	})
 	if err != nil {
@@ -93,6 +97,8 @@ func (s *Server) Close() {
 	s.leading.Wait()
 	s.node.Load().Close()
 	s.receivers.Wait()
+	s.forwards.close(s.log)
+	s.redirects.CloseIdleConnections()
 	s.metrics.unregister(s.cfg.Registry)
 	s.log.Info("scheduler stopped", zap.String("name", s.cfg.Name))
 }
@@ -142,7 +148,7 @@ func (s *Server) registerServices(g *grpc.Server) {
 // handlers are HTTP handlers by pattern; etcd's own stay below them.
 func (s *Server) handlers() map[string]http.Handler {
 	return map[string]http.Handler{
-		"/pd/":     s.api(),
+		"/pd/":     s.redirected(s.api()),
 		"/health":  http.HandlerFunc(s.httpHealth),
 		"/metrics": s.metrics.handler(s.cfg.Registry),
 	}

@@ -37,6 +37,7 @@ func Command() *cobra.Command {
 		Example: `  shoal ctl kv put hello world
   shoal ctl kv scan --prefix he -o json
   shoal ctl store
+  shoal ctl member
   shoal ctl --pd 127.0.0.1:2479 region 2`,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			if opts.output != "table" && opts.output != "json" {
@@ -54,7 +55,7 @@ func Command() *cobra.Command {
 	f.StringVarP(&opts.output, "output", "o", "table", "`format` of the answer: table or json")
 	f.DurationVar(&opts.timeout, "timeout", 10*time.Second, "how long to wait for an answer")
 	f.BoolVarP(&opts.verbose, "verbose", "v", false, "show what the client library logs")
-	cmd.AddCommand(kvCommand(&opts), storeCommand(&opts), regionCommand(&opts))
+	cmd.AddCommand(kvCommand(&opts), storeCommand(&opts), regionCommand(&opts), memberCommand(&opts))
 	return cmd
 }
 

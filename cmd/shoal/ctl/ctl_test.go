@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ const (
 		`{"role_name":"Learner","id":5,"store_id":4}],"leader":{"role_name":"Voter","id":3,"store_id":1},"approximate_size":1,"approximate_keys":100}`
 	storeJSON = `{"store":{"id":1,"address":"10.0.0.1:20160","status_address":"10.0.0.1:20180","state_name":"Up","labels":[{"key":"zone","value":"z"}]},` +
 		`"status":{"capacity":"1GiB","available":"512MiB","used_size":"1MiB","leader_count":4,"region_count":5}}`
+	memberJSON = `{"name":"a","member_id":11,"peer_urls":["http://10.0.0.1:2380"],"client_urls":["http://10.0.0.1:2379"]}`
 )
 
 func scheduler(t *testing.T) string {
@@ -31,6 +33,13 @@ func scheduler(t *testing.T) string {
 		"/pd/api/v1/region/key/6B00":   regionJSON,
 		"/pd/api/v1/region/key/6b00":   regionJSON,
 		"/pd/api/v1/region/key/68656c": regionJSON,
+		"/pd/api/v1/members":           `{"header":{"cluster_id":7},"members":[` + memberJSON + `,{"name":"","member_id":12}],"leader":` + memberJSON + `}`,
+		"/pd/api/v1/leader":            memberJSON,
+		"/pd/api/v1/health":            `[{"member_id":11,"health":true},{"member_id":12,"health":false}]`,
+		"/pd/api/v1/leader/resign":     `"The resign command is submitted"`,
+		"/pd/api/v1/leader/transfer/b": `"The transfer command is submitted"`,
+		"/pd/api/v1/members/name/b":    `"removed, pd: b"`,
+		"/pd/api/v1/members/id/12":     `"removed, pd: "`,
 	}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, ok := answers[r.URL.Path]
@@ -91,6 +100,34 @@ func TestRegions(t *testing.T) {
 	require.Equal(t, pdapi.HexKey("k\x00"), region.EndKey)
 }
 
+func TestMembers(t *testing.T) {
+	pd := scheduler(t)
+	out, err := run(t, "--pd", pd, "member")
+	require.NoError(t, err)
+	require.Regexp(t, `│ a +│ 11 │ up +│ leader +│ http://10.0.0.1:2379 │ http://10.0.0.1:2380 │`, out)
+	require.Regexp(t, `│ \(never ran\) │ 12 │ down +│`, out)
+	out, err = run(t, "--pd", pd, "member", "-o", "json")
+	require.NoError(t, err)
+	var group pdapi.Members
+	require.NoError(t, json.Unmarshal([]byte(out), &group))
+	require.Equal(t, "a", group.Leader.Name)
+	out, err = run(t, "--pd", pd, "member", "leader", "show")
+	require.NoError(t, err)
+	require.Contains(t, out, "http://10.0.0.1:2379")
+
+	for _, tc := range []struct{ args, want string }{
+		{"member leader resign", "The resign command is submitted\n"},
+		{"member leader transfer b", "The transfer command is submitted\n"},
+		{"member leader resign -o json", "\"The resign command is submitted\"\n"},
+		{"member delete name b", "removed, pd: b\n"},
+		{"member delete id 12", "removed, pd: \n"},
+	} {
+		out, err := run(t, append([]string{"--pd", pd}, strings.Fields(tc.args)...)...)
+		require.NoError(t, err, tc.args)
+		require.Equal(t, tc.want, out)
+	}
+}
+
 func TestErrorsSayWhatToDo(t *testing.T) {
 	pd := scheduler(t)
 	gone := httptest.NewServer(http.NotFoundHandler())
@@ -102,6 +139,10 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{[]string{"store", "9", "--pd", pd}, "there is no store 9; `shoal ctl store` lists all"},
 		{[]string{"region", "9", "--pd", pd}, "there is no region 9; `shoal ctl region` lists all"},
 		{[]string{"region", "x", "--pd", pd}, `"x" is not an id`},
+		{[]string{"member", "leader", "transfer", "x", "--pd", pd}, "there is no scheduler x in the group; `shoal ctl member` lists all"},
+		{[]string{"member", "leader", "transfer", "--pd", pd}, "accepts 1 arg"},
+		{[]string{"member", "delete", "id", "x", "--pd", pd}, `"x" is not an id`},
+		{[]string{"member", "--pd", gone.URL}, "is it running"},
 		{[]string{"store", "-o", "xml", "--pd", pd}, `-o is "xml"; it must be table or json`},
 		{[]string{"region", "--format", "base64", "--pd", pd}, `--format is "base64"`},
 		{[]string{"region", "--format", "hex", "--key", "xy", "--pd", pd}, `--key: "xy" is not hexadecimal`},

@@ -1,5 +1,5 @@
-// Package pdapi asks a scheduler's HTTP API what it knows of stores and regions, for commands that show it to people. It
-// reads only what is shown; the API itself has more.
+// Package pdapi asks a scheduler's HTTP API what it knows of stores, regions and the scheduler group, for commands that show
+// it to people, and has it change the group. It reads only what is shown; the API itself has more.
 package pdapi
 
 import (
@@ -153,11 +153,15 @@ type Error struct {
 // Error is the scheduler's own text.
 func (e *Error) Error() string { return fmt.Sprintf("the scheduler answers %d: %s", e.Code, e.Message) }
 
-// get asks each endpoint until one answers. An answer that is an error is an answer, except for "not here".
 func (c *Client) get(ctx context.Context, path string, into any) error {
+	return c.do(ctx, http.MethodGet, path, into)
+}
+
+// do asks each endpoint until one answers. An answer that is an error is an answer, except for "not here".
+func (c *Client) do(ctx context.Context, method, path string, into any) error {
 	var err error
 	for _, e := range c.endpoints {
-		err = c.ask(ctx, e+prefix+path, into)
+		err = c.ask(ctx, method, e+prefix+path, into)
 		var refused *Error
 		if err == nil || (stderrors.As(err, &refused) && refused.Code != http.StatusServiceUnavailable) {
 			return err
@@ -166,8 +170,8 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 	return err
 }
 
-func (c *Client) ask(ctx context.Context, address string, into any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+func (c *Client) ask(ctx context.Context, method, address string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, method, address, nil)
 	if err != nil {
 		return errors.WithStack(err)
 	}

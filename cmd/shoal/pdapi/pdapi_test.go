@@ -109,3 +109,47 @@ func TestAddresses(t *testing.T) {
 		require.ErrorContains(t, err, "must be host:port", bad)
 	}
 }
+
+func TestTheGroup(t *testing.T) {
+	one, two := `{"name":"a","member_id":1,"peer_urls":["p"],"client_urls":["c"]}`, `{"name":"b","member_id":18446744073709551615}`
+	answers := map[string]string{
+		"GET /pd/api/v1/members":                `{"header":{"cluster_id":7},"members":[` + one + `,` + two + `],"leader":` + two + `}`,
+		"GET /pd/api/v1/leader":                 two,
+		"GET /pd/api/v1/health":                 `[{"member_id":1,"health":true},{"member_id":2,"health":false}]`,
+		"POST /pd/api/v1/leader/resign":         `"resigned"`,
+		"POST /pd/api/v1/leader/transfer/a%2Fb": `"moved"`,
+		"DELETE /pd/api/v1/members/name/a":      `"removed a"`,
+		"DELETE /pd/api/v1/members/id/1":        `"removed 1"`,
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, ok := answers[r.Method+" "+r.URL.RequestURI()]
+		if !ok {
+			t.Errorf("nobody expected %s %s", r.Method, r.URL.RequestURI())
+		}
+		_, _ = io.WriteString(w, body)
+	}))
+	defer s.Close()
+	c, err := New(s.URL)
+	require.NoError(t, err)
+	ctx := context.Background()
+	group, err := c.Members(ctx)
+	require.NoError(t, err)
+	require.EqualValues(t, 7, group.Header.ClusterID)
+	require.Equal(t, Member{Name: "a", ID: 1, PeerURLs: []string{"p"}, ClientURLs: []string{"c"}}, group.Members[0])
+	leader, err := c.Leader(ctx)
+	require.NoError(t, err)
+	require.Equal(t, *group.Leader, leader)
+	health, err := c.Health(ctx)
+	require.NoError(t, err)
+	require.Equal(t, []Health{{1, true}, {2, false}}, health)
+	for want, ask := range map[string]func() (string, error){
+		"resigned":  func() (string, error) { return c.Resign(ctx) },
+		"moved":     func() (string, error) { return c.TransferLeader(ctx, "a/b") },
+		"removed a": func() (string, error) { return c.RemoveMember(ctx, "a") },
+		"removed 1": func() (string, error) { return c.RemoveMemberID(ctx, 1) },
+	} {
+		said, err := ask()
+		require.NoError(t, err)
+		require.Equal(t, want, said)
+	}
+}

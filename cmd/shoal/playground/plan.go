@@ -3,6 +3,7 @@ package playground
 import (
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -13,13 +14,16 @@ import (
 	"github.com/shoal-kv/shoal/kv/config"
 )
 
-// The ports of the first scheduler and of the first store, before the offset.
+// The ports of the first scheduler and of the first store, before the offset. The ports of further schedulers come in pairs
+// too: 2381 and 2382, 2383 and 2384, ….
 const (
-	clientPort = 2379
-	peerPort   = 2380
-	storePort  = 20160
-	statusPort = 20180
-	maxStores  = statusPort - storePort
+	clientPort    = 2379
+	peerPort      = 2380
+	schedulerStep = 2
+	storePort     = 20160
+	statusPort    = 20180
+	maxStores     = statusPort - storePort
+	maxSchedulers = 7 // etcd's own advice
 )
 
 // spec is one process of the cluster.
@@ -31,30 +35,20 @@ type spec struct {
 	// ports are all that it listens on.
 	ports []string
 	log   string
+	store bool // or else a scheduler
 }
-
-func (s *spec) isStore() bool { return s.name != schedulerName }
 
 const schedulerName = "scheduler"
 
-// plan lists the processes: the scheduler first, then the stores.
+// plan lists the processes: the schedulers first, then the stores.
 func (o *Options) plan(dir string) []*spec {
-	at := func(port int) string { return net.JoinHostPort(o.Host, strconv.Itoa(port+o.PortOffset)) }
-	client, peer := at(clientPort), at(peerPort)
-	specs := []*spec{{
-		name: schedulerName,
-		args: []string{
-			"scheduler", "--name=" + schedulerName, "--data-dir=" + filepath.Join(dir, schedulerName),
-			"--client-urls=http://" + client, "--peer-urls=http://" + peer,
-		},
-		addr: client, status: client, ports: []string{client, peer},
-		log: filepath.Join(dir, schedulerName+".log"),
-	}}
+	specs := o.planSchedulers(dir)
+	pd := addresses(specs)
 	for i := range o.Stores {
 		name := fmt.Sprintf("store-%d", i+1)
-		addr, status := at(storePort+i), at(statusPort+i)
+		addr, status := o.at(storePort+i), o.at(statusPort+i)
 		args := []string{
-			"store", "--pd=" + client, "--addr=" + addr, "--status-addr=" + status, "--data-dir=" + filepath.Join(dir, name),
+			"store", "--pd=" + pd, "--addr=" + addr, "--status-addr=" + status, "--data-dir=" + filepath.Join(dir, name),
 		}
 		if o.Engine != "" && o.Engine != config.EnginePebble {
 			args = append(args, "--engine="+o.Engine)
@@ -62,18 +56,79 @@ func (o *Options) plan(dir string) []*spec {
 		specs = append(specs, &spec{
 			name: name, args: args,
 			addr: addr, status: status, ports: []string{addr, status},
-			log: filepath.Join(dir, name+".log"),
+			log: filepath.Join(dir, name+".log"), store: true,
 		})
 	}
 	return specs
+}
+
+// planSchedulers makes a lone scheduler, or a group in which each knows all.
+func (o *Options) planSchedulers(dir string) []*spec {
+	var specs []*spec
+	var group []string
+	for k := range o.Schedulers {
+		name := o.schedulerName(k)
+		client, peer := o.at(clientPort+schedulerStep*k), o.at(peerPort+schedulerStep*k)
+		specs = append(specs, &spec{
+			name: name,
+			args: []string{
+				"scheduler", "--name=" + name, "--data-dir=" + filepath.Join(dir, name),
+				"--client-urls=http://" + client, "--peer-urls=http://" + peer,
+			},
+			addr: client, status: client, ports: []string{client, peer},
+			log: filepath.Join(dir, name+".log"),
+		})
+		group = append(group, name+"=http://"+peer)
+	}
+	if len(specs) > 1 {
+		for _, s := range specs {
+			s.args = append(s.args, "--initial-cluster="+strings.Join(group, ","))
+		}
+	}
+	return specs
+}
+
+func (o *Options) schedulerName(k int) string {
+	if o.Schedulers == 1 {
+		return schedulerName
+	}
+	return fmt.Sprintf("%s-%d", schedulerName, k+1)
+}
+
+func (o *Options) at(port int) string {
+	return net.JoinHostPort(o.Host, strconv.Itoa(port+o.PortOffset))
+}
+
+// addresses are those of the schedulers among the processes, as --pd takes them.
+func addresses(specs []*spec) string {
+	var list []string
+	for _, s := range specs {
+		if !s.store {
+			list = append(list, s.addr)
+		}
+	}
+	return strings.Join(list, ",")
+}
+
+// requireSameGroup refuses data of a group of another size: such schedulers would form a cluster of their own, to which
+// the stores' data does not belong.
+func (o *Options) requireSameGroup(dir string) error {
+	found, err := filepath.Glob(filepath.Join(dir, schedulerName+"*", "member"))
+	if err != nil || len(found) == 0 {
+		return errors.WithStack(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, o.schedulerName(0))); err == nil && len(found) == o.Schedulers {
+		return nil
+	}
+	return errors.Errorf("%s holds the data of a cluster with %d schedulers: say --pd %d, or choose another directory", dir, len(found), len(found))
 }
 
 func (o *Options) validate() error {
 	switch {
 	case o.Mode != "" && o.Mode != "tikv-slim":
 		return errors.Errorf("--mode is %q; only tikv-slim, a cluster of stores and a scheduler, can be started", o.Mode)
-	case o.Schedulers != 1:
-		return errors.Errorf("--pd is %d; only 1 scheduler can be started so far", o.Schedulers)
+	case o.Schedulers < 1 || o.Schedulers > maxSchedulers:
+		return errors.Errorf("--pd is %d; it must be between 1 and %d", o.Schedulers, maxSchedulers)
 	case o.Engine != "" && !slices.Contains(config.Engines[:], o.Engine):
 		return errors.Errorf("--engine is %q; it must be one of %s", o.Engine, strings.Join(config.Engines[:], ", "))
 	case o.Stores < 1 || o.Stores > maxStores:

@@ -1,9 +1,9 @@
 // Package playground is `shoal playground`: a whole cluster on this machine for whoever wants to try it.
 //
-// Scheduler and stores are child processes of the same binary, so that each can be killed, watched and restarted as in
-// earnest. The steps are: choose the addresses and see that they are free; write the command lines down; start the scheduler
-// and the stores; ask the scheduler until every region has all its replicas; say "ready:"; then wait for the user to
-// leave, telling of each child that dies meanwhile. At the end stores stop before the scheduler, and data that the user did not
+// Schedulers and stores are child processes of the same binary, so that each can be killed, watched and restarted as in
+// earnest. The steps are: choose the addresses and see that they are free; write the command lines down; start the schedulers
+// and the stores; ask the schedulers until every region has all its replicas; say "ready:"; then wait for the user to
+// leave, telling of each child that dies meanwhile. At the end stores stop before the schedulers, and data that the user did not
 // ask to keep is removed.
 //
 // One goroutine, which also started the children, does everything that is printed; others only bring it news.
@@ -18,6 +18,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -57,13 +58,14 @@ func Command() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "playground",
 		Short: "Start a whole cluster on this machine",
-		Long: `Start a scheduler and some stores on this machine, each a process of its own, and stop them with Ctrl-C.
+		Long: `Start schedulers and stores on this machine, each a process of its own, and stop them with Ctrl-C.
 
 When every region has all its replicas, a line beginning "ready:" names the address for --pd and for clients. Data is removed
 at the end, unless --data-dir or --tag keeps it; with the same directory a later playground goes on where this one stopped.
 The logs and the exact command lines of all processes are in the data directory, so that a process that was killed can be
 started again by hand.`,
 		Example: `  shoal playground
+  shoal playground --pd 3
   shoal playground --kv 5 --data-dir ./cluster --port-offset 100`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -79,10 +81,10 @@ started again by hand.`,
 	f.StringVar(&opts.DataDir, "data-dir", "", "`directory` to keep data and logs in (default: a temporary one)")
 	f.StringVar(&opts.Tag, "tag", "", "`name` under which data is kept: the same as --data-dir data/NAME")
 	f.StringVar(&opts.Host, "host", "127.0.0.1", "`host` to listen on")
-	f.IntVar(&opts.PortOffset, "port-offset", 0, "`number` added to all ports (2379, 2380, 20160…, 20180…)")
+	f.IntVar(&opts.PortOffset, "port-offset", 0, "`number` added to all ports: schedulers have 2379 and 2380, 2381 and 2382, …; stores 20160…, 20180…")
 	f.StringVar(&opts.Engine, "engine", config.EnginePebble, "`library` that keeps the stores' data: pebble, badger (can lose acknowledged writes) or mem")
 	f.BoolVarP(&opts.Verbose, "verbose", "v", false, "print the command line of each process")
-	f.IntVar(&opts.Schedulers, "pd", 1, "`number` of schedulers; only 1 so far")
+	f.IntVar(&opts.Schedulers, "pd", 1, "`number` of schedulers; 3 go on when one is lost")
 	f.StringVar(&opts.Mode, "mode", "", "accepted for compatibility; only tikv-slim")
 	f.BoolVar(&opts.withoutMonitor, "without-monitor", true, "accepted for compatibility; there is no monitor")
 	return cmd
@@ -93,7 +95,7 @@ type playground struct {
 	*Options
 	out      io.Writer
 	dir      string
-	children []*child // the scheduler first
+	children []*child // the schedulers first
 	exits    chan *child
 	signals  <-chan os.Signal
 }
@@ -118,6 +120,9 @@ func Run(opts *Options, out io.Writer, signals <-chan os.Signal) (err error) {
 		return err
 	}
 	defer remove()
+	if err := opts.requireSameGroup(p.dir); err != nil {
+		return err
+	}
 	specs := opts.plan(p.dir)
 	if err := requireFree(specs); err != nil {
 		return err
@@ -135,7 +140,7 @@ func Run(opts *Options, out io.Writer, signals <-chan os.Signal) (err error) {
 		p.children = append(p.children, c)
 	}
 	p.printTable()
-	return p.watch()
+	return p.watch(addresses(specs))
 }
 
 // makeDir finds the data directory and returns what becomes of it at the end.
@@ -173,8 +178,8 @@ func (p *playground) writeCommands(specs []*spec) error {
 }
 
 // watch prints what happens until it is over.
-func (p *playground) watch() error {
-	api, err := pdapi.New(p.children[0].addr)
+func (p *playground) watch(pd string) error {
+	api, err := pdapi.New(pd)
 	if err != nil {
 		return err
 	}
@@ -193,8 +198,8 @@ func (p *playground) watch() error {
 		case c := <-p.exits:
 			p.reportDeath(c)
 			switch {
-			case !ready && !c.isStore():
-				return errors.New("the scheduler did not come up")
+			case !ready && !c.store:
+				return errors.Errorf("the %s did not come up", c.name)
 			case p.isOver():
 				return errors.New("no store is left")
 			}
@@ -204,8 +209,8 @@ func (p *playground) watch() error {
 				continue
 			}
 			ready = true
-			p.printf("ready: %s\n", p.children[0].addr)
-			p.printf("  try  %s ctl --pd %s kv put hello world\n  stop with Ctrl-C\n", shortName(p.binary), p.children[0].addr)
+			p.printf("ready: %s\n", pd)
+			p.printf("  try  %s ctl --pd %s kv put hello world\n  stop with Ctrl-C\n", shortName(p.binary), pd)
 		}
 	}
 }
@@ -213,7 +218,7 @@ func (p *playground) watch() error {
 // isOver tells that no store runs any more, neither a child nor one that was started by hand in its place.
 func (p *playground) isOver() bool {
 	for _, c := range p.children {
-		if !c.isStore() {
+		if !c.store {
 			continue
 		}
 		if c.running() {
@@ -242,7 +247,7 @@ func (p *playground) printTable() {
 	t.AppendHeader(table.Row{"process", "pid", "address", "status", "log"})
 	for _, c := range p.children {
 		status := "http://" + c.status + "/status"
-		if !c.isStore() {
+		if !c.store {
 			status = "http://" + c.status + "/pd/api/v1/stores"
 		}
 		t.AppendRow(table.Row{c.name, c.pid(), c.addr, status, c.log})
@@ -250,13 +255,14 @@ func (p *playground) printTable() {
 	t.Render()
 }
 
-// stop ends the stores, then the scheduler that they report to.
+// stop ends the stores, then the schedulers that they report to.
 func (p *playground) stop() {
-	if len(p.children) == 0 {
-		return
+	first := slices.IndexFunc(p.children, func(c *child) bool { return c.store })
+	if first < 0 {
+		first = len(p.children)
 	}
-	stopAll(p.children[1:], storeGrace, p.signals)
-	stopAll(p.children[:1], schedulerGrace, p.signals)
+	stopAll(p.children[first:], storeGrace, p.signals)
+	stopAll(p.children[:first], schedulerGrace, p.signals)
 }
 
 func (p *playground) printf(format string, args ...any) { fmt.Fprintf(p.out, format, args...) }

@@ -65,7 +65,7 @@ func start(t *testing.T, mode string, change func(*Options)) *running {
 // freeOffset finds an offset at which nobody listens.
 func freeOffset(t *testing.T) int {
 	for offset := 20000 + os.Getpid()%1000; offset < 40000; offset += 97 {
-		o := &Options{Stores: 2, Host: "127.0.0.1", PortOffset: offset}
+		o := &Options{Stores: 2, Schedulers: 3, Host: "127.0.0.1", PortOffset: offset}
 		if requireFree(o.plan(t.TempDir())) == nil {
 			return offset
 		}
@@ -196,10 +196,63 @@ func TestTakenPortsAreNamed(t *testing.T) {
 	require.ErrorContains(t, err, "--port-offset")
 }
 
+// Three schedulers know each other, and every store knows all three.
+func TestThreeSchedulersArePlanned(t *testing.T) {
+	o := &Options{Stores: 2, Schedulers: 3, Host: "127.0.0.1", PortOffset: 10}
+	specs := o.plan("/d")
+	require.Len(t, specs, 5)
+	for i, want := range []struct{ name, client, peer string }{
+		{"scheduler-1", "127.0.0.1:2389", "127.0.0.1:2390"},
+		{"scheduler-2", "127.0.0.1:2391", "127.0.0.1:2392"},
+		{"scheduler-3", "127.0.0.1:2393", "127.0.0.1:2394"},
+	} {
+		require.Equal(t, want.name, specs[i].name)
+		require.False(t, specs[i].store)
+		require.Equal(t, []string{want.client, want.peer}, specs[i].ports)
+		require.Equal(t, []string{
+			"scheduler", "--name=" + want.name, "--data-dir=/d/" + want.name,
+			"--client-urls=http://" + want.client, "--peer-urls=http://" + want.peer,
+			"--initial-cluster=scheduler-1=http://127.0.0.1:2390,scheduler-2=http://127.0.0.1:2392,scheduler-3=http://127.0.0.1:2394",
+		}, specs[i].args)
+	}
+	for _, s := range specs[3:] {
+		require.True(t, s.store)
+		require.Contains(t, s.args, "--pd=127.0.0.1:2389,127.0.0.1:2391,127.0.0.1:2393")
+	}
+}
+
+// One of three schedulers may die; the playground says so and goes on.
+func TestThreeSchedulersUpAndDown(t *testing.T) {
+	dir := t.TempDir()
+	r := start(t, "good", func(o *Options) { o.Schedulers, o.DataDir = 3, dir })
+	addr := r.waitFor(`(?m)^ready: (\S+)$`)[1]
+	require.Len(t, strings.Split(addr, ","), 3)
+	require.NoError(t, syscall.Kill(r.pid("scheduler-2"), syscall.SIGKILL))
+	r.waitFor(`scheduler-2 \(pid \d+\) died: signal: killed`)
+	r.stop()
+}
+
+// Data of a group of another size is not started on.
+func TestTheNumberOfSchedulersStays(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"scheduler-1", "scheduler-2", "scheduler-3"} {
+		require.NoError(t, os.MkdirAll(filepath.Join(dir, name, "member"), 0o700))
+	}
+	for n := 1; n <= 4; n++ {
+		err := (&Options{Schedulers: n}).requireSameGroup(dir)
+		if n == 3 {
+			require.NoError(t, err)
+		} else {
+			require.ErrorContains(t, err, "holds the data of a cluster with 3 schedulers: say --pd 3")
+		}
+	}
+	require.NoError(t, (&Options{Schedulers: 2}).requireSameGroup(t.TempDir()))
+}
+
 func TestOptionsAreChecked(t *testing.T) {
 	for want, change := range map[string]func(*Options){
 		`--mode is "full"`:        func(o *Options) { o.Mode = "full" },
-		"--pd is 3":               func(o *Options) { o.Schedulers = 3 },
+		"--pd is 8":               func(o *Options) { o.Schedulers = 8 },
 		"--kv is 0":               func(o *Options) { o.Stores = 0 },
 		"--kv is 21":              func(o *Options) { o.Stores = 21 },
 		"--port-offset is 60000":  func(o *Options) { o.PortOffset = 60000 },

@@ -91,6 +91,9 @@ func (c *Config) Validate() error {
 			checkURL(p, list.key, u, list.listen)
 		}
 	}
+	if c.Join != "" && c.InitialCluster != "" {
+		p.Addf("join and initial-cluster are both given; a scheduler either joins a running group or begins one")
+	}
 	if c.Lease < 1 || c.Lease > 60 {
 		p.Addf("lease is %d; it must be between 1 and 60 seconds", c.Lease)
 	}

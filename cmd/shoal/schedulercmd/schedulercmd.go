@@ -41,6 +41,8 @@ each region has its replicas.
 
 Flags override the configuration file, which overrides the defaults.`,
 		Example: `  shoal scheduler --data-dir data/scheduler --client-urls http://0.0.0.0:2379 --advertise-client-urls http://10.0.0.1:2379
+  shoal scheduler --name s1 --peer-urls http://10.0.0.1:2380 --initial-cluster s1=http://10.0.0.1:2380,s2=http://10.0.0.2:2380,s3=http://10.0.0.3:2380
+  shoal scheduler --name s4 --peer-urls http://10.0.0.4:2380 --join http://10.0.0.1:2379
   shoal scheduler --config scheduler.toml --config-check`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return opts.run(cmd) },
@@ -70,7 +72,7 @@ var overrides = []override{
 	{"peer-urls", "", "`urls` to listen on for other schedulers", func(c *Config) *string { return &c.PeerURLs }},
 	{"advertise-peer-urls", "", "`urls` told to other schedulers (default: peer-urls)", func(c *Config) *string { return &c.AdvertisePeerURLs }},
 	{"initial-cluster", "", "members of a new group: `name=peer-url,…`", func(c *Config) *string { return &c.InitialCluster }},
-	{"join", "", "client `url` of a running scheduler to join", func(c *Config) *string { return &c.Join }},
+	{"join", "", "client `urls` of a running group to join; of no matter once joined", func(c *Config) *string { return &c.Join }},
 	{"log-level", "L", "`level`: debug, info, warn, error or fatal", func(c *Config) *string { return &c.Log.Level }},
 	{"log-file", "", "`file` to log to (default: standard error)", func(c *Config) *string { return &c.Log.File.Filename }},
 }
