@@ -342,8 +342,8 @@ func TestEngineGoesToTheStores(t *testing.T) {
 		require.NoError(t, o.validate())
 		for _, s := range o.plan("/data") {
 			line := commandLine("shoal", s)
-			require.Equal(t, s.isStore() && want != "", strings.Contains(line, "--engine"), line)
-			if s.isStore() {
+			require.Equal(t, s.store && want != "", strings.Contains(line, "--engine"), line)
+			if s.store {
 				require.Contains(t, line, want)
 			}
 		}
