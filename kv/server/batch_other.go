@@ -37,6 +37,9 @@ func (st *stream) other(c *command, id uint64, start time.Time) error {
 		return status.Errorf(codes.InvalidArgument, "request %d cannot be decoded: %v", id, err)
 	}
 	s, size := st.server, len(c.whole)
+	if c, run := st.latched(req); run != nil {
+		return st.long(c, longRead{id: id, size: size, run: run})
+	}
 	switch cmd := req.Cmd.(type) {
 	case *tikvpb.BatchCommandsRequest_Request_RawBatchPut:
 		batch, err := s.batchPutModifies(cmd.RawBatchPut)

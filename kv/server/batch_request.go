@@ -89,7 +89,7 @@ func (m *batchRequest) appendPacked(packed []byte) error {
 	return nil
 }
 
-// decode finds out what the command is, and decodes it when it is one of the hot ones.
+// decode finds out what the command is, and decodes it when it is one of the hot ones. Writes that say for_cas are not: they may wait.
 func (c *command) decode() error {
 	var body []byte
 	err := eachField(c.whole, func(num protowire.Number, typ protowire.Type, field []byte, _ uint64) error {
@@ -107,14 +107,23 @@ func (c *command) decode() error {
 	if err != nil || c.method == otherMethod {
 		return err
 	}
-	return eachField(body, func(num protowire.Number, typ protowire.Type, field []byte, number uint64) error {
-		if typ == protowire.BytesType {
+	forCAS := false
+	err = eachField(body, func(num protowire.Number, typ protowire.Type, field []byte, number uint64) error {
+		switch {
+		case typ == protowire.BytesType:
 			c.setBytes(num, field)
-		} else if c.method == rawPut && num == 5 && typ == protowire.VarintType {
+		case typ != protowire.VarintType:
+		case c.method == rawPut && num == 5:
 			c.ttl = number
+		case (c.method == rawPut && num == 6) || (c.method == rawDelete && num == 4):
+			forCAS = number != 0
 		}
 		return nil
 	})
+	if forCAS {
+		*c = command{whole: c.whole}
+	}
+	return err
 }
 
 // setBytes knows RawGetRequest (context 1, key 2, cf 3), RawDeleteRequest (the same) and RawPutRequest (context 1, key 2, value 3, cf 4).

@@ -99,40 +99,40 @@ func (s *Server) deleteRangeModifies(req *kvrpcpb.RawDeleteRangeRequest) ([]stor
 // RawPut writes one pair.
 func (s *Server) RawPut(ctx context.Context, req *kvrpcpb.RawPutRequest) (*kvrpcpb.RawPutResponse, error) {
 	m, err := s.putModify(req.Cf, req.Key, req.Value, req.Ttl)
-	f := s.write(ctx, rawPut, req.Context, []storage.Modify{m}, err)
+	f := s.write(ctx, rawPut, req.ForCas, req.Context, []storage.Modify{m}, err)
 	return &kvrpcpb.RawPutResponse{RegionError: f.region, Error: f.text}, f.status
 }
 
 // RawDelete deletes one key; that it does not exist is no error.
 func (s *Server) RawDelete(ctx context.Context, req *kvrpcpb.RawDeleteRequest) (*kvrpcpb.RawDeleteResponse, error) {
 	m, err := s.modify(storage.Delete, req.Cf, req.Key, nil)
-	f := s.write(ctx, rawDelete, req.Context, []storage.Modify{m}, err)
+	f := s.write(ctx, rawDelete, req.ForCas, req.Context, []storage.Modify{m}, err)
 	return &kvrpcpb.RawDeleteResponse{RegionError: f.region, Error: f.text}, f.status
 }
 
 // RawBatchPut writes pairs of one region, atomically.
 func (s *Server) RawBatchPut(ctx context.Context, req *kvrpcpb.RawBatchPutRequest) (*kvrpcpb.RawBatchPutResponse, error) {
 	batch, err := s.batchPutModifies(req)
-	f := s.write(ctx, rawBatchPut, req.Context, batch, err)
+	f := s.write(ctx, rawBatchPut, req.ForCas, req.Context, batch, err)
 	return &kvrpcpb.RawBatchPutResponse{RegionError: f.region, Error: f.text}, f.status
 }
 
 // RawBatchDelete deletes keys of one region, atomically.
 func (s *Server) RawBatchDelete(ctx context.Context, req *kvrpcpb.RawBatchDeleteRequest) (*kvrpcpb.RawBatchDeleteResponse, error) {
 	batch, err := s.batchDeleteModifies(req)
-	f := s.write(ctx, rawBatchDelete, req.Context, batch, err)
+	f := s.write(ctx, rawBatchDelete, req.ForCas, req.Context, batch, err)
 	return &kvrpcpb.RawBatchDeleteResponse{RegionError: f.region, Error: f.text}, f.status
 }
 
 // RawDeleteRange deletes [start_key, end_key) of one column family, all of it in one region.
 func (s *Server) RawDeleteRange(ctx context.Context, req *kvrpcpb.RawDeleteRangeRequest) (*kvrpcpb.RawDeleteRangeResponse, error) {
 	batch, err := s.deleteRangeModifies(req)
-	f := s.write(ctx, rawDeleteRange, req.Context, batch, err)
+	f := s.write(ctx, rawDeleteRange, false, req.Context, batch, err)
 	return &kvrpcpb.RawDeleteRangeResponse{RegionError: f.region, Error: f.text}, f.status
 }
 
-// write performs a unary request's batch; invalid, when not nil, is why there is none.
-func (s *Server) write(ctx context.Context, m method, c *kvrpcpb.Context, batch []storage.Modify, invalid error) failure {
+// write performs a unary request's batch, forCAS says under its keys' latches; invalid, when not nil, is why there is none.
+func (s *Server) write(ctx context.Context, m method, forCAS bool, c *kvrpcpb.Context, batch []storage.Modify, invalid error) failure {
 	start := time.Now()
 	from, err := s.newCaller(c)
 	switch {
@@ -145,7 +145,11 @@ func (s *Server) write(ctx context.Context, m method, c *kvrpcpb.Context, batch 
 	}
 	bounded, cancel := from.withDeadline(ctx)
 	defer cancel()
-	return s.finish(m, start, s.apply(bounded, from.at, batch), from.at.RegionID)
+	apply := s.apply
+	if forCAS {
+		apply = s.applyLatched
+	}
+	return s.finish(m, start, apply(bounded, from.at, batch), from.at.RegionID)
 }
 
 // apply hands the batch over and waits for its outcome, or for the end of ctx: then the outcome is undetermined.

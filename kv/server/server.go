@@ -2,7 +2,7 @@
 //
 // What happens to a request: its Context is read (caller.go: which cluster, region, replica; how long may it take), its
 // fields are held against the limits (limits.go), reads run on a snapshot and writes become a batch of storage.Modify
-// (raw_read.go, raw_scan.go, raw_write.go), and an error becomes the region error, error text or gRPC status that makes the client do the right
+// (raw_*.go), and an error becomes the region error, error text or gRPC status that makes the client do the right
 // thing next (errors.go). The server itself knows nothing about leaders and epochs: package storage checks them.
 //
 // Clients send nearly everything as commands in the messages of a BatchCommands stream, so that is the hot path (batch_*.go):
@@ -38,6 +38,7 @@ type Server struct {
 	raft      RaftService
 	life      *life
 	metrics   *metrics
+	latches   *latches
 	feedback  atomic.Uint64 // sequence number of the last health feedback
 
 	reads, writes sync.Pool // of *readCall and *writeCall
@@ -70,6 +71,7 @@ func NewServer(s storage.Storage, opts ...Option) *Server {
 		storage: s,
 		limits:  Limits{}.withDefaults(),
 		metrics: newMetrics(),
+		latches: newLatches(),
 		life:    newLife(),
 	}
 	srv.reads.New = func() any { return newReadCall() }
