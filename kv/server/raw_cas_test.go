@@ -76,7 +76,7 @@ func TestCompareAndSwapCounts(t *testing.T) {
 // The latch is held until the write ends, not until its caller gives up; and what gave up is undetermined: a text, which no client repeats.
 func TestLatchOutlivesItsCaller(t *testing.T) {
 	under := newStandalone(t, memdb.New())
-	outcomes := make(chan func(), 1)
+	outcomes := make(chan func(), 16) // roomy: a write that ought to wait must fail the test, not hang it
 	s := &hooked{Storage: under}
 	s.write = func(ctx context.Context, at storage.Target, batch []storage.Modify, done func(error)) {
 		outcomes <- func() { under.Write(context.Background(), at, 0, batch, done) }
