@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/pingcap/errors"
+	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/pingcap/kvproto/pkg/pdpb"
 	"github.com/pingcap/kvproto/pkg/raft_serverpb"
@@ -211,9 +212,20 @@ func (n *Node) assemble(disk *raftstore.Disk, cp ControlPlane, reg *prometheus.R
 // send hands messages to the transport, as far as a test's filter lets them.
 func (n *Node) send(msgs []*raft_serverpb.RaftMessage) {
 	if n.filter != nil {
-		msgs = slices.DeleteFunc(msgs, func(m *raft_serverpb.RaftMessage) bool { return !n.filter(m) })
+		msgs = slices.DeleteFunc(msgs, n.filtered)
 	}
 	n.wire.Send(msgs)
+}
+
+// filtered reports whether the filter refuses a message. Of a snapshot raft must be told, or it waits for the word that it arrived.
+func (n *Node) filtered(m *raft_serverpb.RaftMessage) bool {
+	if n.filter(m) {
+		return false
+	}
+	if m.Message.GetMsgType() == eraftpb.MessageType_MsgSnapshot {
+		n.store.SnapshotSent(m.RegionId, m.ToPeer.GetId(), false)
+	}
+	return true
 }
 
 // serve answers requests until Close. A listener that breaks is the store's end: nobody could reach it any more.

@@ -29,7 +29,8 @@ import (
 	"github.com/shoal-kv/shoal/kv/raftstore/machine"
 )
 
-// Transport takes messages to other stores: best effort, never blocks, may lose, may reorder.
+// Transport takes messages to other stores: best effort, never blocks, may lose, may reorder. Of a snapshot's end, lost or arrived, it must
+// always tell (Router.SnapshotSent): raft sends nothing else to a peer until then.
 type Transport interface {
 	Send(msgs []*raft_serverpb.RaftMessage)
 }

@@ -50,6 +50,7 @@ func (l *link) Send(msgs []*raft_serverpb.RaftMessage) {
 	for _, msg := range msgs {
 		to := msg.ToPeer.StoreId
 		if !l.net.passes(l.from, to, msg) {
+			l.lost(msg)
 			continue
 		}
 		own := copyMessage(msg)
@@ -64,6 +65,13 @@ func (l *link) Send(msgs []*raft_serverpb.RaftMessage) {
 		if n := l.net.c.node(to); n != nil {
 			n.store.Deliver([]*raft_serverpb.RaftMessage{own})
 		}
+	}
+}
+
+// lost tells the sender of a snapshot that it did not arrive, as a transport must: raft waits for that word.
+func (l *link) lost(msg *raft_serverpb.RaftMessage) {
+	if from := l.net.c.node(l.from); from != nil && msg.Message.GetMsgType() == eraftpb.MessageType_MsgSnapshot {
+		from.store.SnapshotSent(msg.RegionId, msg.ToPeer.Id, false)
 	}
 }
 
