@@ -5,8 +5,9 @@
 //
 //	[2006/01/02 15:04:05.000 -07:00] [INFO] [file.go:1] ["message"] [key=value]
 //
-// or is a JSON object when Config.Format asks for that. It goes to standard error, or to a file that is rotated by size.
-// Errors carry a stack trace only when the level is debug: what an error means is said by its message.
+// or is a JSON object when Config.Format asks for that. It goes to standard error, or to a file that is rotated by size
+// and that Reopen lets go of, for those who rotate files by other means. Errors carry a stack trace only while the level is
+// debug: what an error means is said by its message. The level may change while the process runs (level.go).
 //
 // The encoder is pingcap/log's, the core zap's, the rotation lumberjack's; this package ties them together and owns what
 // has to be closed.
@@ -17,7 +18,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/pingcap/errors"
 	textlog "github.com/pingcap/log"
@@ -79,29 +79,12 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// ParseLevel reads the name of a level. "warning" and "critical" are other names that this family uses.
-func ParseLevel(name string) (zapcore.Level, error) {
-	switch strings.ToLower(name) {
-	case "debug":
-		return zapcore.DebugLevel, nil
-	case "info":
-		return zapcore.InfoLevel, nil
-	case "warn", "warning":
-		return zapcore.WarnLevel, nil
-	case "error":
-		return zapcore.ErrorLevel, nil
-	case "fatal", "critical":
-		return zapcore.FatalLevel, nil
-	}
-	return 0, errors.Errorf("level %q is none of debug, info, warn, error, fatal", name)
-}
-
 // Logger is a logger with what belongs to it.
 type Logger struct {
 	*zap.Logger
 	// Level may be changed while the process runs.
-	Level zap.AtomicLevel
-	out   io.Closer // nil when standard error is written
+	Level *Level
+	file  io.Closer // nil when standard error is written
 }
 
 // New makes a logger. It creates the log file's directory; a file that cannot be written is an error here rather than
@@ -122,20 +105,24 @@ func New(c Config) (*Logger, error) {
 	return newLogger(c, file, file)
 }
 
-func newLogger(c Config, w io.Writer, closer io.Closer) (*Logger, error) {
+func newLogger(c Config, w io.Writer, file io.Closer) (*Logger, error) {
 	level, err := ParseLevel(c.Level)
 	if err != nil {
 		return nil, err
 	}
-	// Verbose errors are multi-line stack traces; they belong to whoever debugs.
-	encoder, err := textlog.NewTextEncoder(&textlog.Config{Format: c.Format, DisableErrorVerbose: level > zapcore.DebugLevel})
+	threshold := zap.NewAtomicLevelAt(level)
+	out := zapcore.Lock(zapcore.AddSync(w))
+	terse, err := textlog.NewTextEncoder(&textlog.Config{Format: c.Format, DisableErrorVerbose: true})
 	if err != nil {
 		return nil, errors.Trace(err)
 	}
-	out := zapcore.Lock(zapcore.AddSync(w))
-	l := &Logger{Level: zap.NewAtomicLevelAt(level), out: closer}
-	l.Logger = zap.New(textlog.NewTextCore(encoder, out, l.Level), zap.AddCaller(), zap.ErrorOutput(out))
-	return l, nil
+	verbose, err := textlog.NewTextEncoder(&textlog.Config{Format: c.Format})
+	if err != nil {
+		return nil, errors.Trace(err)
+	}
+	core := &stackCore{Core: textlog.NewTextCore(terse, out, threshold), verbose: textlog.NewTextCore(verbose, out, threshold)}
+	logger := zap.New(core, zap.AddCaller(), zap.ErrorOutput(out))
+	return &Logger{Logger: logger, Level: &Level{threshold: threshold, logger: logger}, file: file}, nil
 }
 
 // probe creates the file, and the directory that it is in.
@@ -150,13 +137,20 @@ func probe(name string) error {
 	return f.Close()
 }
 
-// Close flushes and releases the log file. Lines written later reopen it; standard error is left alone.
-func (l *Logger) Close() error {
-	if l.out == nil {
+// HasFile reports whether a file is written rather than standard error.
+func (l *Logger) HasFile() bool { return l.file != nil }
+
+// Reopen lets go of the log file; the next line goes to a file of the configured name, a new one if that was moved away.
+// Standard error is left alone.
+func (l *Logger) Reopen() error {
+	if l.file == nil {
 		return nil
 	}
-	if err := l.out.Close(); err != nil {
+	if err := l.file.Close(); err != nil {
 		return fmt.Errorf("close the log file: %w", err)
 	}
 	return nil
 }
+
+// Close releases the log file. Lines written later reopen it; standard error is left alone.
+func (l *Logger) Close() error { return l.Reopen() }

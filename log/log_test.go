@@ -7,11 +7,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pingcap/errors"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 )
 
 func TestTextLine(t *testing.T) {
@@ -57,13 +57,29 @@ func TestLevelChangesWhileRunning(t *testing.T) {
 	var out bytes.Buffer
 	l, err := newLogger(Default(), &out, nil)
 	require.NoError(t, err)
-	child := l.With(zap.Int("k", 1))
-	l.Level.SetLevel(zapcore.ErrorLevel)
+	child := l.With(zap.Int("k", 1), zap.NamedError("cause", errors.New("disk full")))
+	require.NoError(t, l.Level.Set("ERROR"))
+	require.Equal(t, "error", l.Level.Name())
+	require.Contains(t, out.String(), `["the log level is changed"] [from=info] [to=error]`)
+	out.Reset()
 	child.Info("unheard")
 	require.Empty(t, out.String())
-	l.Level.SetLevel(zapcore.DebugLevel)
+
+	require.NoError(t, l.Level.Set("debug"))
+	require.Contains(t, out.String(), "[from=error] [to=debug]", "seen although the level was above that line's")
 	child.Debug("heard")
-	require.Contains(t, out.String(), "heard")
+	require.Contains(t, out.String(), `[heard] [k=1]`)
+	require.Contains(t, out.String(), "TestLevelChangesWhileRunning\\n", "stack traces come with the level")
+
+	require.NoError(t, l.Level.Set("info"))
+	out.Reset()
+	require.NoError(t, l.Level.Set("info"))
+	require.Empty(t, out.String(), "nothing has changed")
+	child.Info("again")
+	require.NotContains(t, out.String(), "TestLevelChangesWhileRunning", "and go with it")
+
+	require.ErrorContains(t, l.Level.Set("loud"), `level "loud" is none of debug, info, warn, error, fatal`)
+	require.Equal(t, "info", l.Level.Name())
 }
 
 func TestFileIsCreatedAndRotated(t *testing.T) {
@@ -82,6 +98,56 @@ func TestFileIsCreatedAndRotated(t *testing.T) {
 	files, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, len(files), 2)
+}
+
+// TestOldFilesGo fills six files where two old ones may stay.
+func TestOldFilesGo(t *testing.T) {
+	dir := t.TempDir()
+	c := Default()
+	c.File = File{Filename: filepath.Join(dir, "store.log"), MaxSize: 1, MaxBackups: 2}
+	l, err := New(c)
+	require.NoError(t, err)
+	blob := strings.Repeat("x", 300<<10)
+	for range 18 {
+		l.Info(blob)
+	}
+	require.NoError(t, l.Close())
+	var names []string
+	require.Eventually(t, func() bool {
+		files, err := filepath.Glob(filepath.Join(dir, "*"))
+		require.NoError(t, err)
+		names = files
+		return len(files) == 3
+	}, 30*time.Second, 10*time.Millisecond, "%v", names)
+	require.Contains(t, names, c.File.Filename)
+}
+
+// TestAMovedFileIsLetGoOf does what logrotate does: move, then tell.
+func TestAMovedFileIsLetGoOf(t *testing.T) {
+	c := Default()
+	c.File.Filename = filepath.Join(t.TempDir(), "store.log")
+	l, err := New(c)
+	require.NoError(t, err)
+	require.True(t, l.HasFile())
+	l.Info("one")
+	require.NoError(t, os.Rename(c.File.Filename, c.File.Filename+".1"))
+	l.Info("two")
+	require.NoError(t, l.Reopen())
+	l.Info("three")
+	require.NoError(t, l.Close())
+	read := func(name string) string {
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		return string(text)
+	}
+	require.Regexp(t, `(?s)one.*two`, read(c.File.Filename+".1"))
+	require.NotContains(t, read(c.File.Filename+".1"), "three")
+	require.Contains(t, read(c.File.Filename), "three")
+
+	l, err = New(Default())
+	require.NoError(t, err)
+	require.False(t, l.HasFile())
+	require.NoError(t, l.Reopen())
 }
 
 func TestUnwritableFileIsAnError(t *testing.T) {
