@@ -4,12 +4,12 @@ import (
 	"context"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
 	"google.golang.org/grpc"
 
 	"github.com/shoal-kv/shoal/cmd/shoal/daemon"
 	"github.com/shoal-kv/shoal/kv/config"
 	"github.com/shoal-kv/shoal/kv/node"
+	"github.com/shoal-kv/shoal/log"
 	"github.com/shoal-kv/shoal/rpc"
 	"github.com/shoal-kv/shoal/scheduler/client"
 )
@@ -21,14 +21,15 @@ type store struct {
 }
 
 // startStore waits for the scheduler and then starts a node.
-func startStore(ctx context.Context, cfg *config.Config, logger *zap.Logger, registry *prometheus.Registry) (daemon.Service, error) {
+func startStore(ctx context.Context, cfg *config.Config, logger *log.Logger, registry *prometheus.Registry) (daemon.Service, error) {
 	security := rpc.Security{CA: cfg.Security.CAPath, Cert: cfg.Security.CertPath, Key: cfg.Security.KeyPath}
 	dial := func(_ context.Context, addr string) (*grpc.ClientConn, error) { return rpc.Dial(addr, security) }
-	scheduler, err := client.New(ctx, cfg.PD.Endpoints, dial, logger)
+	scheduler, err := client.New(ctx, cfg.PD.Endpoints, dial, logger.Logger)
 	if err != nil {
 		return nil, err
 	}
-	n, err := node.Start(ctx, cfg, scheduler, logger, registry, node.WithEngine(config.EngineBadger, openBadger))
+	n, err := node.Start(ctx, cfg, scheduler, logger.Logger, registry,
+		node.WithEngine(config.EngineBadger, openBadger), node.WithLogLevel(logger.Level))
 	if err != nil {
 		scheduler.Close()
 		return nil, err

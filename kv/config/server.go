@@ -16,6 +16,8 @@ type Server struct {
 	// StatusAddr and AdvertiseStatusAddr are the same for the status server, which speaks HTTP.
 	StatusAddr          string `toml:"status-addr"`
 	AdvertiseStatusAddr string `toml:"advertise-status-addr"`
+	// EnablePprof opens /debug/pprof/ on the status server.
+	EnablePprof bool `toml:"enable-pprof"`
 	// Labels say where the store stands, such as zone and host; the scheduler keeps replicas apart by them.
 	Labels map[string]string `toml:"labels"`
 	// GracefulShutdownTimeout is how long a stopping store waits for requests in work.

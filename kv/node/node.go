@@ -34,6 +34,7 @@ import (
 	"github.com/shoal-kv/shoal/kv/raftstore/transport"
 	"github.com/shoal-kv/shoal/kv/server"
 	"github.com/shoal-kv/shoal/kv/storage/raftkv"
+	"github.com/shoal-kv/shoal/log"
 	"github.com/shoal-kv/shoal/rpc"
 )
 
@@ -69,6 +70,7 @@ type Node struct {
 	serving  chan struct{} // closed when the gRPC server has ended
 	status   *statusServer
 
+	logLevel  *log.Level // nil when it cannot be changed
 	filter    func(*raft_serverpb.RaftMessage) bool
 	borrowed  bool // the engines are the caller's
 	closeOnce sync.Once
@@ -86,6 +88,9 @@ func WithFilter(pass func(*raft_serverpb.RaftMessage) bool) Option {
 func WithEngines(log, state engine.Engine) Option {
 	return func(n *Node) { n.log, n.state, n.borrowed = log, state, true }
 }
+
+// WithLogLevel lets the status server show and change the level of the process' log.
+func WithLogLevel(level *log.Level) Option { return func(n *Node) { n.logLevel = level } }
 
 // Opener opens an engine of a library that this package does not know. Usage is its bytes on disk.
 type Opener func(dir string, cacheBytes int64, cfg *config.Config, logger *zap.Logger, onFatal func(error)) (e engine.Engine, usage func() uint64, err error)

@@ -34,13 +34,18 @@ func (n *Node) listenStatus() (*statusServer, error) {
 func (s *statusServer) handle(n *Node, reg *prometheus.Registry) {
 	s.http = status.NewServer(status.Options{
 		Config: func() any {
-			tree, err := config.Tree(n.cfg)
+			cfg := *n.cfg
+			if n.logLevel != nil {
+				cfg.Log.Level = n.logLevel.Name()
+			}
+			tree, err := config.Tree(&cfg)
 			if err != nil {
 				return err.Error()
 			}
 			return tree
 		},
 		Metrics: reg, Region: n.regionStatus, Ready: func() bool { return true },
+		LogLevel: n.logLevel, Profiling: n.cfg.Server.EnablePprof, Logger: n.logger,
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/shoal-kv/shoal/log"
 	"github.com/shoal-kv/shoal/scheduler/cluster"
 )
 
@@ -52,6 +53,10 @@ type Config struct {
 	// Registry takes the metrics and serves /metrics; one of its own if nil.
 	Registry *prometheus.Registry
 	Logger   *zap.Logger
+	// LogLevel is what the HTTP API shows and changes; nil if it cannot be changed.
+	LogLevel *log.Level
+	// EnablePprof opens /debug/pprof/ on the client URLs.
+	EnablePprof bool
 }
 
 func (c Config) isOwnURL(url string) bool {

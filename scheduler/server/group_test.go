@@ -38,13 +38,16 @@ type trio struct {
 	all     []*server.Server
 }
 
-func newTrio(t *testing.T) *trio {
+func newTrio(t *testing.T, change ...func(*server.Config)) *trio {
 	g := &trio{t: t, configs: schedulertest.Group(t, 3)}
 	ctx, cancel := context.WithTimeout(context.Background(), 6*soon)
 	t.Cleanup(cancel)
 	g.ctx = ctx
 	for i := range g.configs {
 		g.configs[i].Logger = zap.NewNop() // members complain about each other while they come and go
+		for _, c := range change {
+			c(&g.configs[i])
+		}
 	}
 	g.all = schedulertest.RunGroup(t, g.configs)
 	t.Cleanup(func() {

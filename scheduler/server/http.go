@@ -23,6 +23,7 @@ func (s *Server) api() http.Handler {
 		writeJSON(w, http.StatusOK, statusJSON{Version: s.cfg.Version, StartTimestamp: s.started})
 	})
 	s.memberRoutes(mux)
+	s.adminRoutes(mux)
 	handle("/cluster", s.onTerm(httpCluster))
 	handle("/cluster/status", s.onTerm(httpClusterStatus))
 	handle("/config/cluster-version", s.onTerm(httpClusterVersion))

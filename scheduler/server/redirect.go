@@ -5,8 +5,11 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strings"
 
 	"go.uber.org/zap"
+
+	"github.com/shoal-kv/shoal/profiling"
 )
 
 // redirectorHeader names the member that passed a request on; the next one serves it or refuses.
@@ -16,13 +19,18 @@ const redirectorHeader = "PD-Redirector"
 var localPaths = map[string]bool{
 	apiPrefix + "/ping": true, apiPrefix + "/version": true, apiPrefix + "/status": true,
 	apiPrefix + "/members": true, apiPrefix + "/leader": true, apiPrefix + "/health": true,
+	logPath: true,
+}
+
+func isLocal(path string) bool {
+	return localPaths[path] || strings.HasPrefix(path, apiPrefix+profiling.Path)
 }
 
 // redirected passes a follower's HTTP requests on to the leader, so that any member will do for tools.
 func (s *Server) redirected(here http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		node := s.node.Load()
-		if localPaths[r.URL.Path] || node == nil || s.Leads() {
+		if isLocal(r.URL.Path) || node == nil || s.Leads() {
 			here.ServeHTTP(w, r)
 			return
 		}

@@ -27,13 +27,15 @@ import (
 
 const soon, poll = 20 * time.Second, 5 * time.Millisecond
 
-// Members of one group in one process leave each other's idle HTTP connections open; a lone member leaves nothing.
+// Members of one group in one process leave each other's idle HTTP connections open; a lone member leaves nothing. A log file's
+// rotation never ends its goroutine.
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
 		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
 		goleak.IgnoreAnyFunction("net/http.(*connReader).backgroundRead"),
 		goleak.IgnoreAnyFunction("net/http.(*conn).serve"),
+		goleak.IgnoreAnyFunction("gopkg.in/natefinch/lumberjack%2ev2.(*Logger).millRun"),
 	)
 }
 

@@ -30,6 +30,7 @@ import (
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
 
+	"github.com/shoal-kv/shoal/profiling"
 	"github.com/shoal-kv/shoal/scheduler/meta"
 )
 
@@ -148,9 +149,10 @@ func (s *Server) registerServices(g *grpc.Server) {
 // handlers are HTTP handlers by pattern; etcd's own stay below them.
 func (s *Server) handlers() map[string]http.Handler {
 	return map[string]http.Handler{
-		"/pd/":     s.redirected(s.api()),
-		"/health":  http.HandlerFunc(s.httpHealth),
-		"/metrics": s.metrics.handler(s.cfg.Registry),
+		"/pd/":         s.redirected(s.api()),
+		"/health":      http.HandlerFunc(s.httpHealth),
+		"/metrics":     s.metrics.handler(s.cfg.Registry),
+		profiling.Path: s.profiles(),
 	}
 }
 

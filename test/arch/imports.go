@@ -21,6 +21,7 @@ const tests = 10
 var floors = []floor{
 	{"proto", ground},
 	{"log", ground},
+	{"profiling", ground},
 	{"rpc", ground},
 	{"kv/keys", ground},
 	{"kv/config", ground},

@@ -32,8 +32,10 @@ type Config struct {
 	Lease int64 `toml:"lease"`
 	// TSOSaveInterval is how far ahead timestamps are reserved.
 	TSOSaveInterval config.Duration `toml:"tso-save-interval"`
-	Log             log.Config      `toml:"log"`
-	Replication     Replication     `toml:"replication"`
+	// EnablePprof opens /debug/pprof/ on the client URLs.
+	EnablePprof bool        `toml:"enable-pprof"`
+	Log         log.Config  `toml:"log"`
+	Replication Replication `toml:"replication"`
 }
 
 // Replication is how many copies there are of everything.
@@ -131,6 +133,7 @@ func (c *Config) server() server.Config {
 		InitialCluster: c.InitialCluster, Join: c.Join,
 		MaxReplicas:     c.Replication.MaxReplicas,
 		TSOSaveInterval: c.TSOSaveInterval.Duration,
+		EnablePprof:     c.EnablePprof,
 		LeaderLease:     time.Duration(c.Lease) * time.Second,
 	}
 }

@@ -118,7 +118,7 @@ func (o *options) run(cmd *cobra.Command) error {
 	d := &daemon.Daemon{Name: "scheduler", Logger: logger.Logger, CloseLimit: closeLimit}
 	return d.Run(func(ctx context.Context) (daemon.Service, error) {
 		logger.Info("starting a scheduler", zap.String("release", version.Release), zap.String("git-hash", version.Hash()), zap.Strings("settings", settings))
-		return start(ctx, cfg, logger.Logger)
+		return start(ctx, cfg, logger)
 	})
 }
 
@@ -127,9 +127,9 @@ type service struct{ *server.Server }
 
 func (s service) Fatal() <-chan error { return s.Err() }
 
-func start(ctx context.Context, cfg *Config, logger *zap.Logger) (daemon.Service, error) {
+func start(ctx context.Context, cfg *Config, logger *log.Logger) (daemon.Service, error) {
 	sc := cfg.server()
-	sc.Logger = logger
+	sc.Logger, sc.LogLevel = logger.Logger, logger.Level
 	sc.Version = version.Release
 	sc.Registry = prometheus.NewRegistry()
 	sc.Registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -23,7 +23,7 @@ import (
 )
 
 // Start makes and runs a store.
-type Start func(ctx context.Context, cfg *config.Config, logger *zap.Logger, registry *prometheus.Registry) (daemon.Service, error)
+type Start func(ctx context.Context, cfg *config.Config, logger *log.Logger, registry *prometheus.Registry) (daemon.Service, error)
 
 // beyondGrace is what a store gets, after its own graceful timeout, to close its disks.
 const beyondGrace = 10 * time.Second
@@ -113,7 +113,7 @@ func serve(cfg *config.Config, start Start) error {
 	d := &daemon.Daemon{Name: "store", Logger: logger.Logger, CloseLimit: cfg.Server.GracefulShutdownTimeout.Duration + beyondGrace}
 	return d.Run(func(ctx context.Context) (daemon.Service, error) {
 		logger.Info("starting a store", zap.String("release", version.Release), zap.String("git-hash", version.Hash()), zap.Strings("settings", settings))
-		return start(ctx, cfg, logger.Logger, registry)
+		return start(ctx, cfg, logger, registry)
 	})
 }
 

@@ -11,16 +11,16 @@ import (
 	"github.com/pingcap/errors"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap"
 
 	"github.com/shoal-kv/shoal/cmd/shoal/daemon"
 	"github.com/shoal-kv/shoal/kv/config"
+	"github.com/shoal-kv/shoal/log"
 )
 
 // run runs the command with a store that does not start, and returns the configuration that it was given.
 func run(t *testing.T, args ...string) (cfg *config.Config, out string, err error) {
 	t.Helper()
-	cmd := Command(func(_ context.Context, c *config.Config, _ *zap.Logger, r *prometheus.Registry) (daemon.Service, error) {
+	cmd := Command(func(_ context.Context, c *config.Config, _ *log.Logger, r *prometheus.Registry) (daemon.Service, error) {
 		require.NotNil(t, r)
 		cfg = c
 		return nil, errors.New("not today")

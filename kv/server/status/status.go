@@ -1,20 +1,24 @@
 // Package status is a store's HTTP side, for people, dashboards and the family's tools: is it up, how is it configured,
 // what does it count, what does it know about a region. Clients of the data never come here.
 //
-// It only shows: every answer comes from a function or a registry that was handed in, asked anew for each request. A path whose source
-// was not handed in does not exist. It leans on net/http and the prometheus client.
+// It shows, and changes one thing, the level of the log: every answer comes from a function or a registry that was handed in,
+// asked anew for each request. A path whose source was not handed in does not exist. It leans on net/http and the prometheus
+// client.
 package status
 
 import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/http/pprof"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+
+	"github.com/shoal-kv/shoal/log"
+	"github.com/shoal-kv/shoal/profiling"
 )
 
 // Options are the sources of what is shown.
@@ -27,8 +31,12 @@ type Options struct {
 	Region func(id uint64) (any, bool)
 	// Ready reports whether the store serves; nil means always.
 	Ready func() bool
+	// LogLevel is what /log-level shows and changes.
+	LogLevel *log.Level
 	// Profiling opens /debug/pprof/.
 	Profiling bool
+	// Logger takes what goes wrong with connections; nil is silence.
+	Logger *zap.Logger
 }
 
 // headerTimeout bounds how long a client may take to say what it wants.
@@ -36,10 +44,13 @@ const headerTimeout = 10 * time.Second
 
 // NewServer returns an HTTP server for Handler(o), to be served and shut down by the caller.
 func NewServer(o Options) *http.Server {
-	return &http.Server{Handler: Handler(o), ReadHeaderTimeout: headerTimeout}
+	if o.Logger == nil {
+		o.Logger = zap.NewNop()
+	}
+	return &http.Server{Handler: Handler(o), ReadHeaderTimeout: headerTimeout, ErrorLog: zap.NewStdLog(o.Logger.Named("status"))}
 }
 
-// Handler answers /status, /ready, /config, /metrics, /region/{id} and, when allowed, /debug/pprof/.
+// Handler answers /status, /ready, /config, /metrics, /region/{id}, /log-level and, when allowed, /debug/pprof/.
 func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(http.ResponseWriter, *http.Request) {}) // 200 and nothing else: the process answers
@@ -57,15 +68,34 @@ func Handler(o Options) http.Handler {
 	if o.Region != nil {
 		mux.HandleFunc("GET /region/{id}", func(w http.ResponseWriter, r *http.Request) { writeRegion(w, r.PathValue("id"), o.Region) })
 	}
-	if o.Profiling {
-		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-		mux.HandleFunc("POST /debug/pprof/symbol", pprof.Symbol) // that is how pprof asks
-		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	if o.LogLevel != nil {
+		mux.HandleFunc("GET /log-level", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, logLevel{Level: o.LogLevel.Name()}) })
+		mux.HandleFunc("PUT /log-level", func(w http.ResponseWriter, r *http.Request) { changeLogLevel(w, r, o.LogLevel) })
 	}
+	mux.Handle(profiling.Path, profiling.Handler(o.Profiling, "server.enable-pprof"))
 	return mux
+}
+
+// logLevel is the body of /log-level.
+type logLevel struct {
+	Level string `json:"log-level"`
+}
+
+// longestLevel bounds a body that is to hold one word.
+const longestLevel = 1 << 10
+
+// changeLogLevel answers 200 and nothing else when the level is changed.
+func changeLogLevel(w http.ResponseWriter, r *http.Request, level *log.Level) {
+	var wanted logLevel
+	body := json.NewDecoder(http.MaxBytesReader(w, r.Body, longestLevel))
+	body.DisallowUnknownFields()
+	if err := body.Decode(&wanted); err != nil {
+		http.Error(w, fmt.Sprintf(`the body must be {"log-level":"info"}: %v`, err), http.StatusBadRequest)
+		return
+	}
+	if err := level.Set(wanted.Level); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+	}
 }
 
 func writeRegion(w http.ResponseWriter, text string, lookup func(uint64) (any, bool)) {

@@ -5,16 +5,21 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
+
+	"github.com/shoal-kv/shoal/log"
 )
 
-func ask(t *testing.T, h http.Handler, method, path string) (int, string) {
+func ask(t *testing.T, h http.Handler, method, path string, body ...string) (int, string) {
+	t.Helper()
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+	h.ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader(strings.Join(body, ""))))
 	return w.Code, w.Body.String()
 }
 
@@ -47,7 +52,8 @@ func TestStatusServer(t *testing.T) {
 		{"/region/x", 400, `"x" is not a region id`},
 		{"/region/8", 500, "cannot encode the answer: json: unsupported value: NaN"},
 		{"/nothing", 404, "404 page not found"},
-		{"/debug/pprof/", 404, "404 page not found"},
+		{"/debug/pprof/", 404, "profiling is off; it takes server.enable-pprof = true in the configuration"},
+		{"/log-level", 404, "404 page not found"},
 	} {
 		code, body := ask(t, h, "GET", test.path)
 		require.Equal(t, test.code, code, test.path)
@@ -72,6 +78,42 @@ func TestStatusServer(t *testing.T) {
 	}
 	require.NoError(t, json.Unmarshal([]byte(body), &config))
 	require.Equal(t, 1, config.Storage.APIVersion)
+}
+
+func TestLogLevel(t *testing.T) {
+	c := log.Default()
+	c.File.Filename = filepath.Join(t.TempDir(), "store.log")
+	logger, err := log.New(c)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, logger.Close()) }()
+	h := Handler(Options{LogLevel: logger.Level})
+	code, body := ask(t, h, "GET", "/log-level")
+	require.Equal(t, 200, code)
+	require.JSONEq(t, `{"log-level":"info"}`, body)
+
+	code, body = ask(t, h, "PUT", "/log-level", `{"log-level":"debug"}`)
+	require.Equal(t, 200, code, body)
+	require.Empty(t, body)
+	require.Equal(t, "debug", logger.Level.Name())
+	for body, want := range map[string]string{
+		`{"log-level":"loud"}`: `level "loud" is none of debug, info, warn, error, fatal`,
+		`{"log-level":""}`:     `level "" is none of`,
+		`{}`:                   `level "" is none of`,
+		`{"level":"info"}`:     `the body must be {"log-level":"info"}: json: unknown field "level"`,
+		`"info"`:               `the body must be {"log-level":"info"}: `,
+		``:                     `the body must be {"log-level":"info"}: `,
+		`{"log-level":"` + strings.Repeat("x", 2048) + `"}`: "request body too large",
+	} {
+		code, answer := ask(t, h, "PUT", "/log-level", body)
+		require.Equal(t, 400, code, body)
+		require.Contains(t, answer, want, body)
+	}
+	require.Equal(t, "debug", logger.Level.Name())
+	code, _ = ask(t, h, "POST", "/log-level", `{"log-level":"info"}`)
+	require.Equal(t, http.StatusMethodNotAllowed, code)
+	text, err := os.ReadFile(c.File.Filename)
+	require.NoError(t, err)
+	require.Contains(t, string(text), "[from=info] [to=debug]")
 }
 
 func TestProfilingWhenAllowed(t *testing.T) {
