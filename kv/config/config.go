@@ -24,6 +24,10 @@ import (
 
 // Config is the whole configuration of a store.
 type Config struct {
+	// MemoryUsageLimit is what the store tries to keep its memory below; 0 is no limit. GOMEMLIMIT in the environment goes
+	// before.
+	MemoryUsageLimit Size `toml:"memory-usage-limit"`
+
 	Log       log.Config `toml:"log"`
 	Server    Server     `toml:"server"`
 	Storage   Storage    `toml:"storage"`
@@ -31,6 +35,9 @@ type Config struct {
 	Raftstore Raftstore  `toml:"raftstore"`
 	Security  Security   `toml:"security"`
 }
+
+// MinMemory is what a process cannot do without; below it the garbage collector would do little but run.
+const MinMemory = 64 * MiB
 
 // Default suits a store on a machine of its own.
 func Default() *Config {
@@ -84,6 +91,10 @@ func (c *Config) Validate() error {
 	c.Server.complete()
 	p := &Problems{}
 	p.Add(c.Log.Validate())
+	if least := c.Storage.BlockCache.Capacity + MinMemory; c.MemoryUsageLimit != 0 && c.MemoryUsageLimit < least {
+		p.Addf("memory-usage-limit is %v; it must be at least %v, which is %v beside storage.block-cache.capacity, or 0 for no limit",
+			c.MemoryUsageLimit, least, MinMemory)
+	}
 	c.Server.validate(p)
 	c.Storage.validate(p)
 	c.PD.validate(p)

@@ -270,6 +270,9 @@ func (n *Node) ID() uint64 { return n.ident.StoreId }
 // Fatal delivers the error after which the node must be closed.
 func (n *Node) Fatal() <-chan error { return n.store.Fatal() }
 
+// Stuck is an error when a worker of the store has been at one piece of work for longer than limit.
+func (n *Node) Stuck(limit time.Duration) error { return n.store.Stuck(limit) }
+
 // Close stops the store: first those who bring work, then those who do it, the disks last.
 func (n *Node) Close() {
 	n.closeOnce.Do(func() {

@@ -83,6 +83,7 @@ type Store struct {
 	snapshots  *mailbox[machine.Task]
 	reports    *mailbox[machine.RegionHeartbeat]
 	beat       chan struct{} // asks for a store heartbeat out of turn
+	pulses     []*pulse      // fixed once the store is started
 
 	raftStop, writerStop, applyStop, restStop stopper
 	fatal                                     chan error
@@ -150,15 +151,17 @@ func Open(opts Options) (*Store, error) {
 
 // Start sets the workers going.
 func (s *Store) Start() {
-	s.writerStop.goRun(s.runLogWriter)
-	s.applyStop.goRun(s.runApplyWorker)
+	writing, applying := s.newPulse("log writer"), s.newPulse("apply worker")
+	s.writerStop.goRun(func(done <-chan struct{}) { s.runLogWriter(done, writing) })
+	s.applyStop.goRun(func(done <-chan struct{}) { s.runApplyWorker(done, applying) })
 	s.restStop.goRun(func(done <-chan struct{}) { s.runTasks(done, s.quick) })
 	s.restStop.goRun(func(done <-chan struct{}) { s.runTasks(done, s.snapshots) })
 	s.restStop.goRun(s.runReports)
 	s.restStop.goRun(s.runStoreHeartbeats)
 	s.raftStop.goRun(s.runStoreWorker)
 	for i := range s.machines {
-		s.raftStop.goRun(func(done <-chan struct{}) { s.runRaftWorker(done, s.machines[i], s.raft[i]) })
+		handling := s.newPulse("raft worker")
+		s.raftStop.goRun(func(done <-chan struct{}) { s.runRaftWorker(done, s.machines[i], s.raft[i], handling) })
 	}
 }
 

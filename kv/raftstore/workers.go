@@ -56,7 +56,7 @@ func carryReply(r machine.Reply) {
 	}
 }
 
-func (s *Store) runRaftWorker(done <-chan struct{}, m *machine.RaftMachine, box *mailbox[machine.Mail]) {
+func (s *Store) runRaftWorker(done <-chan struct{}, m *machine.RaftMachine, box *mailbox[machine.Mail], at *pulse) {
 	out := s.outlets()
 	ticker := time.NewTicker(s.opts.Tick)
 	defer ticker.Stop()
@@ -80,8 +80,10 @@ func (s *Store) runRaftWorker(done <-chan struct{}, m *machine.RaftMachine, box 
 			continue
 		}
 		s.opts.Metrics.raftMail.Add(float64(len(mail)))
+		at.begin(now)
 		round := m.Handle(mail, now)
 		round.CarryOut(out)
+		at.end()
 	}
 }
 
@@ -111,7 +113,7 @@ func (s *Store) runStoreWorker(done <-chan struct{}) {
 }
 
 // runLogWriter writes until it is told to stop and nothing is left.
-func (s *Store) runLogWriter(done <-chan struct{}) {
+func (s *Store) runLogWriter(done <-chan struct{}, at *pulse) {
 	var tasks []machine.WriteTask
 	var updates []logstore.Update
 	for stopping := false; ; {
@@ -129,7 +131,9 @@ func (s *Store) runLogWriter(done <-chan struct{}) {
 			}
 			continue
 		}
-		if !s.writeLog(tasks, updates) {
+		at.begin(s.opts.Clock())
+		going := s.writeLog(tasks, updates)
+		if at.end(); !going {
 			return
 		}
 	}
@@ -157,7 +161,8 @@ func (s *Store) writeLog(tasks []machine.WriteTask, updates []logstore.Update) b
 }
 
 // runApplyWorker applies until it is told to stop and nothing is left.
-func (s *Store) runApplyWorker(done <-chan struct{}) {
+func (s *Store) runApplyWorker(done <-chan struct{}, at *pulse) {
+	defer at.end()
 	batch := s.opts.Disk.State.NewBatch()
 	defer func() { _ = batch.Close() }()
 	var space []machine.ApplyTask
@@ -175,6 +180,7 @@ func (s *Store) runApplyWorker(done <-chan struct{}) {
 		}
 		for tasks := space; len(tasks) > 0; {
 			begin := time.Now()
+			at.begin(s.opts.Clock())
 			round, rest, err := s.opts.Disk.Apply(s.apply, tasks, batch)
 			s.opts.Metrics.applied(begin, len(round.Reply))
 			for _, r := range round.Reply {
@@ -189,6 +195,7 @@ func (s *Store) runApplyWorker(done <-chan struct{}) {
 				return
 			}
 		}
+		at.end()
 	}
 }
 

@@ -39,7 +39,7 @@ func (s *Server) onLeader(h func(*meta.Node, http.ResponseWriter, *http.Request)
 // httpResign hands the lead over to any other member that is up.
 func (s *Server) httpResign(node *meta.Node, w http.ResponseWriter, r *http.Request) {
 	for _, m := range node.Members() {
-		if m.ID != node.Self().ID && pings(m.ClientURLs) {
+		if m.ID != node.Self().ID && up(m.ClientURLs) {
 			s.moveLead(node, w, r, m, "The resign command is submitted")
 			return
 		}
@@ -55,7 +55,7 @@ func (s *Server) httpTransfer(node *meta.Node, w http.ResponseWriter, r *http.Re
 	case !ok:
 	case m.ID == node.Self().ID:
 		writeJSON(w, http.StatusOK, done)
-	case !pings(m.ClientURLs):
+	case !up(m.ClientURLs):
 		writeJSON(w, http.StatusInternalServerError, fmt.Sprintf("member %s is not up to lead", m.Name))
 	default:
 		s.moveLead(node, w, r, m, done)
@@ -165,17 +165,22 @@ func httpMembersHealth(node *meta.Node, w http.ResponseWriter) {
 	for i, m := range members {
 		res[i] = memberHealthJSON{Name: m.Name, MemberID: m.ID, ClientURLs: m.ClientURLs, Health: true}
 		if m.ID != node.Self().ID {
-			asking.Go(func() { res[i].Health = pings(m.ClientURLs) })
+			asking.Go(func() { res[i].Health = up(m.ClientURLs) })
 		}
 	}
 	asking.Wait()
 	writeJSON(w, http.StatusOK, res)
 }
 
-// pings reports whether a scheduler answers under any of the URLs.
-func pings(urls []string) bool {
+// up reports whether a scheduler answers soon under any of the URLs.
+func up(urls []string) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), pingBy)
 	defer cancel()
+	return pings(ctx, urls)
+}
+
+// pings reports whether a scheduler answers under any of the URLs before ctx ends.
+func pings(ctx context.Context, urls []string) bool {
 	transport := &http.Transport{DisableKeepAlives: true}
 	for _, url := range urls {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(url, "/")+apiPrefix+"/ping", nil)

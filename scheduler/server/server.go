@@ -22,9 +22,11 @@ package server
 import (
 	"context"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 
+	"github.com/pingcap/errors"
 	"github.com/pingcap/kvproto/pkg/meta_storagepb"
 	"github.com/pingcap/kvproto/pkg/pdpb"
 	"go.uber.org/zap"
@@ -112,6 +114,14 @@ func (s *Server) ClusterID() uint64 { return s.node.Load().ClusterID() }
 
 // ClientURL is the first URL under which clients reach this member.
 func (s *Server) ClientURL() string { return s.cfg.AdvertiseClientURLs[0] }
+
+// Ping is an error unless this member's HTTP side answers before ctx ends.
+func (s *Server) Ping(ctx context.Context) error {
+	if !pings(ctx, s.cfg.ClientURLs) {
+		return errors.Errorf("%s does not answer", strings.Join(s.cfg.ClientURLs, ","))
+	}
+	return nil
+}
 
 // Leads reports whether this member leads and serves.
 func (s *Server) Leads() bool { return s.term.Load() != nil }

@@ -27,6 +27,8 @@ func newService() *service {
 
 func (s *service) Fatal() <-chan error { return s.fatal }
 
+func (s *service) Stuck(time.Duration) error { return nil }
+
 func (s *service) Close() {
 	close(s.closing)
 	<-s.release

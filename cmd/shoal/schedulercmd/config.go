@@ -32,6 +32,9 @@ type Config struct {
 	Lease int64 `toml:"lease"`
 	// TSOSaveInterval is how far ahead timestamps are reserved.
 	TSOSaveInterval config.Duration `toml:"tso-save-interval"`
+	// MemoryUsageLimit is what the scheduler tries to keep its memory below; 0 is no limit. GOMEMLIMIT in the environment
+	// goes before.
+	MemoryUsageLimit config.Size `toml:"memory-usage-limit"`
 	// EnablePprof opens /debug/pprof/ on the client URLs.
 	EnablePprof bool        `toml:"enable-pprof"`
 	Log         log.Config  `toml:"log"`
@@ -104,6 +107,9 @@ func (c *Config) Validate() error {
 	}
 	if n := c.Replication.MaxReplicas; n < 1 || n > 15 {
 		p.Addf("replication.max-replicas is %d; it must be between 1 and 15", n)
+	}
+	if m := c.MemoryUsageLimit; m != 0 && m < config.MinMemory {
+		p.Addf("memory-usage-limit is %v; it must be at least %v, or 0 for no limit", m, config.MinMemory)
 	}
 	return p.Err()
 }

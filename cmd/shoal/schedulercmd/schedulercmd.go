@@ -116,8 +116,12 @@ func (o *options) run(cmd *cobra.Command) error {
 		return err
 	}
 	d := &daemon.Daemon{Name: "scheduler", Logger: logger.Logger, CloseLimit: closeLimit}
+	if logger.HasFile() {
+		d.Reopen = logger.Reopen
+	}
 	return d.Run(func(ctx context.Context) (daemon.Service, error) {
 		logger.Info("starting a scheduler", zap.String("release", version.Release), zap.String("git-hash", version.Hash()), zap.Strings("settings", settings))
+		daemon.LimitMemory(uint64(cfg.MemoryUsageLimit), logger.Logger)
 		return start(ctx, cfg, logger)
 	})
 }
@@ -126,6 +130,13 @@ func (o *options) run(cmd *cobra.Command) error {
 type service struct{ *server.Server }
 
 func (s service) Fatal() <-chan error { return s.Err() }
+
+// Stuck looks whether the port that everything goes through still answers.
+func (s service) Stuck(limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	return s.Ping(ctx)
+}
 
 func start(ctx context.Context, cfg *Config, logger *log.Logger) (daemon.Service, error) {
 	sc := cfg.server()

@@ -111,8 +111,12 @@ func serve(cfg *config.Config, start Start) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	d := &daemon.Daemon{Name: "store", Logger: logger.Logger, CloseLimit: cfg.Server.GracefulShutdownTimeout.Duration + beyondGrace}
+	if logger.HasFile() {
+		d.Reopen = logger.Reopen
+	}
 	return d.Run(func(ctx context.Context) (daemon.Service, error) {
 		logger.Info("starting a store", zap.String("release", version.Release), zap.String("git-hash", version.Hash()), zap.Strings("settings", settings))
+		daemon.LimitMemory(uint64(cfg.MemoryUsageLimit), logger.Logger)
 		return start(ctx, cfg, logger, registry)
 	})
 }
