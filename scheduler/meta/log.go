@@ -8,7 +8,7 @@ import (
 )
 
 // quietCore passes on what etcd has to say to an operator: warnings and errors, without those that every start and every
-// end of an embedded etcd brings.
+// end of an embedded etcd brings. Its informational lines are for whoever debugs.
 type quietCore struct {
 	zapcore.Core
 	closing *atomic.Bool
@@ -22,7 +22,10 @@ func quiet(log *zap.Logger, closing *atomic.Bool) *zap.Logger {
 
 // Enabled implements zapcore.LevelEnabler.
 func (q *quietCore) Enabled(level zapcore.Level) bool {
-	return level >= zapcore.WarnLevel && q.Core.Enabled(level)
+	if level < zapcore.WarnLevel && (level < zapcore.InfoLevel || !q.Core.Enabled(zapcore.DebugLevel)) {
+		return false
+	}
+	return q.Core.Enabled(level)
 }
 
 // With implements zapcore.Core.
