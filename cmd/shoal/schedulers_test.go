@@ -45,8 +45,9 @@ func TestThreeSchedulers(t *testing.T) {
 	}
 	finished := make(chan outcome, 1)
 	go func() {
-		r, err := bench.Run(ctx, bench.Options{
-			PD: c.pd, Workload: bench.Mixed, Clients: 8, ValueSize: 64, Keys: 200, Duration: time.Minute, Check: true, Prefix: "load/",
+		r, err := bench.RunRaw(ctx, bench.Raw{
+			Options:  bench.Options{PD: c.pd, Clients: 8, Duration: time.Minute, Prefix: "load/"},
+			Workload: bench.Mixed, ValueSize: 64, Keys: 200, Check: true,
 		})
 		finished <- outcome{r, err}
 	}()

@@ -186,8 +186,9 @@ func (c *cluster) killUnderLoad(name string) {
 	}
 	finished := make(chan outcome, 1)
 	go func() {
-		r, err := bench.Run(t.Context(), bench.Options{
-			PD: c.pd, Workload: bench.Mixed, Clients: 8, ValueSize: 64, Keys: 200, Duration: 6 * time.Second, Check: true, Prefix: "load/",
+		r, err := bench.RunRaw(t.Context(), bench.Raw{
+			Options:  bench.Options{PD: c.pd, Clients: 8, Duration: 6 * time.Second, Prefix: "load/"},
+			Workload: bench.Mixed, ValueSize: 64, Keys: 200, Check: true,
 		})
 		finished <- outcome{r, err}
 	}()

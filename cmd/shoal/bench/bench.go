@@ -1,8 +1,14 @@
 // Package bench is `shoal bench`: what a cluster does under load, as its clients see it.
 //
-// Concurrent clients go through the public client library, each in a closed loop: an operation begins when the one before has
-// ended. The order of a run is: load the keys that will be read; warm up; measure; with --check, read every key back
-// and compare with what was acknowledged. Latencies go into a histogram per client and kind of operation, merged at the end.
+// Concurrent clients go through the public client library. In a closed loop, the usual one, an operation of a client begins
+// when the one before has ended: that finds out how much the cluster can do. With a rate the loop is open: operation n is due
+// at n/rate, whether or not the cluster keeps up, and its latency is counted from then on, so that a moment in which the cluster
+// stood still counts for everybody who would have come in it (no coordinated omission). See drive.go.
+//
+// The order of a run is: load what will be read; warm up; measure; for raw with --check, read every key back and compare with
+// what was acknowledged. What clients do is a workload: raw.go, ycsb.go with the distributions of keys.go. Operation n of a run
+// is drawn from the seed and n alone, so that two runs ask for the same. Outcomes go to record.go, from there each second to the
+// terminal (screen.go) and at the end into a Result (report.go).
 //
 // Beside operations per second it tells the CPU time that the servers, if they run on this machine, and the client itself spent
 // on one operation: a figure that moves with the code and not with what else the machine was doing.
@@ -10,133 +16,70 @@ package bench
 
 import (
 	"context"
-	"encoding/json"
-	"os"
-	"os/signal"
-	"syscall"
+	"io"
 	"time"
 
 	"github.com/pingcap/errors"
-	"github.com/spf13/cobra"
+	"github.com/tikv/client-go/v2/rawkv"
 
 	"github.com/shoal-kv/shoal/cmd/shoal/rawclient"
 )
 
-// Workload says what the clients do.
-type Workload string
-
-// The workloads: writes, reads, or each with the probability of one half.
-const (
-	Write Workload = "write"
-	Read  Workload = "read"
-	Mixed Workload = "mixed"
-)
-
-// Options describe a run.
+// Options say how hard and for how long a cluster is asked, whatever the workload.
 type Options struct {
-	PD        string // schedulers, host:port,…
-	Workload  Workload
-	Clients   int
-	ValueSize int
-	Keys      int
-	Warmup    time.Duration
-	Duration  time.Duration
-	// Check gives each key to one client, which compares every value that it reads with what it has written; at the end all
-	// are read back.
-	Check bool
+	PD string // schedulers, host:port,…
+	// Clients is how many operations may be under way at one time.
+	Clients int
+	// Rate is how many operations are due in a second; 0 for as many as the clients get done.
+	Rate     float64
+	Warmup   time.Duration
+	Duration time.Duration
+	// Seed decides what the operations are.
+	Seed uint64
 	// Prefix begins all keys of the run.
-	Prefix  string
-	Verbose bool
+	Prefix string
+	// Progress takes a line each second; nil for none.
+	Progress io.Writer
+	Verbose  bool
 }
 
-// minValue holds a key's number and a version.
-const minValue = 16
+const (
+	maxClients = 100_000
+	maxRate    = 1e6
+	maxKeys    = 100_000_000
+	maxValue   = 4 << 20
+)
 
 func (o *Options) validate() error {
 	switch {
-	case o.Workload != Write && o.Workload != Read && o.Workload != Mixed:
-		return errors.Errorf("--workload is %q; it must be write, read or mixed", string(o.Workload))
-	case o.Clients < 1 || o.Clients > 100_000:
-		return errors.Errorf("--clients is %d; it must be between 1 and 100000", o.Clients)
-	case o.ValueSize < minValue || o.ValueSize > 4<<20:
-		return errors.Errorf("--value-size is %d; it must be between %d and %d", o.ValueSize, minValue, 4<<20)
-	case o.Keys < o.Clients || o.Keys > 100_000_000:
-		return errors.Errorf("--keys is %d; it must be between the number of clients (%d) and 100000000", o.Keys, o.Clients)
+	case o.Clients < 1 || o.Clients > maxClients:
+		return errors.Errorf("--clients is %d; it must be between 1 and %d", o.Clients, maxClients)
+	case o.Rate < 0 || (o.Rate > 0 && o.Rate < 0.01) || o.Rate > maxRate:
+		return errors.Errorf("--rate is %g; it must be between 0.01 and %.0f operations per second, or 0 for a closed loop", o.Rate, maxRate)
 	case o.Duration <= 0:
 		return errors.Errorf("--duration is %v; it must be more than nothing", o.Duration)
 	case o.Warmup < 0:
 		return errors.Errorf("--warmup is %v; it must not be negative", o.Warmup)
+	case o.Prefix == "":
+		return errors.New("--prefix is empty; the keys of a run need one, so that they do not meet others")
 	}
 	return nil
 }
 
-// Command is `shoal bench`.
-func Command() *cobra.Command {
-	cmd := &cobra.Command{Use: "bench", Short: "Measure a cluster"}
-	cmd.AddCommand(rawCommand())
-	return cmd
+// kvClient is what a run needs of the client library.
+type kvClient interface {
+	Get(ctx context.Context, key []byte, options ...rawkv.RawOption) ([]byte, error)
+	Put(ctx context.Context, key, value []byte, options ...rawkv.RawOption) error
+	BatchGet(ctx context.Context, keys [][]byte, options ...rawkv.RawOption) ([][]byte, error)
+	BatchPut(ctx context.Context, keys, values [][]byte, options ...rawkv.RawOption) error
+	Scan(ctx context.Context, start, end []byte, limit int, options ...rawkv.RawOption) (keys, values [][]byte, err error)
 }
 
-func rawCommand() *cobra.Command {
-	var o Options
-	var asJSON bool
-	cmd := &cobra.Command{
-		Use:   "raw",
-		Short: "Measure raw puts and gets",
-		Long: `Measure raw puts and gets of concurrent clients that go through the public client library.
+// openBy is how long connecting may take; a client that reaches nobody tries for longer than a user wants to wait.
+const openBy = 15 * time.Second
 
-With --check each key belongs to one client, which compares whatever it reads with what it has written; at the end every key is read
-back, and the exit code is 1 if an acknowledged write is missing. A write whose outcome the client was not told may have
-happened or not.`,
-		Example: `  shoal bench raw --workload write --clients 64 --duration 10s
-  shoal bench raw --workload mixed --clients 64 --keys 10000 --check --duration 5m
-  shoal bench raw --workload read --clients 256 --json`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-			defer stop()
-			r, err := Run(ctx, o)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				enc := json.NewEncoder(cmd.OutOrStdout())
-				enc.SetIndent("", "  ")
-				err = enc.Encode(r)
-			} else {
-				err = r.print(cmd.OutOrStdout())
-			}
-			if err != nil {
-				return err
-			}
-			return r.Check.Err()
-		},
-	}
-	f := cmd.Flags()
-	f.SortFlags = false
-	pd := os.Getenv("SHOAL_PD")
-	if pd == "" {
-		pd = "127.0.0.1:2379"
-	}
-	f.StringVar(&o.PD, "pd", pd, "`host:port` of the scheduler; several separated by commas; also by SHOAL_PD")
-	f.StringVar((*string)(&o.Workload), "workload", string(Mixed), "what clients `do`: write, read or mixed")
-	f.IntVar(&o.Clients, "clients", 64, "`number` of concurrent clients")
-	f.IntVar(&o.ValueSize, "value-size", 128, "`bytes` of a value")
-	f.IntVar(&o.Keys, "keys", 100_000, "`number` of keys, chosen at random")
-	f.DurationVar(&o.Duration, "duration", 10*time.Second, "how long to measure")
-	f.DurationVar(&o.Warmup, "warmup", 2*time.Second, "how long to run before")
-	f.BoolVar(&o.Check, "check", false, "verify that no acknowledged write is lost")
-	f.StringVar(&o.Prefix, "prefix", "bench/", "beginning of all `keys`")
-	f.BoolVar(&asJSON, "json", false, "print the result as JSON")
-	f.BoolVarP(&o.Verbose, "verbose", "v", false, "show what the client library logs")
-	return cmd
-}
-
-// Run does one run. When ctx ends before the duration is over, the run ends early, with what was measured so far.
-func Run(ctx context.Context, o Options) (*Result, error) {
-	if err := o.validate(); err != nil {
-		return nil, err
-	}
+// connected calls run with a client of the cluster and the addresses of its servers.
+func connected(ctx context.Context, o Options, run func(kvClient, *servers) (*Result, error)) (*Result, error) {
 	opening, cancel := context.WithTimeout(ctx, openBy)
 	client, err := rawclient.Open(opening, o.PD, o.Verbose)
 	cancel()
@@ -148,8 +91,5 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	return run(ctx, o, client, servers)
+	return run(client, servers)
 }
-
-// openBy is how long connecting may take; a client that reaches nobody tries for longer than a user wants to wait.
-const openBy = 15 * time.Second

@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -67,9 +69,21 @@ func (f *fake) BatchPut(_ context.Context, keys, values [][]byte, _ ...rawkv.Raw
 	return nil
 }
 
-func options() Options {
-	return Options{
-		PD: "127.0.0.1:1", Workload: Mixed, Clients: 3, ValueSize: 32, Keys: 100, Duration: 100 * time.Millisecond, Check: true, Prefix: "k/",
+func (f *fake) Scan(_ context.Context, start, end []byte, limit int, _ ...rawkv.RawOption) (keys, values [][]byte, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, k := range slices.Sorted(maps.Keys(f.data)) {
+		if k >= string(start) && k < string(end) && len(keys) < limit {
+			keys, values = append(keys, []byte(k)), append(values, f.data[k])
+		}
+	}
+	return keys, values, nil
+}
+
+func options() Raw {
+	return Raw{
+		Options:  Options{PD: "127.0.0.1:1", Clients: 3, Duration: 100 * time.Millisecond, Prefix: "k/", Seed: 1},
+		Workload: Mixed, ValueSize: 32, Keys: 100, Check: true,
 	}
 }
 
@@ -81,16 +95,16 @@ func TestAHealthyRun(t *testing.T) {
 		o.Workload = w
 		o.Warmup = 10 * time.Millisecond
 		f := newFake()
-		r, err := run(t.Context(), o, f, &servers{})
+		r, err := runRaw(t.Context(), o, f, &servers{})
 		require.NoError(t, err)
 		require.NoError(t, r.Check.Err())
 		require.Positive(t, r.Total.Operations)
 		require.Zero(t, r.Total.Errors)
-		require.Equal(t, w != Write, r.Read != nil)
-		require.Equal(t, w != Read, r.Write != nil)
+		require.Equal(t, w != Write, r.Of("read") != nil)
+		require.Equal(t, w != Read, r.Of("write") != nil)
 		require.LessOrEqual(t, r.Total.P50, r.Total.P99)
 		require.LessOrEqual(t, r.Total.P99, r.Total.Max)
-		require.Positive(t, r.PerOperation.Client)
+		require.Positive(t, r.Cost.Client)
 		if w != Write {
 			require.Len(t, f.data, o.Keys, "every key that may be read was loaded")
 			require.Equal(t, o.Keys, r.Check.Keys)
@@ -118,7 +132,7 @@ func TestALostWriteIsFound(t *testing.T) {
 	lost := false
 	f.lose = func(n int) bool { lost = lost || n > 1000; return lost }
 	o.Duration = time.Second
-	r, err := run(t.Context(), o, f, &servers{})
+	r, err := runRaw(t.Context(), o, f, &servers{})
 	require.NoError(t, err)
 	require.Greater(t, f.puts, 1000)
 	require.ErrorContains(t, r.Check.Err(), "the check failed")
@@ -129,7 +143,7 @@ func TestAStaleReadIsFound(t *testing.T) {
 	o := options()
 	f := newFake()
 	f.lose = func(int) bool { return true } // acknowledged, and never seen by the read that follows
-	r, err := run(t.Context(), o, f, &servers{})
+	r, err := runRaw(t.Context(), o, f, &servers{})
 	require.NoError(t, err)
 	require.Contains(t, strings.Join(r.Check.Listed, "\n"), "read: k/")
 	var out bytes.Buffer
@@ -146,18 +160,18 @@ func TestAnUndeterminedWriteIsNoViolation(t *testing.T) {
 		}
 		return nil
 	}
-	r, err := run(t.Context(), options(), f, &servers{})
+	r, err := runRaw(t.Context(), options(), f, &servers{})
 	require.NoError(t, err)
 	require.NoError(t, r.Check.Err())
-	require.Positive(t, r.Write.Errors)
-	require.Zero(t, r.Read.Errors)
+	require.Positive(t, r.Of("write").Errors)
+	require.Zero(t, r.Of("read").Errors)
 	require.Equal(t, "perhaps", r.FirstError)
 }
 
 func TestAnIncompleteCheckIsAnError(t *testing.T) {
 	f := newFake()
 	f.unread = errors.New("silence")
-	r, err := run(t.Context(), options(), f, &servers{})
+	r, err := runRaw(t.Context(), options(), f, &servers{})
 	require.NoError(t, err)
 	require.ErrorContains(t, r.Check.Err(), "100 keys could not be read: silence")
 }
@@ -167,14 +181,15 @@ func TestARunEndsEarly(t *testing.T) {
 	o.Duration = time.Hour
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	r, err := run(ctx, o, newFake(), &servers{})
+	r, err := runRaw(ctx, o, newFake(), &servers{})
 	require.NoError(t, err)
 	require.NoError(t, r.Check.Err(), "the check is still made")
 	require.Less(t, r.Seconds, 60.0)
 }
 
 func TestJudge(t *testing.T) {
-	l := newLedger(options())
+	o := options()
+	l := newLedger(&o)
 	value := func(key int, version uint64, size int) []byte {
 		v := make([]byte, size)
 		stamp(v, key, version)
@@ -199,12 +214,13 @@ func TestJudge(t *testing.T) {
 // TestEachKeyHasOneOwner lets every worker pick for a while.
 func TestEachKeyHasOneOwner(t *testing.T) {
 	o := options()
-	b := &bencher{Options: o, ledger: newLedger(o)}
+	b := &rawBench{Raw: o, ledger: newLedger(&o)}
 	owner := map[int]int{}
 	for id := range o.Clients {
-		w := b.newWorker(id)
-		for range 2000 {
-			key := w.pick()
+		c := b.client(id).(*rawClient)
+		for n := range uint64(2000) {
+			c.draw(n)
+			key := c.key
 			require.Less(t, key, o.Keys)
 			if other, ok := owner[key]; ok {
 				require.Equal(t, other, id)
@@ -263,20 +279,22 @@ func TestSyncsAreCounted(t *testing.T) {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	for want, change := range map[string]func(*Options){
-		`--workload is "scan"`: func(o *Options) { o.Workload = "scan" },
-		"--clients is 0":       func(o *Options) { o.Clients = 0 },
-		"--value-size is 15":   func(o *Options) { o.ValueSize = 15 },
-		"--keys is 2; it must be between the number of clients (3)": func(o *Options) { o.Keys = 2 },
-		"--duration is 0s": func(o *Options) { o.Duration = 0 },
-		"--warmup is -1s":  func(o *Options) { o.Warmup = -time.Second },
+	for want, change := range map[string]func(*Raw){
+		`--workload is "scan"`: func(o *Raw) { o.Workload = "scan" },
+		"--clients is 0":       func(o *Raw) { o.Clients = 0 },
+		"--value-size is 15":   func(o *Raw) { o.ValueSize = 15 },
+		"--keys is 2; it must be between the number of clients (3)": func(o *Raw) { o.Keys = 2 },
+		"--rate is -1":      func(o *Raw) { o.Rate = -1 },
+		"--prefix is empty": func(o *Raw) { o.Prefix = "" },
+		"--duration is 0s":  func(o *Raw) { o.Duration = 0 },
+		"--warmup is -1s":   func(o *Raw) { o.Warmup = -time.Second },
 	} {
 		o := options()
 		require.NoError(t, o.validate())
 		change(&o)
-		_, err := Run(t.Context(), o)
+		_, err := RunRaw(t.Context(), o)
 		require.ErrorContains(t, err, want)
 	}
-	_, err := Run(t.Context(), options())
+	_, err := RunRaw(t.Context(), options())
 	require.ErrorContains(t, err, "the scheduler cannot be reached")
 }

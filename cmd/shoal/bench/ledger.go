@@ -22,7 +22,7 @@ type ledger struct {
 // entry is one key's. When checking, only the client that owns the key changes it, and others look when it is done.
 type entry struct{ tried, acknowledged atomic.Uint64 }
 
-func newLedger(o Options) *ledger {
+func newLedger(o *Raw) *ledger {
 	l := &ledger{prefix: o.Prefix, valueSize: o.ValueSize}
 	if o.Check {
 		l.entries = make([]entry, o.Keys)
@@ -106,12 +106,12 @@ func (c *Check) Err() error {
 	return errors.Errorf("the check is not complete: %d keys could not be read: %s", c.Unread, c.Failure)
 }
 
-// add puts in front what the workers saw while they ran.
-func (c *Check) add(workers []*worker) {
+// add puts in front what the clients saw while they ran.
+func (c *Check) add(clients []*rawClient) {
 	var seen []string
-	for _, w := range workers {
-		c.Wrong += w.violations
-		seen = append(seen, w.wrong...)
+	for _, client := range clients {
+		c.Wrong += client.violations
+		seen = append(seen, client.wrong...)
 	}
 	seen = append(seen, c.Listed...)
 	c.Listed = seen[:min(len(seen), listed)]
@@ -119,10 +119,10 @@ func (c *Check) add(workers []*worker) {
 
 // verify reads every key back. The keys of an earlier run under the same prefix would be taken for wrong ones, so that a key which
 // this run never tried is left out.
-func (b *bencher) verify(ctx context.Context) *Check {
+func (b *rawBench) verify(ctx context.Context) *Check {
 	c := &Check{}
 	var mu sync.Mutex
-	_ = b.inBatches(func(first, end int) error {
+	_ = inBatches(b.batches(), func(first, end int) error {
 		var numbers []int
 		var keys [][]byte
 		for n := first; n < end; n++ {
@@ -130,7 +130,7 @@ func (b *bencher) verify(ctx context.Context) *Check {
 				numbers, keys = append(numbers, n), append(keys, b.ledger.key(n))
 			}
 		}
-		values, err := b.client.BatchGet(ctx, keys)
+		values, err := b.store.BatchGet(ctx, keys)
 		mu.Lock()
 		defer mu.Unlock()
 		c.Keys += len(keys)
@@ -148,6 +148,6 @@ func (b *bencher) verify(ctx context.Context) *Check {
 			}
 		}
 		return nil
-	})
+	}, nil)
 	return c
 }
