@@ -92,16 +92,18 @@ func (d *driver) run(id int, c actor) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		ended := d.until.Load() > 0
 		n := d.next.Add(1) - 1
 		begin := time.Since(d.began)
 		if d.Rate > 0 {
 			begin = d.due(n)
 			d.await(timer, begin)
 		}
-		if until := time.Duration(d.until.Load()); until > 0 {
-			if d.Rate == 0 || begin >= until {
-				return
-			}
+		until := time.Duration(d.until.Load())
+		switch {
+		case until > 0 && (d.Rate == 0 || begin >= until):
+			return
+		case ended: // and this one was due before: it comes too late to be sent
 			if kind := c.draw(n); d.measured(begin) {
 				d.record.unsent(id, kind, until-begin)
 			}
@@ -110,7 +112,8 @@ func (d *driver) run(id int, c actor) {
 		d.begun.Add(1)
 		kind := c.draw(n)
 		err := c.do(ctx)
-		d.record.done(id, kind, time.Since(d.began)-begin, err, d.measured(begin))
+		now := time.Since(d.began)
+		d.record.done(id, outcome{kind: kind, took: now - begin, err: err, due: d.measured(begin), ended: d.measured(now)})
 	}
 }
 
@@ -127,10 +130,10 @@ func (d *driver) await(timer *time.Timer, at time.Duration) {
 	}
 }
 
-// measured tells whether an operation belongs to the result. One that began in the warm-up does not, however late it ended.
-func (d *driver) measured(begin time.Duration) bool {
-	from := time.Duration(d.from.Load())
-	return from > 0 && begin >= from
+// measured tells whether a moment lies in the time that is measured.
+func (d *driver) measured(at time.Duration) bool {
+	from, until := time.Duration(d.from.Load()), time.Duration(d.until.Load())
+	return from > 0 && at >= from && (until == 0 || at < until)
 }
 
 // drive runs a workload that is loaded: warm-up, then what is measured. When ctx ends it ends early, with what there is.

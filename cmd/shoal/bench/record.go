@@ -45,8 +45,8 @@ type interval struct {
 
 // tally is what became of the operations of one kind.
 type tally struct {
-	latency *hdrhistogram.Histogram // of all, whatever became of them
-	// done were answered, unsent never began.
+	latency *hdrhistogram.Histogram // of all that were due in it, whatever became of them
+	// done were answered in the time that was measured, unsent never began.
 	done, unsent int64
 	errors       map[string]int64 // by what went wrong
 }
@@ -65,28 +65,38 @@ func newRecorder(clients int, kinds []string) *recorder {
 
 func newTally() tally { return tally{latency: newHistogram(), errors: map[string]int64{}} }
 
+// outcome is what became of an operation.
+type outcome struct {
+	kind int
+	took time.Duration
+	err  error
+	// due and ended tell whether it was due, and whether it ended, in the time that is measured. Latencies are of those that were due in
+	// it, however late they ended; the rate is of those that ended in it.
+	due, ended bool
+}
+
 // done notes the end of an operation of a client's. Errors count in the warm-up too: a client that saw one saw it.
-func (r *recorder) done(client, kind int, took time.Duration, err error, measured bool) {
-	us := min(max(took, 0), longestWait).Microseconds()
+func (r *recorder) done(client int, o outcome) {
+	us := min(max(o.took, 0), longestWait).Microseconds()
 	s := r.shards[client%len(r.shards)]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := &s.total[kind]
+	t := &s.total[o.kind]
 	_ = s.second.latency.RecordValue(us) // it is within the bounds
-	if measured {
+	if o.due {
 		_ = t.latency.RecordValue(us)
 	}
-	if err == nil {
+	if o.err == nil {
 		s.second.done++
-		if measured {
+		if o.ended {
 			t.done++
 		}
 		return
 	}
 	s.second.errors++
-	t.errors[kindOf(err)]++
+	t.errors[kindOf(o.err)]++
 	if s.failed == nil {
-		s.failed = err
+		s.failed = o.err
 	}
 }
 

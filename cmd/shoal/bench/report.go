@@ -48,11 +48,12 @@ type Cost struct {
 	SyncsPerSecond float64 `json:"syncs_per_second"`
 }
 
-// Figures tell of one kind of operation. Latencies are in microseconds and of all operations, whatever became of them, counted
-// from when they were due if there was a rate; Max is the longest.
+// Figures tell of one kind of operation. Latencies are in microseconds, and of all operations that began, or with a rate were due,
+// in the time that was measured, whatever became of them; with a rate they are counted from when the operation was due. Max is
+// the longest.
 type Figures struct {
 	Kind       string  `json:"kind,omitempty"`
-	Operations int64   `json:"operations"` // that succeeded
+	Operations int64   `json:"operations"` // that succeeded in that time
 	PerSecond  float64 `json:"per_second"`
 	// Errors count the warm-up too: a client that saw an error saw it.
 	Errors       int64            `json:"errors"`
