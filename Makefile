@@ -58,8 +58,9 @@ ci:
 failovers:
 	SHOAL_FAILOVERS=50 go test -count=1 -timeout 60m -v ./test/failover
 
+# Of a fresh cluster: raw puts and gets, or for instance BENCH="ycsb a --rate 2000".
 bench: build
-	tools/bench.sh
+	BENCH="$(BENCH)" tools/bench.sh
 
 proto:
 	go generate ./proto/...

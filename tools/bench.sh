@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # Figures of a fresh cluster of three stores on this machine: memory when idle, then raw puts and gets with few and many
-# clients. Run it as `make bench` on a quiet machine, and compare with another run on the same one.
+# clients, or what BENCH says: arguments of `shoal bench`, runs separated by semicolons. Run it as `make bench` on a quiet machine, and
+# compare with another run on the same one.
 #
 #   BENCH_CLIENTS="64" BENCH_DURATION=30s make bench
+#   make bench BENCH="raw --workload write --rate 2000"
+#   make bench BENCH="ycsb a; ycsb b --phase run; ycsb c --phase run"
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -37,9 +40,16 @@ echo "memory of the idle cluster:"
 sed -n 's/^│ \([a-z]*-*[0-9]*\) *│ *\([0-9]*\) │.*/\1 \2/p' "$out" | while read -r name pid; do
 	echo "  $name: $(($(ps -o rss= -p "$pid") / 1024)) MiB"
 done
-for workload in write read; do
-	for n in $clients; do
-		echo
-		bin/shoal bench raw --pd "$pd" --workload "$workload" --clients "$n" --duration "$duration"
+if [ -z "${BENCH:-}" ]; then
+	for workload in write read; do
+		for n in $clients; do
+			BENCH+="raw --quiet --workload $workload --clients $n --duration $duration;"
+		done
 	done
+fi
+IFS=';' read -ra runs <<<"$BENCH"
+for run in "${runs[@]}"; do
+	echo
+	read -ra args <<<"$run"
+	bin/shoal bench "${args[@]}" --pd "$pd"
 done
