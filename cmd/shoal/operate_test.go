@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -92,6 +93,8 @@ func (p *process) operate(method, levelPath, level string) {
 	code, _ := p.ask(method, levelPath, level)
 	require.Equal(t, http.StatusOK, code)
 	p.logged(`["the log level is changed"] [from=info] [to=debug]`)
+	_, now := p.ask("GET", levelPath, "")
+	require.Contains(t, now, "debug")
 	code, _ = p.ask(method, levelPath, strings.ReplaceAll(level, "debug", "loud"))
 	require.Equal(t, http.StatusBadRequest, code)
 
@@ -126,8 +129,23 @@ func TestServicesUnderAServiceManager(t *testing.T) {
 		"storage.data-dir = \"DIR/data\"\npd.endpoints = [%q]\n[server]\naddr = %q\nstatus-addr = %q\nenable-pprof = true", at(2379), at(20160), at(20180)))
 	require.Equal(t, "OK\n", must(t, "ctl", "--pd", at(2379), "kv", "put", "ready", "when it said so"))
 
-	_, config := store.ask("GET", "/config", "")
-	require.Contains(t, config, `"level":"info"`)
+	metrics := ""
+	for _, p := range []*process{store, scheduler} {
+		_, page := p.ask("GET", "/metrics", "")
+		metrics += page
+	}
+	guide, err := os.ReadFile("../../docs/operating.md")
+	require.NoError(t, err)
+	for _, name := range regexp.MustCompile("`((?:tikv|pd|go|process)_[a-z_]+)`").FindAllStringSubmatch(string(guide), -1) {
+		require.Contains(t, metrics, "# TYPE "+name[1]+" ", "the guide names it")
+	}
+
+	for _, level := range []string{"warn", "info"} {
+		code, _ := store.ask("PUT", "/log-level", fmt.Sprintf(`{"log-level":%q}`, level))
+		require.Equal(t, http.StatusOK, code)
+		_, config := store.ask("GET", "/config", "")
+		require.Contains(t, config, fmt.Sprintf(`"level":%q`, level), "what is in effect")
+	}
 	store.operate("PUT", "/log-level", `{"log-level":"debug"}`)
 	scheduler.operate("POST", "/pd/api/v1/admin/log", `"debug"`)
 }

@@ -182,10 +182,10 @@ func (r *Result) printFigures(p *printer) {
 		}
 		p.f("errors: %s\nfirst error: %s\n", strings.Join(kinds, ", "), r.FirstError)
 	}
-	r.Cost.print(p, r.Seconds)
+	r.Cost.show(p, r.Seconds)
 }
 
-func (c *Cost) print(p *printer, seconds float64) {
+func (c *Cost) show(p *printer, seconds float64) {
 	if c.CPU.Known {
 		p.f("CPU of an operation: servers %.1f µs, client %.1f µs", c.Servers, c.Client)
 		p.f("  (cores: stores %.2f, scheduler %.2f, client %.2f)\n",
