@@ -19,6 +19,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/pingcap/errors"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 )
 
 // options are what all subcommands know.
@@ -61,8 +62,9 @@ All commands find the cluster by the address of its scheduler: --pd, or the envi
   shoal ctl region --key hello
   shoal ctl --pd 127.0.0.1:2479 member
   shoal ctl shell`,
-		Args: onlySubcommands,
-		RunE: help,
+		Args:              onlySubcommands,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              help,
 	}
 	f := cmd.PersistentFlags()
 	f.StringVar(&opts.pd, "pd", opts.pd, "`host:port` of the scheduler; several separated by commas; also by "+endpointsVariable)
@@ -127,6 +129,12 @@ func (o *options) print(w io.Writer, v any, render func(t table.Writer)) error {
 	t := table.NewWriter()
 	t.SetOutputMirror(w)
 	t.SetStyle(table.StyleLight)
+	if file, ok := w.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		if width, _, err := term.GetSize(int(file.Fd())); err == nil {
+			t.Style().Box.UnfinishedRow = "…" // a person sees that there is more; JSON, and a pipe, have all of it
+			t.Style().Size.WidthMax = width
+		}
+	}
 	render(t)
 	t.Render()
 	return nil

@@ -73,8 +73,9 @@ between single quotes, which escaped text never contains. A -- before it lets a 
   shoal ctl kv scan --prefix he
   shoal ctl kv put 'a\x00b' 'line\n'
   shoal ctl kv get --read-as hex --show-as hex 610062`,
-		Args: onlySubcommands,
-		RunE: help,
+		Args:              onlySubcommands,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              help,
 	}
 	k.flags(cmd)
 	cmd.PersistentFlags().StringVar(&k.cf, "cf", "", "column `family`: default, lock or write")

@@ -22,7 +22,8 @@ func memberCommand(opts *options) *cobra.Command {
   shoal ctl member leader show
   shoal ctl member leader transfer scheduler-2
   shoal ctl member delete name scheduler-3`,
-		Args: onlySubcommands,
+		Args:              onlySubcommands,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return opts.ask(cmd, nil, func(ctx context.Context, api *pdapi.Client, _ uint64) error {
 				group, err := api.Members(ctx)
@@ -72,8 +73,9 @@ func leaderCommand(opts *options) *cobra.Command {
 		Example: `  shoal ctl member leader show
   shoal ctl member leader transfer scheduler-2
   shoal ctl member leader resign`,
-		Args: onlySubcommands,
-		RunE: help,
+		Args:              onlySubcommands,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              help,
 	}
 	show := &cobra.Command{
 		Use:   "show",
@@ -122,9 +124,10 @@ func deleteCommand(opts *options) *cobra.Command {
 		Short: "Remove a scheduler from the group for good",
 		Long: `Remove a scheduler from the group for good, for instance because its data is lost. It stops by itself if it runs, and can
 come back only with an empty data directory and --join.`,
-		Example: "  shoal ctl member delete name scheduler-3",
-		Args:    onlySubcommands,
-		RunE:    help,
+		Example:           "  shoal ctl member delete name scheduler-3",
+		Args:              onlySubcommands,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              help,
 	}
 	byName := &cobra.Command{
 		Use:               "name NAME",

@@ -2,6 +2,7 @@ package shell
 
 import (
 	"bytes"
+	stderrors "errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Complete says what could stand for the word before pos: the line becomes head + one of the candidates + tail. It asks the tree in the way in
@@ -29,8 +31,12 @@ func Complete(tree *cobra.Command, line string, pos int) (head string, candidate
 	} else if len(words) == 0 && directive&(cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveError) == 0 {
 		words = files(typed, nil)
 	}
+	flag := ""
+	if i := strings.IndexByte(typed, '='); i >= 0 && strings.HasPrefix(typed, "-") {
+		flag = typed[:i+1] // the answers are what comes after it
+	}
 	for _, word := range words {
-		if !strings.HasPrefix(word, typed) {
+		if word = flag + word; !strings.HasPrefix(word, typed) {
 			continue
 		}
 		candidate := join(word, w.quote)
@@ -48,6 +54,9 @@ func Complete(tree *cobra.Command, line string, pos int) (head string, candidate
 
 // ask has the tree complete a word.
 func ask(tree *cobra.Command, done []string, typed string) ([]string, cobra.ShellCompDirective) {
+	if !isSound(tree, done) {
+		return nil, cobra.ShellCompDirectiveError
+	}
 	var out bytes.Buffer
 	tree.SetOut(&out)
 	tree.SetErr(&bytes.Buffer{}) // remarks for those who debug completion scripts
@@ -62,6 +71,20 @@ func ask(tree *cobra.Command, done []string, typed string) ([]string, cobra.Shel
 		return nil, cobra.ShellCompDirectiveError
 	}
 	return lines[:last], cobra.ShellCompDirective(directive)
+}
+
+// isSound reports whether words can begin a command. Those that cannot would have cobra write on the process's standard error, which is where
+// a person is typing.
+func isSound(tree *cobra.Command, words []string) bool {
+	tree.InitDefaultHelpCmd()
+	cmd, rest, err := tree.Find(words)
+	if err != nil {
+		return false
+	}
+	cmd.InitDefaultHelpFlag()
+	var needsValue *pflag.ValueRequiredError // it may be the one that is being typed
+	err = cmd.ParseFlags(rest)
+	return err == nil || stderrors.As(err, &needsValue)
 }
 
 // files are the directories, and the files with one of the extensions, that a typed path may mean.

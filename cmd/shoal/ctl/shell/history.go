@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/peterh/liner"
 	"github.com/pingcap/errors"
@@ -13,16 +14,19 @@ import (
 // history is the lines typed so far: in the editor, and in a file to which every line is added at once, so that shells that run at the same
 // time, or are killed, lose none.
 type history struct {
-	editor interface {
-		AppendHistory(line string)
-		ReadHistory(r io.Reader) (int, error)
-		WriteHistory(w io.Writer) (int, error)
-	}
-	file string // none if empty
+	editor rememberer
+	file   string // none if empty
+}
+
+// rememberer is the part of the line editor that keeps the last lines.
+type rememberer interface {
+	AppendHistory(line string)
+	ReadHistory(r io.Reader) (lines int, err error)
+	WriteHistory(w io.Writer) (lines int, err error)
 }
 
 // openHistory reads what is there. A history that cannot be read is an empty one.
-func openHistory(editor *liner.State, file string) *history {
+func openHistory(editor rememberer, file string) *history {
 	h := &history{editor: editor, file: file}
 	f, err := os.Open(file)
 	if err != nil {
@@ -49,13 +53,16 @@ func (h *history) shorten() {
 	}
 }
 
+// longestLine, in bytes, is what the editor reads back; it gives up a file at a longer line.
+const longestLine = 4000
+
 // add remembers a line, unless it begins with a blank, as people are used to.
 func (h *history) add(line string) error {
 	if strings.HasPrefix(line, " ") {
 		return nil
 	}
 	h.editor.AppendHistory(line)
-	if h.file == "" {
+	if h.file == "" || len(line) > longestLine || !utf8.ValidString(line) {
 		return nil
 	}
 	if err := os.MkdirAll(filepath.Dir(h.file), 0o700); err != nil {

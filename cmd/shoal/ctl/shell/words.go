@@ -48,9 +48,12 @@ func split(line string) words {
 		case w.quote == 0 && (c == '\'' || c == '"'):
 			begin(i)
 			w.quote = c
-		case c == '\\' && i+1 < len(line) && hides(w.quote, line[i+1]):
+		case c == '\\' && w.quote != '\'' && i+1 < len(line):
 			begin(i)
 			i++
+			if !hides(w.quote, line[i]) {
+				word.WriteByte(c) // the two stay together: \\ does not quote what follows
+			}
 			word.WriteByte(line[i])
 		case w.quote == 0 && isBlank(c):
 			if inWord {
@@ -73,12 +76,9 @@ func split(line string) words {
 	return w
 }
 
-// hides reports whether a backslash before c is the shell's.
+// hides reports whether a backslash before c is the shell's, within "…" or outside of quotes.
 func hides(quote, c byte) bool {
-	switch quote {
-	case '\'':
-		return false
-	case '"':
+	if quote == '"' {
 		return c == '"' || c == '\\'
 	}
 	return isBlank(c) || c == '\'' || c == '"' || c == '#'
