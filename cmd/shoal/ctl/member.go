@@ -78,9 +78,11 @@ func leaderCommand(opts *options) *cobra.Command {
 		RunE:              help,
 	}
 	show := &cobra.Command{
-		Use:   "show",
-		Short: "Show which scheduler leads",
-		Args:  cobra.NoArgs,
+		Use:               "show",
+		Short:             "Show which scheduler leads",
+		Example:           "  shoal ctl member leader show",
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return opts.ask(cmd, nil, func(ctx context.Context, api *pdapi.Client, _ uint64) error {
 				leader, err := api.Leader(ctx)
@@ -95,9 +97,11 @@ func leaderCommand(opts *options) *cobra.Command {
 		},
 	}
 	resign := &cobra.Command{
-		Use:   "resign",
-		Short: "Have the leader hand its lead over to any other member that is up",
-		Args:  cobra.NoArgs,
+		Use:               "resign",
+		Short:             "Have the leader hand its lead over to any other member that is up",
+		Example:           "  shoal ctl member leader resign",
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return opts.tell(cmd, "", func(ctx context.Context, api *pdapi.Client) (string, error) { return api.Resign(ctx) })
 		},
