@@ -53,8 +53,8 @@ func tree(defaults options) (*cobra.Command, *options) {
 		Short: "Look at a cluster and its data",
 		Long: `Look at a cluster and its data.
 
-All commands find the cluster by the address of its scheduler: --pd, or the environment variable ` + endpointsVariable + `, or the one that
-"shoal playground" has by default.`,
+All commands find the cluster by the address of its scheduler: --pd, or the
+environment variable ` + endpointsVariable + `, or where "shoal playground" has it by default.`,
 		Example: `  shoal ctl kv put hello world
   shoal ctl kv scan --prefix he -o json
   shoal ctl kv export backup.csv

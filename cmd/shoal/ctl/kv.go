@@ -61,13 +61,16 @@ func kvCommand(opts *options) *cobra.Command {
 
 Keys and values are any bytes. In arguments and in answers they are written as
 
-  escaped  (default) text as it stands, in which \xNN is a byte and \\ a backslash; \n, \t, \r, \" and \' work too
+  escaped  (default) text as it stands, in which \xNN is a byte and \\ a
+           backslash; \n, \t, \r, \" and \' work too
   hex      two hexadecimal digits a byte
   base64   the standard alphabet with padding
-  text     byte for byte; bytes that cannot be printed are shown as \xNN, which is not read back
+  text     byte for byte; bytes that cannot be printed are shown as \xNN, which
+           is not read back
 
---read-as chooses for arguments, --show-as for answers. What an answer shows can be pasted into the next command; in a shell it goes
-between single quotes, which escaped text never contains. A -- before it lets a word begin with a dash.`,
+--read-as chooses for arguments, --show-as for answers. What an answer shows can
+be pasted into the next command; in a shell it goes between single quotes, which
+escaped text never contains. A -- before it lets a word begin with a dash.`,
 		Example: `  shoal ctl kv put hello world
   shoal ctl kv get hello
   shoal ctl kv scan --prefix he
@@ -153,10 +156,12 @@ func (k *kv) putCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "put KEY VALUE",
 		Short: "Set the value of a key",
-		Long: `Set the value of a key. If VALUE is -, standard input is the value, byte for byte; a value that is one dash is written '\x2d'.
+		Long: `Set the value of a key. If VALUE is -, standard input is the value, byte for
+byte; a value that is one dash is written '\x2d'.
 
-With --ttl the key expires after that time. The stores must be made for that, with storage.enable-ttl in their configuration. A put without
---ttl makes the key stay.`,
+With --ttl the key expires after that time. The stores must be made for that,
+with storage.enable-ttl in their configuration. A put without --ttl makes the
+key stay.`,
 		Example: `  shoal ctl kv put hello world
   shoal ctl kv put 'a\x00b' 'line\n'
   shoal ctl kv put picture.png - < picture.png
@@ -179,7 +184,7 @@ With --ttl the key expires after that time. The stores must be made for that, wi
 				if len(words) == 2 {
 					value = words[1]
 				}
-				return c.PutWithTTL(ctx, words[0], value, seconds)
+				return undetermined(ctx, c.PutWithTTL(ctx, words[0], value, seconds))
 			})
 			return k.done(cmd, err)
 		},
@@ -209,7 +214,7 @@ func (k *kv) delCommand() *cobra.Command {
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return k.done(cmd, k.do(cmd, args, func(ctx context.Context, c *rawkv.Client, words [][]byte) error {
-				return c.BatchDelete(ctx, words)
+				return undetermined(ctx, c.BatchDelete(ctx, words))
 			}))
 		},
 	}

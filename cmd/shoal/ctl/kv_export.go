@@ -31,14 +31,18 @@ func (k *kv) exportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export FILE",
 		Short: "Write the keys of a range and their values to a CSV or NDJSON file",
-		Long: `Write the keys of a range and their values to a CSV or NDJSON file, in the order of the keys.
+		Long: `Write the keys of a range and their values to a CSV or NDJSON file, in the order
+of the keys.
 
-FILE ends in .csv, .ndjson or .jsonl, or --format says what it is; - is standard output. The file says in which form its keys and values are
-(--encoding), so that "kv import" reads back exactly the bytes that there were. A file is written under another name and renamed when it is
-complete: FILE is the old one or a whole new one.
+FILE ends in .csv, .ndjson or .jsonl, or --format says what it is; - is standard
+output. The file says in which form its keys and values are (--encoding), so
+that "kv import" reads back exactly the bytes that there were. A file is written
+under another name and renamed when it is complete: FILE is the old one or a
+whole new one.
 
-This is not a snapshot: raw keys have no versions. Keys are read page by page, and what is written meanwhile may be in the file or not. When keys
-expire (put --ttl) is not exported.`,
+This is not a snapshot: raw keys have no versions. Keys are read page by page,
+and what is written meanwhile may be in the file or not. When keys expire (put
+--ttl) is not exported.`,
 		Example: `  shoal ctl kv export all.csv
   shoal ctl kv export users.ndjson --prefix user/
   shoal ctl kv export - --format csv --start a --end m | gzip > a-m.csv.gz

@@ -40,13 +40,18 @@ func (k *kv) importCommand() *cobra.Command {
 		Short: "Put the rows of a CSV or NDJSON file",
 		Long: `Put the rows of a CSV or NDJSON file, such as "kv export" writes.
 
-FILE ends in .csv, .ndjson or .jsonl, or --format says what it is; - is standard input. A CSV begins with key,value; a line of NDJSON is
-{"key":"…","value":"…"}. The file says in which form its keys and values are: in the header as key:FORM,value:FORM, in each line of NDJSON as
-"encoding":"FORM". Where it does not, --encoding does; without it, they are text byte for byte. (--read-as is for arguments only.)
+FILE ends in .csv, .ndjson or .jsonl, or --format says what it is; - is standard
+input. A CSV begins with key,value; a line of NDJSON is {"key":"…","value":"…"}.
+The file says in which form its keys and values are: in the header as
+key:FORM,value:FORM, in each line of NDJSON as "encoding":"FORM". Where it does
+not, --encoding does; without it, they are text byte for byte. (--read-as is for
+arguments only.)
 
-Rows are put in batches, in the file's order; this is no transaction. At the first row that is wrong or cannot be written the import stops, and
-says which rows are written and which may be. Putting a row again does no harm: run the import again, or go on from there with --skip.
---dry-run reads and checks the whole file and writes nothing.`,
+Rows are put in batches, in the file's order; this is no transaction. At the
+first row that is wrong or cannot be written the import stops, and says which
+rows are written and which may be. Putting a row again does no harm: run the
+import again, or go on from there with --skip. --dry-run reads and checks the
+whole file and writes nothing.`,
 		Example: `  shoal ctl kv import all.csv
   shoal ctl kv import users.ndjson --dry-run
   gunzip < a-m.csv.gz | shoal ctl kv import - --format csv

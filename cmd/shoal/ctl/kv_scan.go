@@ -22,9 +22,11 @@ func (k *kv) scanCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "scan [START]",
 		Short: "List keys in order, from START up to --end",
-		Long: `List keys in order, from START (included) up to --end (not included); without them, from the first and up to the last key.
+		Long: `List keys in order, from START (included) up to --end (not included); without
+them, from the first and up to the last key.
 
-With --reverse the order is from the greatest key below START down to --end (included).`,
+With --reverse the order is from the greatest key below START down to --end
+(included).`,
 		Example: `  shoal ctl kv scan
   shoal ctl kv scan --prefix he -o json
   shoal ctl kv scan a --end m --limit 1000 --keys-only

@@ -5,10 +5,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/tikv/client-go/v2/config"
@@ -21,7 +23,8 @@ import (
 
 // TestKV runs the commands against a cluster.
 func TestKV(t *testing.T) {
-	pd := shoaltest.Start(t, shoaltest.Stores(1)).PD()
+	cluster := shoaltest.Start(t, shoaltest.Stores(1))
+	pd := cluster.PD()
 	t.Setenv(endpointsVariable, pd)
 	client, err := rawkv.NewClient(t.Context(), []string{pd}, config.DefaultConfig().Security)
 	require.NoError(t, err)
@@ -37,6 +40,9 @@ func TestKV(t *testing.T) {
 	t.Run("StandardStreams", c.standardStreams)
 	t.Run("NoTTL", c.noTTL)
 	t.Run("Shell", c.shell)
+	t.Run("OneConnection", func(t *testing.T) { oneConnection(t, pd) })
+	cluster.StopStore(0)
+	t.Run("NobodyAnswers", c.nobodyAnswers)
 }
 
 type kvCluster struct{ client *rawkv.Client }
@@ -301,4 +307,41 @@ v\\
 	require.Equal(t, "1\n", out)
 	_, err = runWith("shell\n", "shell")
 	require.ErrorContains(t, err, `unknown command "shell"`)
+}
+
+// oneConnection serves the lines of a shell, until one fails or asks for another.
+func oneConnection(t *testing.T, pd string) {
+	shared := options{pd: pd, output: asTable, timeout: time.Minute, connection: &connection{keep: true}}
+	defer shared.connection.close()
+	line := func(words ...string) error {
+		cmd := shared.shellTree()
+		cmd.SetArgs(words)
+		cmd.SetOut(io.Discard)
+		return cmd.ExecuteContext(t.Context())
+	}
+	require.NoError(t, line("kv", "put", "one/a", "1"))
+	first := shared.connection.client
+	require.NotNil(t, first)
+	require.NoError(t, line("kv", "put", "one/lock", "1", "--cf", "lock"))
+	require.Error(t, line("kv", "get", "one/b"))
+	require.ErrorContains(t, line("kv", "get", "one/lock"), "there is no key", "the column family was that line's")
+	require.Same(t, first, shared.connection.client, "that a key is not there is no reason to look for another cluster")
+	require.Error(t, line("kv", "get", "one/a", "--cf", "none"))
+	require.Nil(t, shared.connection.client)
+	require.NoError(t, line("kv", "get", "one/a"))
+	second := shared.connection.client
+	require.NoError(t, line("kv", "get", "one/a", "--verbose"))
+	require.NotSame(t, second, shared.connection.client)
+}
+
+// nobodyAnswers: what a command cannot know it says.
+func (c kvCluster) nobodyAnswers(t *testing.T) {
+	_, err := runWith("", "kv", "get", "k", "--timeout", "500ms")
+	require.ErrorContains(t, err, "no answer within 500ms; `shoal ctl --pd ")
+	_, err = runWith("", "kv", "put", "k", "v", "--timeout", "500ms")
+	require.ErrorContains(t, err, "the write may have happened or not")
+	_, err = runWith("key,value\nk,v\n", "kv", "import", "-", "--format", "csv", "--timeout", "500ms")
+	require.ErrorContains(t, err, "no row is written, rows 1 to 1 (from line 2 on) may be or not")
+	_, err = runWith("", "kv", "export", "-", "--format", "csv", "--start", "k", "--timeout", "500ms")
+	require.ErrorContains(t, err, "stopped after 0 rows, before key 'k'")
 }

@@ -126,8 +126,9 @@ func deleteCommand(opts *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "delete",
 		Short: "Remove a scheduler from the group for good",
-		Long: `Remove a scheduler from the group for good, for instance because its data is lost. It stops by itself if it runs, and can
-come back only with an empty data directory and --join.`,
+		Long: `Remove a scheduler from the group for good, for instance because its data is
+lost. It stops by itself if it runs, and can come back only with an empty data
+directory and --join.`,
 		Example:           "  shoal ctl member delete name scheduler-3",
 		Args:              onlySubcommands,
 		ValidArgsFunction: cobra.NoFileCompletions,

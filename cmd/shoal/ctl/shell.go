@@ -18,16 +18,21 @@ func shellCommand(opts *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "shell",
 		Short: "Type commands one after the other, with history and completion",
-		Long: `Type commands one after the other, with history and completion, over one connection.
+		Long: `Type commands one after the other, with history and completion, over one
+connection.
 
-A line is any "shoal ctl" command without those two words: kv get hello. The flags given to the shell itself hold for all lines that do not say
-otherwise. Words with blanks go between '…' or "…"; a backslash may stand as it is (kv get a\x00b); # begins a comment.
+A line is any "shoal ctl" command without those two words: kv get hello. The
+flags given to the shell itself hold for all lines that do not say otherwise.
+Words with blanks go between '…' or "…"; a backslash may stand as it is (kv get
+a\x00b); # begins a comment. There are no pipes and no redirections.
 
-Tab completes commands, flags, and ids of stores and regions. Ctrl-C ends the running command, exit or Ctrl-D the shell. History is kept in
-~/.local/state/shoal/ctl_history (or below $XDG_STATE_HOME), except for lines that begin with a blank.
+Tab completes commands, flags, and ids of stores and regions. Ctrl-C ends the
+running command, exit or Ctrl-D the shell. History is kept in
+~/.local/state/shoal/ctl_history (or below $XDG_STATE_HOME), except for lines
+that begin with a blank.
 
-When standard input is no terminal, its lines are run as a script: it stops at the first command that fails, with exit code 1, unless told to
---keep-going.`,
+When standard input is no terminal, its lines are run as a script: it stops at
+the first command that fails, with exit code 1, unless told to --keep-going.`,
 		Example: `  shoal ctl shell
   shoal ctl shell --pd 127.0.0.1:2479 -o json
   shoal ctl shell < script

@@ -32,7 +32,7 @@ const (
 // Names are the values of a flag that takes a form.
 var Names = []string{string(Escaped), string(Hex), string(Base64), string(Text)}
 
-// String, Set and Type make a form a flag.
+// String is the name; with Set and Type it makes a form a flag.
 func (f *Form) String() string { return string(*f) }
 
 // Set refuses what is no form.

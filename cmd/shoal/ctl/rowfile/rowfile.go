@@ -37,7 +37,7 @@ var Formats = []string{string(CSV), string(NDJSON)}
 // Extensions are the endings of file names, without the dot, that FormatOf knows.
 var Extensions = []string{"csv", "ndjson", "jsonl"}
 
-// String, Set and Type make a format a flag.
+// String is the name; with Set and Type it makes a format a flag.
 func (f *Format) String() string { return string(*f) }
 
 // Set refuses what is no format.
