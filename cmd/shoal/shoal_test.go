@@ -131,13 +131,13 @@ func TestANewcomersHour(t *testing.T) {
 
 	require.Equal(t, "OK\n", ctl("kv", "put", "hello", "world"))
 	require.Equal(t, "world\n", ctl("kv", "get", "hello"))
-	require.Equal(t, "OK\n", ctl("kv", "put", "--format", "hex", "68656c7000", "00ff"))
+	require.Equal(t, "OK\n", ctl("kv", "put", "--read-as", "hex", "68656c7000", "00ff"))
 	require.Contains(t, ctl("kv", "scan", "--prefix", "hel"), `help\x00 │ \x00\xff`)
-	require.JSONEq(t, `[{"key":"help\\x00"},{"key":"hello"}]`, ctl("kv", "scan", "i", "--reverse", "--keys-only", "-o", "json"))
+	require.JSONEq(t, `[{"key":"help\\x00","encoding":"escaped"},{"key":"hello","encoding":"escaped"}]`, ctl("kv", "scan", "i", "--reverse", "--keys-only", "-o", "json"))
 	require.Equal(t, "OK\n", ctl("kv", "del", "hello", "never-there"))
 	out, err := shoal("ctl", "--pd", c.pd, "kv", "get", "hello").CombinedOutput()
 	require.Error(t, err)
-	require.Equal(t, "Error: key \"hello\" is not there\n", string(out))
+	require.Equal(t, "Error: there is no key 'hello'; `shoal ctl kv scan 'hello' --limit 5` shows the next ones\n", string(out))
 
 	var stores []pdapi.Store
 	require.NoError(t, json.Unmarshal([]byte(ctl("store", "-o", "json")), &stores))

@@ -2,9 +2,7 @@ package ctl
 
 import (
 	"context"
-	stderrors "errors"
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -13,6 +11,7 @@ import (
 	"github.com/pingcap/errors"
 	"github.com/spf13/cobra"
 
+	"github.com/shoal-kv/shoal/cmd/shoal/ctl/form"
 	"github.com/shoal-kv/shoal/cmd/shoal/pdapi"
 )
 
@@ -20,7 +19,10 @@ func storeCommand(opts *options) *cobra.Command {
 	return &cobra.Command{
 		Use:   "store [ID]",
 		Short: "Show the stores, or one of them",
-		Args:  cobra.MaximumNArgs(1),
+		Example: `  shoal ctl store
+  shoal ctl store 1 -o json`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: opts.completeStore,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return opts.ask(cmd, args, func(ctx context.Context, api *pdapi.Client, id uint64) error {
 				if len(args) == 0 {
@@ -68,53 +70,57 @@ func ago(at string, now time.Time) string {
 
 func regionCommand(opts *options) *cobra.Command {
 	var key string
-	var f form
+	var f forms
 	cmd := &cobra.Command{
 		Use:   "region [ID]",
 		Short: "Show the regions, one of them, or the one that holds a key",
 		Example: `  shoal ctl region
   shoal ctl region 2 -o json
-  shoal ctl region --key hello`,
-		Args: cobra.MaximumNArgs(1),
+  shoal ctl region --key hello
+  shoal ctl region --key 6100ff --read-as hex --show-as hex`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: opts.completeRegion,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := f.validate(); err != nil {
+			byKey := cmd.Flags().Changed("key")
+			if byKey && len(args) > 0 {
+				return errors.New("both an ID and --key; one of them says which region")
+			}
+			raw, err := f.parseFlag("key", key)
+			if err != nil {
 				return err
 			}
 			return opts.ask(cmd, args, func(ctx context.Context, api *pdapi.Client, id uint64) error {
-				if len(args) == 0 && !cmd.Flags().Changed("key") {
+				if len(args) == 0 && !byKey {
 					regions, err := api.Regions(ctx)
 					if err != nil {
 						return err
 					}
-					return opts.print(cmd.OutOrStdout(), regions, func(t table.Writer) { regionRows(t, regions, f) })
+					return opts.print(cmd.OutOrStdout(), regions, func(t table.Writer) { regionRows(t, regions, f.out) })
 				}
-				region, err := oneRegion(ctx, api, id, key, f)
+				region, err := oneRegion(ctx, api, id, raw)
 				if err != nil {
 					return err
 				}
-				return opts.print(cmd.OutOrStdout(), region, func(t table.Writer) { regionRows(t, []pdapi.Region{region}, f) })
+				return opts.print(cmd.OutOrStdout(), region, func(t table.Writer) { regionRows(t, []pdapi.Region{region}, f.out) })
 			})
 		},
 	}
+	f.flags(cmd)
 	cmd.Flags().StringVar(&key, "key", "", "the region that holds this `key`")
-	cmd.Flags().StringVar((*string)(&f), "format", string(formText), "`form` of keys: text, hex or escaped")
+	completeNothing(cmd, "key")
 	return cmd
 }
 
 // oneRegion finds a region by its id, or by a key when the id is 0.
-func oneRegion(ctx context.Context, api *pdapi.Client, id uint64, key string, f form) (pdapi.Region, error) {
+func oneRegion(ctx context.Context, api *pdapi.Client, id uint64, key []byte) (pdapi.Region, error) {
 	if id != 0 {
 		region, err := api.Region(ctx, id)
 		return region, unknown(err, "region", id)
 	}
-	raw, err := f.parse(key)
-	if err != nil {
-		return pdapi.Region{}, errors.Annotate(err, "--key")
-	}
-	return api.RegionOf(ctx, raw)
+	return api.RegionOf(ctx, key)
 }
 
-func regionRows(t table.Writer, regions []pdapi.Region, f form) {
+func regionRows(t table.Writer, regions []pdapi.Region, f form.Form) {
 	t.AppendHeader(table.Row{"id", "start", "end", "leader", "peers (store)", "pending", "version", "conf version", "MiB", "keys"})
 	for _, r := range regions {
 		leader := "none"
@@ -122,7 +128,7 @@ func regionRows(t table.Writer, regions []pdapi.Region, f form) {
 			leader = fmt.Sprintf("%d (%d)", r.Leader.ID, r.Leader.StoreID)
 		}
 		t.AppendRow(table.Row{
-			r.ID, f.show(r.StartKey), f.show(r.EndKey), leader, peers(r.Peers), peers(r.Pending), r.Epoch.Version, r.Epoch.ConfVer, r.Size, r.Keys,
+			r.ID, f.Show(r.StartKey), f.Show(r.EndKey), leader, peers(r.Peers), peers(r.Pending), r.Epoch.Version, r.Epoch.ConfVer, r.Size, r.Keys,
 		})
 	}
 }
@@ -154,14 +160,5 @@ func (o *options) ask(cmd *cobra.Command, args []string, action func(ctx context
 	}
 	ctx, cancel := o.context(cmd)
 	defer cancel()
-	return o.explain(action(ctx, api, id))
-}
-
-// unknown says how to find the ids that there are.
-func unknown(err error, what string, id uint64) error {
-	var refused *pdapi.Error
-	if stderrors.As(err, &refused) && refused.Code == http.StatusNotFound {
-		return errors.Errorf("there is no %s %d; `shoal ctl %s` lists all", what, id, what)
-	}
-	return err
+	return o.explain(ctx, action(ctx, api, id))
 }

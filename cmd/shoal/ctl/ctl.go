@@ -2,27 +2,33 @@
 //
 // Data goes through the public client, so that what ctl sees is what clients see; stores and regions are asked of the scheduler's
 // HTTP API. Answers are tables for people, or JSON for programs with -o json.
+//
+// The same tree of commands serves the command line, where it is built once and every command opens a connection of its own, and
+// `shoal ctl shell`, where it is built for every line and the lines share a connection.
 package ctl
 
 import (
 	"context"
 	"encoding/json"
-	stderrors "errors"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/pingcap/errors"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 )
 
 // options are what all subcommands know.
 type options struct {
-	pd      string
-	output  string
-	timeout time.Duration
-	verbose bool
+	pd         string
+	output     output
+	timeout    time.Duration
+	verbose    bool
+	connection *connection
 }
 
 // endpointsVariable is an environment variable that stands for --pd.
@@ -30,55 +36,91 @@ const endpointsVariable = "SHOAL_PD"
 
 // Command is `shoal ctl`.
 func Command() *cobra.Command {
-	var opts options
-	cmd := &cobra.Command{
-		Use:   "ctl",
-		Short: "Look at a cluster and its data",
-		Example: `  shoal ctl kv put hello world
-  shoal ctl kv scan --prefix he -o json
-  shoal ctl store
-  shoal ctl member
-  shoal ctl --pd 127.0.0.1:2479 region 2`,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
-			if opts.output != "table" && opts.output != "json" {
-				return errors.Errorf("-o is %q; it must be table or json", opts.output)
-			}
-			return nil
-		},
+	defaults := options{pd: os.Getenv(endpointsVariable), output: asTable, timeout: 10 * time.Second, connection: &connection{}}
+	if defaults.pd == "" {
+		defaults.pd = "127.0.0.1:2379"
 	}
-	pd := os.Getenv(endpointsVariable)
-	if pd == "" {
-		pd = "127.0.0.1:2379"
-	}
-	f := cmd.PersistentFlags()
-	f.StringVar(&opts.pd, "pd", pd, "`host:port` of the scheduler; several separated by commas; also by "+endpointsVariable)
-	f.StringVarP(&opts.output, "output", "o", "table", "`format` of the answer: table or json")
-	f.DurationVar(&opts.timeout, "timeout", 10*time.Second, "how long to wait for an answer")
-	f.BoolVarP(&opts.verbose, "verbose", "v", false, "show what the client library logs")
-	cmd.AddCommand(kvCommand(&opts), storeCommand(&opts), regionCommand(&opts), memberCommand(&opts))
+	cmd, opts := tree(defaults)
+	cmd.AddCommand(shellCommand(opts))
 	return cmd
 }
 
-// context ends when the user's patience does.
-func (o *options) context(cmd *cobra.Command) (context.Context, context.CancelFunc) {
+// tree is all commands but the shell; the options are theirs, and hold what the flags say once one of them runs.
+func tree(defaults options) (*cobra.Command, *options) {
+	opts := &defaults
+	cmd := &cobra.Command{
+		Use:   "ctl",
+		Short: "Look at a cluster and its data",
+		Long: `Look at a cluster and its data.
+
+All commands find the cluster by the address of its scheduler: --pd, or the
+environment variable ` + endpointsVariable + `, or where "shoal playground" has it by default.`,
+		Example: `  shoal ctl kv put hello world
+  shoal ctl kv scan --prefix he -o json
+  shoal ctl kv export backup.csv
+  shoal ctl store
+  shoal ctl region --key hello
+  shoal ctl --pd 127.0.0.1:2479 member
+  shoal ctl shell`,
+		Args:              onlySubcommands,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              help,
+	}
+	f := cmd.PersistentFlags()
+	f.StringVar(&opts.pd, "pd", opts.pd, "`host:port` of the scheduler; several separated by commas; also by "+endpointsVariable)
+	f.VarP(&opts.output, "output", "o", "how to answer: table or json")
+	f.DurationVar(&opts.timeout, "timeout", opts.timeout, "how long to wait for an answer")
+	f.BoolVarP(&opts.verbose, "verbose", "v", opts.verbose, "show what the client library logs")
+	completeFlag(cmd, "output", string(asTable), string(asJSON))
+	completeNothing(cmd, "pd", "timeout")
+	cmd.AddCommand(kvCommand(opts), storeCommand(opts), regionCommand(opts), memberCommand(opts))
+	return cmd, opts
+}
+
+// output is how answers look.
+type output string
+
+const (
+	asTable output = "table"
+	asJSON  output = "json"
+)
+
+// String, Set and Type make it a flag.
+func (o *output) String() string { return string(*o) }
+
+// Set refuses what is not known.
+func (o *output) Set(name string) error {
+	if name != string(asTable) && name != string(asJSON) {
+		return errors.New("it must be table or json")
+	}
+	*o = output(name)
+	return nil
+}
+
+// Type is what help texts call the flag's value.
+func (o *output) Type() string { return "format" }
+
+// interruptible ends when the user asks for it by Ctrl-C. A second Ctrl-C does what it always does, in case nobody heeds the first.
+func (o *options) interruptible(cmd *cobra.Command) (context.Context, context.CancelFunc) {
 	ctx := cmd.Context()
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	return context.WithTimeout(ctx, o.timeout)
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
 }
 
-// explain adds to an error what to do about it.
-func (o *options) explain(err error) error {
-	if err != nil && stderrors.Is(err, context.DeadlineExceeded) {
-		return errors.Annotatef(err, "no answer within %v; `shoal ctl --pd %s store` shows which stores are up, --timeout waits longer", o.timeout, o.pd)
-	}
-	return err
+// context ends when the user's patience does, too.
+func (o *options) context(cmd *cobra.Command) (context.Context, context.CancelFunc) {
+	ctx, stop := o.interruptible(cmd)
+	ctx, cancel := context.WithTimeout(ctx, o.timeout)
+	return ctx, func() { cancel(); stop() }
 }
 
 // print writes v as JSON, or as the table that render makes.
 func (o *options) print(w io.Writer, v any, render func(t table.Writer)) error {
-	if o.output == "json" {
+	if o.output == asJSON {
 		enc := json.NewEncoder(w)
 		enc.SetEscapeHTML(false)
 		enc.SetIndent("", "  ")
@@ -87,6 +129,12 @@ func (o *options) print(w io.Writer, v any, render func(t table.Writer)) error {
 	t := table.NewWriter()
 	t.SetOutputMirror(w)
 	t.SetStyle(table.StyleLight)
+	if file, ok := w.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
+		if width, _, err := term.GetSize(int(file.Fd())); err == nil {
+			t.Style().Box.UnfinishedRow = "…" // a person sees that there is more; JSON, and a pipe, have all of it
+			t.Style().Size.WidthMax = width
+		}
+	}
 	render(t)
 	t.Render()
 	return nil

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -83,7 +84,7 @@ func TestStores(t *testing.T) {
 
 func TestRegions(t *testing.T) {
 	pd := scheduler(t)
-	for _, args := range [][]string{{"region"}, {"region", "2"}, {"region", "--key", "hel"}, {"region", "--key", "6b00", "--format", "hex"}} {
+	for _, args := range [][]string{{"region"}, {"region", "2"}, {"region", "--key", "hel"}, {"region", "--key", "6b00", "--read-as", "hex", "--show-as", "hex"}} {
 		out, err := run(t, append(args, "--pd", pd)...)
 		require.NoError(t, err, args)
 		require.Contains(t, out, "3 (1), 5 (4) Learner")
@@ -143,16 +144,31 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{[]string{"member", "leader", "transfer", "--pd", pd}, "accepts 1 arg"},
 		{[]string{"member", "delete", "id", "x", "--pd", pd}, `"x" is not an id`},
 		{[]string{"member", "--pd", gone.URL}, "is it running"},
-		{[]string{"store", "-o", "xml", "--pd", pd}, `-o is "xml"; it must be table or json`},
-		{[]string{"region", "--format", "base64", "--pd", pd}, `--format is "base64"`},
-		{[]string{"region", "--format", "hex", "--key", "xy", "--pd", pd}, `--key: "xy" is not hexadecimal`},
-		{[]string{"kv", "get", "--format", "base64", "k"}, `--format is "base64"`},
+		{[]string{"store", "-o", "xml", "--pd", pd}, `"xml" for "-o, --output" flag: it must be table or json`},
+		{[]string{"region", "--show-as", "base63", "--pd", pd}, `"--show-as" flag: it must be escaped, hex, base64 or text`},
+		{[]string{"region", "--read-as", "hex", "--key", "xy", "--pd", pd}, `--key (--read-as is hex): "xy" is not hexadecimal`},
+		{[]string{"region", "2", "--key", "k", "--pd", pd}, "both an ID and --key"},
+		{[]string{"kv", "get", "--read-as", "hex", "abc", "--pd", pd}, `--read-as is hex: "abc" is not hexadecimal: every byte has two digits`},
+		{[]string{"kv", "exprot", "k"}, `unknown command "exprot" for "ctl kv"; did you mean export? ` + "`ctl kv --help` lists all"},
+		{[]string{"member", "leader", "resing"}, "did you mean resign?"},
+		{[]string{"kv", "put", "k", "v", "--ttl", "1500ms"}, "--ttl is 1.5s; it must be whole seconds"},
+		{[]string{"kv", "put", "k", "v", "--ttl", "0s"}, "at least one"},
 		{[]string{"kv", "get", "k", "--pd", gone.URL}, "is it running"},
 		{[]string{"store", "--pd", "here"}, "must be host:port"},
 		{[]string{"kv", "scan", "--limit", "0"}, "--limit is 0"},
 		{[]string{"kv", "scan", "--reverse"}, "--reverse needs START"},
 		{[]string{"kv", "scan", "--prefix", "a", "b"}, "--prefix says both ends"},
-		{[]string{"kv", "scan", "--format", "escaped", "--end", `\q`}, `--end: "\\q" has an escape`},
+		{[]string{"kv", "scan", "--end", `\q`}, `--end (--read-as is escaped): "\\q" has an unknown escape`},
+		{[]string{"kv", "export", "f"}, "say --format csv or --format ndjson"},
+		{[]string{"kv", "export", "-"}, "for standard input or output say --format"},
+		{[]string{"kv", "export", "f.csv", "--prefix", "a", "--end", "b"}, "--prefix says both ends"},
+		{[]string{"kv", "export", "/no/such/directory/f.csv", "--pd", pd}, "cannot write there"},
+		{[]string{"kv", "export", os.DevNull, "--format", "csv"}, "is no regular file"},
+		{[]string{"kv", "export", "f.csv", "--format", "xml"}, "it must be csv or ndjson"},
+		{[]string{"kv", "import", "/no/such/file.csv"}, "no such file"},
+		{[]string{"kv", "import", "/", "--format", "csv"}, "is a directory"},
+		{[]string{"kv", "import", "f.csv", "--skip", "-1"}, "--skip is -1"},
+		{[]string{"kv", "import", "f.csv", "--max-key-size", "big"}, `"big" is not a size`},
 		{[]string{"kv", "put", "k"}, "accepts 2 arg"},
 	} {
 		_, err := run(t, tc.args...)
@@ -168,37 +184,6 @@ func TestPatienceEnds(t *testing.T) {
 	_, err := run(t, "store", "--pd", slow.URL, "--timeout", "10ms")
 	require.ErrorContains(t, err, "no answer within 10ms")
 	require.ErrorContains(t, err, "--timeout waits longer")
-}
-
-func TestForms(t *testing.T) {
-	for _, tc := range []struct {
-		form  form
-		word  string
-		bytes string
-		shown string
-	}{
-		{formText, `a\x00`, `a\x00`, `a\x00`},
-		{formText, "käse", "käse", "käse"},
-		{formHex, "6100FF", "a\x00\xff", "6100FF"},
-		{formEscaped, `a\x00\xff\\\n`, "a\x00\xff\\\n", `a\x00\xff\\\x0a`},
-		{formEscaped, `"it's" käse`, `"it's" käse`, `"it's" käse`},
-		{formEscaped, "\xff\\u00e4", "\xffä", `\xffä`},
-		{formText, "\xff", "\xff", `\xff`},
-	} {
-		b, err := tc.form.parse(tc.word)
-		require.NoError(t, err)
-		require.Equal(t, tc.bytes, string(b))
-		require.Equal(t, tc.shown, tc.form.show(b))
-		if tc.form != formText {
-			again, err := tc.form.parse(tc.form.show(b))
-			require.NoError(t, err)
-			require.Equal(t, b, again)
-		}
-	}
-	for _, bad := range []string{`\`, `\q`, `\x1`, `a\xzz`} {
-		_, err := formEscaped.parse(bad)
-		require.Error(t, err, bad)
-	}
 }
 
 func TestPrefixEnd(t *testing.T) {

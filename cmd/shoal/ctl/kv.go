@@ -1,30 +1,55 @@
 package ctl
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/pingcap/errors"
 	"github.com/spf13/cobra"
 	"github.com/tikv/client-go/v2/rawkv"
 
-	"github.com/shoal-kv/shoal/cmd/shoal/rawclient"
+	"github.com/shoal-kv/shoal/cmd/shoal/ctl/form"
 )
 
 // kv is `shoal ctl kv`.
 type kv struct {
 	*options
-	form form
-	cf   string
+	forms
+	cf string
 }
 
-// pair is a key with its value as JSON and tables show them.
-type pair struct {
-	Key   string  `json:"key"`
-	Value *string `json:"value,omitempty"`
+// forms are how keys and values are written: in arguments and flags, and in answers.
+type forms struct{ in, out form.Form }
+
+// flags adds what says so to a command.
+func (f *forms) flags(cmd *cobra.Command) {
+	f.in, f.out = form.Escaped, form.Escaped
+	cmd.PersistentFlags().Var(&f.in, "read-as", "how keys and values are written in arguments: escaped, hex, base64 or text")
+	cmd.PersistentFlags().Var(&f.out, "show-as", "how keys and values are written in answers: escaped, hex, base64 or text")
+	completeFlag(cmd, "read-as", form.Names...)
+	completeFlag(cmd, "show-as", form.Names...)
+}
+
+// parse reads words of the command line.
+func (f *forms) parse(words []string) ([][]byte, error) {
+	var parsed [][]byte
+	for _, w := range words {
+		b, err := f.in.Parse(w)
+		if err != nil {
+			return nil, errors.Annotatef(err, "--read-as is %s", f.in)
+		}
+		parsed = append(parsed, b)
+	}
+	return parsed, nil
+}
+
+// parseFlag reads the value of a flag.
+func (f *forms) parseFlag(name, word string) ([]byte, error) {
+	b, err := f.in.Parse(word)
+	return b, errors.Annotatef(err, "--%s (--read-as is %s)", name, f.in)
 }
 
 func kvCommand(opts *options) *cobra.Command {
@@ -34,103 +59,200 @@ func kvCommand(opts *options) *cobra.Command {
 		Short: "Read and write raw keys",
 		Long: `Read and write raw keys.
 
-Keys and values are text as it stands; bytes that cannot be printed are shown as \xNN. With --format escaped, \xNN and the like
-are understood in arguments too; with --format hex everything is hexadecimal digits.`,
+Keys and values are any bytes. In arguments and in answers they are written as
+
+  escaped  (default) text as it stands, in which \xNN is a byte and \\ a
+           backslash; \n, \t, \r, \" and \' work too
+  hex      two hexadecimal digits a byte
+  base64   the standard alphabet with padding
+  text     byte for byte; bytes that cannot be printed are shown as \xNN, which
+           is not read back
+
+--read-as chooses for arguments, --show-as for answers. What an answer shows can
+be pasted into the next command; in a shell it goes between single quotes, which
+escaped text never contains. A -- before it lets a word begin with a dash.`,
 		Example: `  shoal ctl kv put hello world
   shoal ctl kv get hello
   shoal ctl kv scan --prefix he
-  shoal ctl kv put --format escaped 'a\x00b' 'line\n'
-  shoal ctl kv get --format hex 610062`,
+  shoal ctl kv put 'a\x00b' 'line\n'
+  shoal ctl kv get --read-as hex --show-as hex 610062`,
+		Args:              onlySubcommands,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              help,
 	}
-	f := cmd.PersistentFlags()
-	f.StringVar((*string)(&k.form), "format", string(formText), "`form` of keys and values: text, hex or escaped")
-	f.StringVar(&k.cf, "cf", "", "column `family`: default, lock or write")
-	cmd.AddCommand(k.getCommand(), k.putCommand(), k.delCommand(), k.scanCommand())
+	k.flags(cmd)
+	cmd.PersistentFlags().StringVar(&k.cf, "cf", "", "column `family`: default, lock or write")
+	completeFlag(cmd, "cf", "default", "lock", "write")
+	cmd.AddCommand(k.getCommand(), k.putCommand(), k.delCommand(), k.ttlCommand(), k.scanCommand(), k.exportCommand(), k.importCommand())
 	return cmd
 }
 
-// do opens a client for one action on keys; words are the arguments that are keys or values.
+// do parses the words that are keys or values, and does one thing with them on the cluster.
 func (k *kv) do(cmd *cobra.Command, words []string, action func(ctx context.Context, c *rawkv.Client, words [][]byte) error) error {
-	if err := k.form.validate(); err != nil {
+	parsed, err := k.parse(words)
+	if err != nil {
 		return err
-	}
-	var parsed [][]byte
-	for _, w := range words {
-		b, err := k.form.parse(w)
-		if err != nil {
-			return err
-		}
-		parsed = append(parsed, b)
 	}
 	ctx, cancel := k.context(cmd)
 	defer cancel()
-	client, err := rawclient.Open(ctx, k.pd, k.verbose)
-	if err != nil {
-		return k.explain(err)
-	}
-	defer func() { _ = client.Close() }() // the answer is known already
-	return k.explain(action(ctx, client.SetColumnFamily(k.cf), parsed))
+	return k.withKV(ctx, func(c *rawkv.Client) error { return action(ctx, c, parsed) })
+}
+
+// withKV is with, on the column family that was asked for.
+func (k *kv) withKV(ctx context.Context, action func(c *rawkv.Client) error) error {
+	return k.with(ctx, func(c *rawkv.Client) error { return action(c.SetColumnFamily(k.cf)) })
 }
 
 func (k *kv) getCommand() *cobra.Command {
-	return &cobra.Command{
+	var raw bool
+	cmd := &cobra.Command{
 		Use:   "get KEY",
 		Short: "Print the value of a key",
-		Args:  cobra.ExactArgs(1),
+		Example: `  shoal ctl kv get hello
+  shoal ctl kv get hello --show-as hex
+  shoal ctl kv get picture.png --raw > picture.png`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return k.do(cmd, args, func(ctx context.Context, c *rawkv.Client, words [][]byte) error {
-				value, err := c.Get(ctx, words[0])
+			var key, value []byte
+			err := k.do(cmd, args, func(ctx context.Context, c *rawkv.Client, words [][]byte) (err error) {
+				key = words[0]
+				value, err = c.Get(ctx, key)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			if value == nil {
+				return k.missing(key)
+			}
+			if raw {
+				_, err = cmd.OutOrStdout().Write(value)
+				return err
+			}
+			if k.output == asJSON {
+				p, err := k.jsonPair(key, value)
 				if err != nil {
 					return err
 				}
-				if value == nil {
-					return errors.Errorf("key %q is not there", args[0])
-				}
-				shown := k.form.show(value)
-				if k.output == "json" {
-					return k.print(cmd.OutOrStdout(), pair{k.form.show(words[0]), &shown}, nil)
-				}
-				_, err = fmt.Fprintln(cmd.OutOrStdout(), shown)
-				return err
-			})
+				return k.print(cmd.OutOrStdout(), p, nil)
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), k.out.Show(value))
+			return err
 		},
 	}
+	cmd.Flags().BoolVar(&raw, "raw", false, "write the value byte for byte, without a line end; \"kv put KEY -\" reads it so")
+	return cmd
+}
+
+// missing says how to see which keys there are.
+func (k *kv) missing(key []byte) error {
+	shown := form.Escaped.Show(key)
+	return errors.Errorf("there is no key '%s'; `shoal ctl kv scan '%s' --limit 5` shows the next ones", shown, shown)
 }
 
 func (k *kv) putCommand() *cobra.Command {
-	return &cobra.Command{
+	var ttl time.Duration
+	cmd := &cobra.Command{
 		Use:   "put KEY VALUE",
-		Short: "Set the value of a key; VALUE - reads it from standard input, byte for byte",
-		Args:  cobra.ExactArgs(2),
+		Short: "Set the value of a key",
+		Long: `Set the value of a key. If VALUE is -, standard input is the value, byte for
+byte; a value that is one dash is written '\x2d'.
+
+With --ttl the key expires after that time. The stores must be made for that,
+with storage.enable-ttl in their configuration. A put without --ttl makes the
+key stay.`,
+		Example: `  shoal ctl kv put hello world
+  shoal ctl kv put 'a\x00b' 'line\n'
+  shoal ctl kv put picture.png - < picture.png
+  shoal ctl kv put session token --ttl 30m`,
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			words := args
-			var value []byte
+			seconds, err := ttlSeconds(cmd, ttl)
+			if err != nil {
+				return err
+			}
+			words, value := args, []byte(nil)
 			if args[1] == "-" {
-				var err error
 				if value, err = io.ReadAll(cmd.InOrStdin()); err != nil {
 					return errors.Annotate(err, "standard input")
 				}
 				words = args[:1]
 			}
-			return k.do(cmd, words, func(ctx context.Context, c *rawkv.Client, words [][]byte) error {
+			err = k.do(cmd, words, func(ctx context.Context, c *rawkv.Client, words [][]byte) error {
 				if len(words) == 2 {
 					value = words[1]
 				}
-				return k.done(cmd, c.Put(ctx, words[0], value))
+				return undetermined(ctx, c.PutWithTTL(ctx, words[0], value, seconds))
 			})
+			return k.done(cmd, err)
 		},
 	}
+	cmd.Flags().DurationVar(&ttl, "ttl", 0, "`time` after which the key expires, in whole seconds: 90s, 30m, 24h")
+	return cmd
+}
+
+// ttlSeconds is what --ttl says; 0 if it is not given.
+func ttlSeconds(cmd *cobra.Command, ttl time.Duration) (uint64, error) {
+	if !cmd.Flags().Changed("ttl") {
+		return 0, nil
+	}
+	if ttl < time.Second || ttl%time.Second != 0 {
+		return 0, errors.Errorf("--ttl is %v; it must be whole seconds, at least one", ttl)
+	}
+	return uint64(ttl / time.Second), nil
 }
 
 func (k *kv) delCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "del KEY…",
 		Short: "Delete keys; one that is not there is no error",
-		Args:  cobra.MinimumNArgs(1),
+		Example: `  shoal ctl kv del hello
+  shoal ctl kv del --read-as hex 610062 68656c6c6f`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return k.do(cmd, args, func(ctx context.Context, c *rawkv.Client, words [][]byte) error {
-				return k.done(cmd, c.BatchDelete(ctx, words))
+			return k.done(cmd, k.do(cmd, args, func(ctx context.Context, c *rawkv.Client, words [][]byte) error {
+				return undetermined(ctx, c.BatchDelete(ctx, words))
+			}))
+		},
+	}
+}
+
+func (k *kv) ttlCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "ttl KEY",
+		Short: "Print how long a key lives on",
+		Example: `  shoal ctl kv put session token --ttl 30m
+  shoal ctl kv ttl session`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var key []byte
+			var ttl *uint64
+			err := k.do(cmd, args, func(ctx context.Context, c *rawkv.Client, words [][]byte) (err error) {
+				key = words[0]
+				ttl, err = c.GetKeyTTL(ctx, key)
+				return err
 			})
+			if err != nil {
+				return err
+			}
+			if ttl == nil {
+				return k.missing(key)
+			}
+			if k.output == asJSON {
+				return k.print(cmd.OutOrStdout(), struct {
+					Seconds uint64 `json:"ttl_seconds"` // 0 is for ever, as on the wire
+				}{*ttl}, nil)
+			}
+			shown := "no time to live"
+			if *ttl > 0 {
+				shown = (time.Duration(*ttl) * time.Second).String()
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), shown)
+			return err
 		},
 	}
 }
@@ -140,7 +262,7 @@ func (k *kv) done(cmd *cobra.Command, err error) error {
 	if err != nil {
 		return err
 	}
-	if k.output == "json" {
+	if k.output == asJSON {
 		return k.print(cmd.OutOrStdout(), struct {
 			OK bool `json:"ok"`
 		}{true}, nil)
@@ -149,133 +271,61 @@ func (k *kv) done(cmd *cobra.Command, err error) error {
 	return err
 }
 
-// scan is what `kv scan` is asked for.
-type scan struct {
-	end, prefix []byte
-	limit       int
-	reverse     bool
-	keysOnly    bool
+// pair is a key with its value as JSON has it: the same object as a line of an NDJSON export.
+type pair struct {
+	Key      string  `json:"key"`
+	Value    *string `json:"value,omitempty"` // nil when only keys were asked for
+	Encoding string  `json:"encoding"`
 }
 
-func (k *kv) scanCommand() *cobra.Command {
-	var s scan
-	var end, prefix string
-	cmd := &cobra.Command{
-		Use:   "scan [START]",
-		Short: "List keys in order, from START up to --end",
-		Example: `  shoal ctl kv scan
-  shoal ctl kv scan a --end m --limit 1000 --keys-only
-  shoal ctl kv scan --reverse m`,
-		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			if s.end, err = k.form.parse(end); err != nil {
-				return errors.Annotate(err, "--end")
-			}
-			if s.prefix, err = k.form.parse(prefix); err != nil {
-				return errors.Annotate(err, "--prefix")
-			}
-			if err := s.validate(len(args) > 0); err != nil {
+func (k *kv) jsonPair(key, value []byte) (p pair, err error) {
+	p.Encoding = k.out.String()
+	if p.Key, err = k.out.Encode(key); err != nil {
+		return p, errors.Annotate(err, "--show-as")
+	}
+	if value != nil {
+		var shown string
+		shown, err = k.out.Encode(value)
+		p.Value = &shown
+	}
+	return p, errors.Annotate(err, "--show-as")
+}
+
+// printPairs shows rows; values are nil when only keys were asked for.
+func (k *kv) printPairs(w io.Writer, keys, values [][]byte) error {
+	value := func(i int) []byte {
+		if values == nil {
+			return nil
+		}
+		return values[i]
+	}
+	if k.output == asJSON {
+		pairs := make([]pair, len(keys))
+		for i, key := range keys {
+			var err error
+			if pairs[i], err = k.jsonPair(key, value(i)); err != nil {
 				return err
 			}
-			return k.do(cmd, args, func(ctx context.Context, c *rawkv.Client, words [][]byte) error {
-				var start []byte
-				if len(words) > 0 {
-					start = words[0]
-				}
-				if len(s.prefix) > 0 {
-					start, s.end = s.prefix, prefixEnd(s.prefix)
-				}
-				pairs, err := s.run(ctx, c, start, k.form)
-				if err != nil {
-					return err
-				}
-				return k.printPairs(cmd.OutOrStdout(), pairs)
-			})
-		},
-	}
-	f := cmd.Flags()
-	f.StringVar(&end, "end", "", "`key` to stop before (with --reverse: to stop at)")
-	f.StringVar(&prefix, "prefix", "", "list the keys that begin with this `key`")
-	f.IntVar(&s.limit, "limit", 100, "at most this `number` of keys")
-	f.BoolVar(&s.reverse, "reverse", false, "go down from before START")
-	f.BoolVar(&s.keysOnly, "keys-only", false, "leave the values out")
-	return cmd
-}
-
-func (s *scan) validate(hasStart bool) error {
-	switch {
-	case s.limit < 1:
-		return errors.Errorf("--limit is %d; it must be at least 1", s.limit)
-	case s.reverse && !hasStart:
-		return errors.New("--reverse needs START, the key to begin below")
-	case len(s.prefix) > 0 && (hasStart || len(s.end) > 0 || s.reverse):
-		return errors.New("--prefix says both ends of the range: leave START, --end and --reverse out")
-	}
-	return nil
-}
-
-// run pages through the range.
-func (s *scan) run(ctx context.Context, c *rawkv.Client, start []byte, f form) ([]pair, error) {
-	pairs := []pair{}
-	var opts []rawkv.RawOption
-	if s.keysOnly {
-		opts = append(opts, rawkv.ScanKeyOnly())
-	}
-	page := c.Scan
-	if s.reverse {
-		page = c.ReverseScan
-	}
-	for len(pairs) < s.limit {
-		want := min(s.limit-len(pairs), rawkv.MaxRawKVScanLimit)
-		keys, values, err := page(ctx, start, s.end, want, opts...)
-		if err != nil {
-			return nil, err
 		}
+		return k.print(w, pairs, nil)
+	}
+	return k.print(w, nil, func(t table.Writer) {
+		header := table.Row{"key", "value"}
+		if values == nil {
+			header = header[:1]
+		}
+		t.AppendHeader(header)
 		for i, key := range keys {
-			p := pair{Key: f.show(key)}
-			if !s.keysOnly {
-				value := f.show(values[i])
-				p.Value = &value
+			row := table.Row{k.out.Show(key)}
+			if values != nil {
+				row = append(row, k.out.Show(values[i]))
 			}
-			pairs = append(pairs, p)
+			t.AppendRow(row)
 		}
-		if len(keys) < want {
-			break
-		}
-		start = keys[len(keys)-1]
-		if !s.reverse {
-			start = append(bytes.Clone(start), 0)
-		}
-	}
-	return pairs, nil
-}
-
-func (k *kv) printPairs(w io.Writer, pairs []pair) error {
-	return k.print(w, pairs, func(t table.Writer) {
-		t.AppendHeader(table.Row{"key", "value"})
-		for _, p := range pairs {
-			if p.Value == nil {
-				t.AppendRow(table.Row{p.Key})
-			} else {
-				t.AppendRow(table.Row{p.Key, *p.Value})
-			}
-		}
-		if len(pairs) == 1 {
+		if len(keys) == 1 {
 			t.SetCaption("1 key")
 		} else {
-			t.SetCaption("%d keys", len(pairs))
+			t.SetCaption("%d keys", len(keys))
 		}
 	})
-}
-
-// prefixEnd is the first key after all that begin with prefix; nil when there is none.
-func prefixEnd(prefix []byte) []byte {
-	end := bytes.Clone(prefix)
-	for i := len(end) - 1; i >= 0; i-- {
-		if end[i] < 0xff {
-			end[i]++
-			return end[:i+1]
-		}
-	}
-	return nil
 }

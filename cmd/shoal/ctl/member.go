@@ -22,14 +22,15 @@ func memberCommand(opts *options) *cobra.Command {
   shoal ctl member leader show
   shoal ctl member leader transfer scheduler-2
   shoal ctl member delete name scheduler-3`,
-		Args: cobra.NoArgs,
+		Args:              onlySubcommands,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return opts.ask(cmd, nil, func(ctx context.Context, api *pdapi.Client, _ uint64) error {
 				group, err := api.Members(ctx)
 				if err != nil {
 					return err
 				}
-				if opts.output == "json" {
+				if opts.output == asJSON {
 					return opts.print(cmd.OutOrStdout(), group, nil)
 				}
 				health, err := api.Health(ctx)
@@ -66,11 +67,22 @@ func memberRows(t table.Writer, group pdapi.Members, health []pdapi.Health) {
 }
 
 func leaderCommand(opts *options) *cobra.Command {
-	cmd := &cobra.Command{Use: "leader", Short: "Show the leader of the scheduler group, or have another lead"}
+	cmd := &cobra.Command{
+		Use:   "leader",
+		Short: "Show the leader of the scheduler group, or have another lead",
+		Example: `  shoal ctl member leader show
+  shoal ctl member leader transfer scheduler-2
+  shoal ctl member leader resign`,
+		Args:              onlySubcommands,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              help,
+	}
 	show := &cobra.Command{
-		Use:   "show",
-		Short: "Show which scheduler leads",
-		Args:  cobra.NoArgs,
+		Use:               "show",
+		Short:             "Show which scheduler leads",
+		Example:           "  shoal ctl member leader show",
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return opts.ask(cmd, nil, func(ctx context.Context, api *pdapi.Client, _ uint64) error {
 				leader, err := api.Leader(ctx)
@@ -85,17 +97,21 @@ func leaderCommand(opts *options) *cobra.Command {
 		},
 	}
 	resign := &cobra.Command{
-		Use:   "resign",
-		Short: "Have the leader hand its lead over to any other member that is up",
-		Args:  cobra.NoArgs,
+		Use:               "resign",
+		Short:             "Have the leader hand its lead over to any other member that is up",
+		Example:           "  shoal ctl member leader resign",
+		Args:              cobra.NoArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return opts.tell(cmd, "", func(ctx context.Context, api *pdapi.Client) (string, error) { return api.Resign(ctx) })
 		},
 	}
 	transfer := &cobra.Command{
-		Use:   "transfer NAME",
-		Short: "Have the leader hand its lead over to one member",
-		Args:  cobra.ExactArgs(1),
+		Use:               "transfer NAME",
+		Short:             "Have the leader hand its lead over to one member",
+		Example:           "  shoal ctl member leader transfer scheduler-2",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: opts.completeMember,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return opts.tell(cmd, args[0], func(ctx context.Context, api *pdapi.Client) (string, error) {
 				return api.TransferLeader(ctx, args[0])
@@ -110,13 +126,20 @@ func deleteCommand(opts *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "delete",
 		Short: "Remove a scheduler from the group for good",
-		Long: `Remove a scheduler from the group for good, for instance because its data is lost. It stops by itself if it runs, and can
-come back only with an empty data directory and --join.`,
+		Long: `Remove a scheduler from the group for good, for instance because its data is
+lost. It stops by itself if it runs, and can come back only with an empty data
+directory and --join.`,
+		Example:           "  shoal ctl member delete name scheduler-3",
+		Args:              onlySubcommands,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              help,
 	}
 	byName := &cobra.Command{
-		Use:   "name NAME",
-		Short: "Remove the scheduler with this name",
-		Args:  cobra.ExactArgs(1),
+		Use:               "name NAME",
+		Short:             "Remove the scheduler with this name",
+		Example:           "  shoal ctl member delete name scheduler-3",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: opts.completeMember,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return opts.tell(cmd, args[0], func(ctx context.Context, api *pdapi.Client) (string, error) {
 				return api.RemoveMember(ctx, args[0])
@@ -124,9 +147,11 @@ come back only with an empty data directory and --join.`,
 		},
 	}
 	byID := &cobra.Command{
-		Use:   "id ID",
-		Short: "Remove the scheduler with this id, which may have no name because it never ran",
-		Args:  cobra.ExactArgs(1),
+		Use:               "id ID",
+		Short:             "Remove the scheduler with this id, which may have no name because it never ran",
+		Example:           "  shoal ctl member delete id 13197533273252741313",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return opts.ask(cmd, args, func(ctx context.Context, api *pdapi.Client, id uint64) error {
 				said, err := api.RemoveMemberID(ctx, id)
@@ -154,7 +179,7 @@ func (o *options) answer(cmd *cobra.Command, member, said string, err error) err
 	if err != nil {
 		return err
 	}
-	if o.output == "json" {
+	if o.output == asJSON {
 		return o.print(cmd.OutOrStdout(), said, nil)
 	}
 	_, err = fmt.Fprintln(cmd.OutOrStdout(), said)

@@ -157,6 +157,20 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 	return c.do(ctx, http.MethodGet, path, into)
 }
 
+// UnreachableError says that no scheduler of a list could be talked to.
+type UnreachableError struct {
+	Endpoints []string
+	Err       error // of the last one
+}
+
+func (e *UnreachableError) Error() string {
+	return fmt.Sprintf("the scheduler cannot be reached at %s: %v; is it running (`shoal playground` starts a cluster), and is that where (--pd host:port)?",
+		strings.Join(e.Endpoints, ", "), e.Err)
+}
+
+// Unwrap is what the last one failed with.
+func (e *UnreachableError) Unwrap() error { return e.Err }
+
 // do asks each endpoint until one answers. An answer that is an error is an answer, except for "not here".
 func (c *Client) do(ctx context.Context, method, path string, into any) error {
 	var err error
@@ -166,6 +180,10 @@ func (c *Client) do(ctx context.Context, method, path string, into any) error {
 		if err == nil || (stderrors.As(err, &refused) && refused.Code != http.StatusServiceUnavailable) {
 			return err
 		}
+	}
+	var unreachable *url.Error
+	if stderrors.As(err, &unreachable) {
+		return &UnreachableError{c.endpoints, unreachable.Err}
 	}
 	return err
 }
@@ -177,7 +195,7 @@ func (c *Client) ask(ctx context.Context, method, address string, into any) erro
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return errors.Annotate(err, "the scheduler cannot be reached; is it running, and is --pd its address?")
+		return err
 	}
 	defer func() { _ = res.Body.Close() }() // it was only read
 	body, err := io.ReadAll(io.LimitReader(res.Body, answerLimit))
