@@ -34,6 +34,7 @@ import (
 	"github.com/shoal-kv/shoal/kv/raftstore/transport"
 	"github.com/shoal-kv/shoal/kv/server"
 	"github.com/shoal-kv/shoal/kv/storage/raftkv"
+	"github.com/shoal-kv/shoal/kv/storage/reclaim"
 	"github.com/shoal-kv/shoal/rpc"
 )
 
@@ -64,10 +65,13 @@ type Node struct {
 	openers  map[string]Opener
 	store    *raftstore.Store
 	wire     *transport.Transport
+	kv       *raftkv.Storage
 	server   *server.Server
 	grpc     *server.GRPC
 	serving  chan struct{} // closed when the gRPC server has ended
 	status   *statusServer
+	reclaim  *reclaim.Worker // nil without TTL mode
+	wall     func() time.Time
 
 	filter    func(*raft_serverpb.RaftMessage) bool
 	borrowed  bool // the engines are the caller's
@@ -102,7 +106,7 @@ func WithEngine(name string, open Opener) Option {
 
 // Start makes and runs a store. On an error everything that was opened is closed again.
 func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap.Logger, reg *prometheus.Registry, opts ...Option) (_ *Node, err error) {
-	n := &Node{cfg: cfg, logger: logger}
+	n := &Node{cfg: cfg, logger: logger, wall: time.Now}
 	for _, opt := range opts {
 		opt(n)
 	}
@@ -117,7 +121,7 @@ func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap
 	if err := n.openEngines(); err != nil {
 		return nil, err
 	}
-	if n.ident, err = raftstore.OpenIdent(ctx, n.log, n.state, cp); err != nil {
+	if n.ident, err = raftstore.OpenIdent(ctx, n.log, n.state, cp, n.layout()); err != nil {
 		return nil, err
 	}
 	disk, err := n.disk()
@@ -140,6 +144,7 @@ func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap
 		return nil, err
 	}
 	n.store.Start()
+	n.startReclaim(reg)
 	n.serve()
 	if n.status != nil {
 		n.status.serve()
@@ -198,9 +203,9 @@ func (n *Node) assemble(disk *raftstore.Disk, cp ControlPlane, reg *prometheus.R
 	if err != nil {
 		return err
 	}
-	kv := raftkv.New(n.store.Router, n.state, id, uint64(n.cfg.Raftstore.RaftEntryMaxSize), raftstore.Boottime)
-	n.server = server.NewServer(kv, server.WithClusterID(n.ident.ClusterId), server.WithStoreID(id), server.WithRaft(n.wire),
-		server.WithRegistry(reg), server.WithLimits(serverLimits(n.cfg)))
+	n.kv = raftkv.New(n.store.Router, n.state, id, uint64(n.cfg.Raftstore.RaftEntryMaxSize), raftstore.Boottime)
+	n.server = server.NewServer(n.kv, server.WithClusterID(n.ident.ClusterId), server.WithStoreID(id), server.WithRaft(n.wire),
+		server.WithRegistry(reg), server.WithLimits(serverLimits(n.cfg)), n.ttl())
 	reg.MustRegister(collector{n})
 	if n.status != nil {
 		n.status.handle(n, reg)
@@ -280,6 +285,9 @@ func (n *Node) Close() {
 		}
 		if n.status != nil {
 			n.status.close()
+		}
+		if n.reclaim != nil {
+			n.reclaim.Close()
 		}
 		if n.store != nil {
 			n.store.Close()
