@@ -44,6 +44,8 @@ type ControlPlane interface {
 	raftstore.Scheduler
 	PutStore(ctx context.Context, store *metapb.Store) error
 	GetStore(ctx context.Context, id uint64) (*metapb.Store, error)
+	// GetAllStores lists the stores that are not removed; it fails when the cluster has not begun.
+	GetAllStores(ctx context.Context) ([]*metapb.Store, error)
 	// Start begins the stream of region heartbeats.
 	Start(onResponse func(*pdpb.RegionHeartbeatResponse), onReconnect func())
 }
@@ -121,6 +123,9 @@ func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap
 	if err := n.openEngines(); err != nil {
 		return nil, err
 	}
+	if err := n.agree(ctx, cp); err != nil { // before a new store writes down who it is
+		return nil, err
+	}
 	if n.ident, err = raftstore.OpenIdent(ctx, n.log, n.state, cp, n.layout()); err != nil {
 		return nil, err
 	}
@@ -136,6 +141,9 @@ func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap
 	self := n.self()
 	if err := raftstore.Bootstrap(ctx, disk, self, cp); err != nil {
 		return nil, errors.Annotate(err, "cannot bootstrap the cluster")
+	}
+	if err := n.agree(ctx, cp); err != nil { // another store may have been the faster one to begin the cluster
+		return nil, err
 	}
 	if err := cp.PutStore(ctx, self); err != nil {
 		return nil, errors.Annotate(err, "cannot register with the scheduler")
@@ -179,6 +187,7 @@ func (n *Node) self() *metapb.Store {
 	for _, k := range slices.Sorted(maps.Keys(n.cfg.Server.Labels)) {
 		s.Labels = append(s.Labels, &metapb.StoreLabel{Key: k, Value: n.cfg.Server.Labels[k]})
 	}
+	n.tellLayout(s)
 	return s
 }
 

@@ -2,9 +2,11 @@ package node
 
 import (
 	"cmp"
+	"context"
 	"slices"
 	"time"
 
+	"github.com/pingcap/errors"
 	"github.com/pingcap/kvproto/pkg/kvrpcpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,6 +25,37 @@ func (n *Node) layout() kvrpcpb.APIVersion {
 		return kvrpcpb.APIVersion_V1TTL
 	}
 	return kvrpcpb.APIVersion_V1
+}
+
+// layoutLabel tells the other stores of a cluster, through the scheduler, that this one runs in TTL mode.
+const layoutLabel = "raw-values"
+
+func (n *Node) tellLayout(self *metapb.Store) {
+	self.Labels = slices.DeleteFunc(self.Labels, isLayoutLabel)
+	if n.cfg.Storage.EnableTTL {
+		self.Labels = append(self.Labels, &metapb.StoreLabel{Key: layoutLabel, Value: "ttl"})
+	}
+}
+
+func isLayoutLabel(l *metapb.StoreLabel) bool { return l.Key == layoutLabel }
+
+// agree refuses to join a cluster whose stores keep raw values in the other way: replicas would be read wrongly.
+func (n *Node) agree(ctx context.Context, cp ControlPlane) error {
+	begun, err := cp.IsBootstrapped(ctx)
+	if err != nil || !begun {
+		return err
+	}
+	stores, err := cp.GetAllStores(ctx)
+	if err != nil {
+		return errors.Annotate(err, "cannot ask which stores there are")
+	}
+	for _, s := range stores {
+		if theirs := slices.ContainsFunc(s.Labels, isLayoutLabel); theirs != n.cfg.Storage.EnableTTL {
+			return errors.Errorf("storage.enable-ttl is %t, but store %d at %s of this cluster was made with %t, and all stores of a cluster "+
+				"have the same; set storage.enable-ttl = %t", !theirs, s.Id, s.Address, theirs, theirs)
+		}
+	}
+	return nil
 }
 
 // ttl turns TTL mode on where it is configured.

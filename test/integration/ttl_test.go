@@ -8,10 +8,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
 
 	"github.com/shoal-kv/shoal/kv/config"
+	"github.com/shoal-kv/shoal/kv/node"
 	"github.com/shoal-kv/shoal/local"
+	"github.com/shoal-kv/shoal/rpc"
+	"github.com/shoal-kv/shoal/scheduler/client"
 	"github.com/shoal-kv/shoal/shoaltest"
 )
 
@@ -72,4 +78,39 @@ func TestReclaimSparesWhatIsWrittenAnew(t *testing.T) {
 		})
 	}
 	writers.Wait()
+}
+
+// A store neither turns TTL mode on or off, nor joins a cluster that differs from it; it says what to set, and starts once that is done.
+func TestTTLModeIsTheClusters(t *testing.T) {
+	for _, made := range []bool{true, false} {
+		t.Run(fmt.Sprint(made), func(t *testing.T) {
+			cfg := config.NewTestConfig()
+			cfg.Storage.EnableTTL = made
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			c, err := local.Start(ctx, local.Options{Stores: 1, Dir: t.TempDir(), Config: cfg})
+			require.NoError(t, err)
+			defer c.Close()
+			want := fmt.Sprintf("set storage.enable-ttl = %t", made)
+			require.NoError(t, c.StopStore(0))
+			cfg.Storage.EnableTTL = !made
+			require.ErrorContains(t, c.StartStore(ctx, 0), want)
+			cfg.Storage.EnableTTL = made
+			require.NoError(t, c.StartStore(ctx, 0))
+
+			dial := func(_ context.Context, addr string) (*grpc.ClientConn, error) { return rpc.Dial(addr, rpc.Security{}) }
+			scheduler, err := client.New(ctx, []string{c.PD()}, dial, zap.NewNop())
+			require.NoError(t, err)
+			defer scheduler.Close()
+			other := config.NewTestConfig()
+			other.Server.Addr, other.Server.StatusAddr, other.Storage.DataDir = "127.0.0.1:0", "", t.TempDir()
+			other.Storage.EnableTTL = !made
+			_, err = node.Start(ctx, other, scheduler, zap.NewNop(), prometheus.NewRegistry())
+			require.ErrorContains(t, err, want)
+			other.Storage.EnableTTL = made
+			joined, err := node.Start(ctx, other, scheduler, zap.NewNop(), prometheus.NewRegistry())
+			require.NoError(t, err, "the refused start has left nothing behind")
+			joined.Close()
+		})
+	}
 }
