@@ -39,6 +39,8 @@ func TestExpireIsJudgedAtItsPlaceInTheLog(t *testing.T) {
 		ops(first+4, 1, command.Expire, command.DeleteExpired, expire...),
 		ops(first+5, 1, command.Write, command.Put, key("gone"), raw("again", 0)),
 		ops(first+6, 1, command.Expire, command.DeleteExpired, key("gone"), bound),
+		ops(first+7, 1, command.Write, command.Put, key("whole"), raw("v", 1)),
+		ops(first+8, 1, command.Expire, command.DeleteExpired, key("whole"), bound, key("whole"), []byte("soon")), // rejected, all of it
 	}
 	for cut := range len(log) {
 		d := newDisk()
@@ -54,9 +56,10 @@ func TestExpireIsJudgedAtItsPlaceInTheLog(t *testing.T) {
 
 		found, err = open.Load(1)
 		require.NoError(t, err)
-		require.Equal(t, uint64(first+6), found.Regions[0].Apply.AppliedIndex)
+		require.Equal(t, uint64(first+8), found.Regions[0].Apply.AppliedIndex)
 		snap := d.state.NewSnapshot()
 		for k, want := range map[string][]byte{
+			"whole": raw("v", 1),
 			"gone": raw("again", 0), "rewritten": raw("v", 70), "later": raw("v", 61), "never": raw("v", 0), "absent": nil, "odd": []byte("short"),
 		} {
 			got, err := snap.Get(engine.Default, key(k))

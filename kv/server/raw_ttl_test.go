@@ -72,8 +72,8 @@ func TestBatchPutTTLs(t *testing.T) {
 		{&kvrpcpb.RawBatchPutRequest{}, [3]uint64{0, 0, 0}},
 		{&kvrpcpb.RawBatchPutRequest{Ttls: []uint64{5}}, [3]uint64{5, 5, 5}},
 		{&kvrpcpb.RawBatchPutRequest{Ttls: []uint64{5, 0, 7}}, [3]uint64{5, 0, 7}},
-		{&kvrpcpb.RawBatchPutRequest{Ttl: 3}, [3]uint64{3, 3, 3}},                          //nolint:staticcheck // old clients send it
-		{&kvrpcpb.RawBatchPutRequest{Ttl: 3, Ttls: []uint64{4, 5, 6}}, [3]uint64{4, 5, 6}}, //nolint:staticcheck // and newer ones too
+		{&kvrpcpb.RawBatchPutRequest{Ttl: 3}, [3]uint64{3, 3, 3}},
+		{&kvrpcpb.RawBatchPutRequest{Ttl: 3, Ttls: []uint64{4, 5, 6}}, [3]uint64{4, 5, 6}},
 	} {
 		for _, forCAS := range []bool{false, true} {
 			tc.req.Pairs, tc.req.ForCas = pairs, forCAS
@@ -101,7 +101,7 @@ func TestTTLWithoutTheMode(t *testing.T) {
 	swap, err := srv.RawCompareAndSwap(ctx, &kvrpcpb.RawCASRequest{Key: []byte("k"), PreviousNotExist: true, Ttl: 1})
 	require.NoError(t, err)
 	require.Equal(t, want, swap.Error)
-	for _, req := range []*kvrpcpb.RawBatchPutRequest{{Ttls: []uint64{1}}, {Ttls: []uint64{0, 1}}, {Ttl: 1}} { //nolint:staticcheck // old clients
+	for _, req := range []*kvrpcpb.RawBatchPutRequest{{Ttls: []uint64{1}}, {Ttls: []uint64{0, 1}}, {Ttl: 1}} {
 		req.Pairs = []*kvrpcpb.KvPair{{Key: []byte("k")}, {Key: []byte("l")}}
 		many, err := srv.RawBatchPut(ctx, req)
 		require.NoError(t, err)

@@ -99,6 +99,8 @@ func (a *applier) applyWrite(c *command.Command, batch engine.Batch) error {
 				end = endOf(a.region)
 			}
 			batch.DeleteRange(cf, key, end)
+		default:
+			panic(errors.Errorf("region %d peer %d: op %d stands in a plain write", a.region.Id, a.peerID, op))
 		}
 		return nil
 	})

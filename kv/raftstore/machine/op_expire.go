@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"github.com/pingcap/errors"
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
 
@@ -42,16 +43,23 @@ func (a *applier) applyExpire(c *command.Command, batch engine.Batch) error {
 	if err := a.checkKeys(c.Body); err != nil {
 		return err
 	}
-	i := 0
-	return command.DecodeOps(c.Body, func(_ command.Op, cf engine.CF, key, value []byte) error {
+	i, gone := 0, []StoredKey(nil)
+	err := command.DecodeOps(c.Body, func(op command.Op, cf engine.CF, key, value []byte) error {
 		bound, err := keys.DecodeBound(value)
-		if err != nil {
-			return err
+		if err != nil || op != command.DeleteExpired {
+			return errors.Annotatef(command.ErrMalformed, "op %d with value %X among deletions of what has expired", op, value)
 		}
 		if keys.Expired(a.expiries[i], bound) {
-			batch.Delete(cf, key)
+			gone = append(gone, StoredKey{CF: cf, Key: key})
 		}
 		i++
 		return nil
 	})
+	if err != nil {
+		return err // a rejected command leaves no trace
+	}
+	for _, k := range gone {
+		batch.Delete(k.CF, k.Key)
+	}
+	return nil
 }
