@@ -60,7 +60,7 @@ func TestExpireIsJudgedAtItsPlaceInTheLog(t *testing.T) {
 		snap := d.state.NewSnapshot()
 		for k, want := range map[string][]byte{
 			"whole": raw("v", 1),
-			"gone": raw("again", 0), "rewritten": raw("v", 70), "later": raw("v", 61), "never": raw("v", 0), "absent": nil, "odd": []byte("short"),
+			"gone":  raw("again", 0), "rewritten": raw("v", 70), "later": raw("v", 61), "never": raw("v", 0), "absent": nil, "odd": []byte("short"),
 		} {
 			got, err := snap.Get(engine.Default, key(k))
 			require.NoError(t, err)
