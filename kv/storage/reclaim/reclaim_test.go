@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,22 +28,29 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // hooked lets a test come between a worker and its storage.
 type hooked struct {
 	storage.Storage
-	before func(batch []storage.Modify)
+	hook atomic.Pointer[func(batch []storage.Modify, write func(), done func(error))]
+}
+
+// onWrite makes fn answer writes; it may call write to have them done.
+func (h *hooked) onWrite(fn func(batch []storage.Modify, write func(), done func(error))) {
+	h.hook.Store(&fn)
 }
 
 func (h *hooked) Write(ctx context.Context, at storage.Target, term uint64, batch []storage.Modify, done func(error)) {
-	if h.before != nil {
-		h.before(batch)
+	write := func() { h.Storage.Write(ctx, at, term, batch, done) }
+	if fn := h.hook.Load(); fn != nil {
+		(*fn)(batch, write, done)
+		return
 	}
-	h.Storage.Write(ctx, at, term, batch, done)
+	write()
 }
 
 // bed is a worker over one region, whose wall clock stands at now.
 type bed struct {
 	t       *testing.T
 	storage *hooked
-	now     int64
-	regions []*metapb.Region
+	now     atomic.Int64
+	regions atomic.Pointer[[]*metapb.Region]
 	worker  *Worker
 	metrics *prometheus.Registry
 }
@@ -50,9 +58,11 @@ type bed struct {
 func newBed(t *testing.T, interval time.Duration) *bed {
 	e := memdb.New()
 	s := standalone.New(e, standalone.Options{})
-	b := &bed{t: t, storage: &hooked{Storage: s}, now: 1000, regions: []*metapb.Region{{Id: standalone.RegionID}}, metrics: prometheus.NewRegistry()}
+	b := &bed{t: t, storage: &hooked{Storage: s}, metrics: prometheus.NewRegistry()}
+	b.now.Store(1000)
+	b.lead(standalone.RegionID)
 	b.worker = Start(Options{
-		Storage: b.storage, Leading: func() []*metapb.Region { return b.regions }, Wall: func() time.Time { return time.Unix(b.now, 0) },
+		Storage: b.storage, Leading: func() []*metapb.Region { return *b.regions.Load() }, Wall: func() time.Time { return time.Unix(b.now.Load(), 0) },
 		Interval: interval, Logger: zap.NewNop(), Metrics: b.metrics,
 	})
 	t.Cleanup(func() {
@@ -61,6 +71,15 @@ func newBed(t *testing.T, interval time.Duration) *bed {
 		require.NoError(t, e.Close())
 	})
 	return b
+}
+
+// lead says which regions the store leads.
+func (b *bed) lead(ids ...uint64) {
+	var led []*metapb.Region
+	for _, id := range ids {
+		led = append(led, &metapb.Region{Id: id})
+	}
+	b.regions.Store(&led)
 }
 
 func put(cf engine.CF, key string, expiry uint64) storage.Modify {
@@ -109,7 +128,7 @@ func TestPassTakesWhatHasExpired(t *testing.T) {
 		}
 	}
 	for _, step := range []struct{ now, kept int64 }{{499, 4}, {1000, 2}, {1499, 2}, {1500, 1}, {1 << 40, 1}} {
-		b.now = step.now
+		b.now.Store(step.now)
 		require.Zero(t, b.worker.Pass(context.Background()))
 		for _, cf := range engine.DataCFs {
 			for _, key := range b.stored(cf) {
@@ -131,13 +150,14 @@ func TestPassTakesWhatHasExpired(t *testing.T) {
 func TestRewrittenMeanwhile(t *testing.T) {
 	b := newBed(t, time.Hour)
 	b.write(put(engine.Default, "a", 10), put(engine.Default, "b", 10), put(engine.Default, "c", 10))
-	b.storage.before = func(batch []storage.Modify) {
+	b.storage.onWrite(func(batch []storage.Modify, write func(), _ func(error)) {
 		require.Len(t, batch, 3)
 		b.write(put(engine.Default, "b", 2000), put(engine.Default, "c", 0))
-	}
+		write()
+	})
 	require.Zero(t, b.worker.Pass(context.Background()))
 	require.Equal(t, []string{"b", "c"}, b.stored(engine.Default))
-	b.storage.before = func(batch []storage.Modify) { t.Errorf("nothing has expired: %v", batch) }
+	b.storage.onWrite(func(batch []storage.Modify, _ func(), _ func(error)) { t.Errorf("nothing has expired: %v", batch) })
 	require.Zero(t, b.worker.Pass(context.Background()))
 }
 
@@ -145,21 +165,15 @@ func TestRewrittenMeanwhile(t *testing.T) {
 func TestRegionThatCannotBeReadIsLeft(t *testing.T) {
 	b := newBed(t, time.Hour)
 	b.write(put(engine.Default, "a", 10))
-	b.regions = []*metapb.Region{{Id: 7}, {Id: standalone.RegionID}, {Id: 8}}
+	b.lead(7, standalone.RegionID, 8)
 	require.Equal(t, 2, b.worker.Pass(context.Background()))
 	require.Empty(t, b.stored(engine.Default))
 	require.Equal(t, 2.0, b.metric("tikv_ttl_checker_actions", "error"))
 
 	b.write(put(engine.Default, "a", 10))
-	b.storage.Storage = refusing{b.storage.Storage}
+	b.storage.onWrite(func(_ []storage.Modify, _ func(), done func(error)) { done(&region.ServerIsBusyError{Reason: "full"}) })
 	require.Equal(t, 3, b.worker.Pass(context.Background()), "a deletion that was refused is not done")
 	require.Equal(t, 1.0, b.metric("tikv_ttl_expire_kv_count_total"))
-}
-
-type refusing struct{ storage.Storage }
-
-func (refusing) Write(_ context.Context, _ storage.Target, _ uint64, _ []storage.Modify, done func(error)) {
-	done(&region.ServerIsBusyError{Reason: "full"})
 }
 
 // The loop, in virtual time: the first pass comes soon, then one each interval, sooner after one that left something out.
@@ -179,7 +193,7 @@ func TestWorkerPasses(t *testing.T) {
 		b.write(put(engine.Default, "a", 10))
 		wait(12*time.Hour - 10*time.Second)
 		require.Equal(t, 1.0, passed())
-		b.regions = append(b.regions, &metapb.Region{Id: 7})
+		b.lead(standalone.RegionID, 7)
 		wait(10 * time.Second)
 		require.Equal(t, 2.0, passed())
 		b.write(put(engine.Default, "a", 10))
@@ -193,7 +207,7 @@ func TestWorkerDoesNotHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t, time.Hour)
 		b.write(put(engine.Default, "a", 10))
-		b.storage.Storage = silent{b.storage.Storage}
+		b.storage.onWrite(func([]storage.Modify, func(), func(error)) {}) // no answer, ever
 		require.Equal(t, 1, b.worker.Pass(context.Background()))
 		<-time.After(soon + time.Second) // now it waits for the answer
 		begin := time.Now()
@@ -201,10 +215,6 @@ func TestWorkerDoesNotHang(t *testing.T) {
 		require.Zero(t, time.Since(begin))
 	})
 }
-
-type silent struct{ storage.Storage }
-
-func (silent) Write(context.Context, storage.Target, uint64, []storage.Modify, func(error)) {}
 
 // The rate is bounded: so many rows take so many seconds.
 func TestRateIsBounded(t *testing.T) {
