@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -40,6 +41,8 @@ type Options struct {
 	Config *config.Config
 	// Logger is silence if nil.
 	Logger *zap.Logger
+	// NodeOptions change every store.
+	NodeOptions []node.Option
 }
 
 // Cluster is one running cluster. Its methods are safe for concurrent use.
@@ -133,7 +136,7 @@ func (c *Cluster) StartStore(ctx context.Context, i int) (err error) {
 	if s.scheduler, err = client.New(ctx, []string{c.PD()}, dial, logger); err != nil {
 		return err
 	}
-	opts := []node.Option{node.WithFilter(func(m *raft_serverpb.RaftMessage) bool { return c.passes(m) })}
+	opts := append(slices.Clone(c.opts.NodeOptions), node.WithFilter(func(m *raft_serverpb.RaftMessage) bool { return c.passes(m) }))
 	if c.opts.InMemory {
 		s.log, s.data = s.log.Reopen(), s.data.Reopen()
 		opts = append(opts, node.WithEngines(s.log, s.data))

@@ -31,6 +31,8 @@ advertise-addr = "store-1:1"
 labels = { zone = "z1", host = "h1" }
 [storage]
 data-dir = "/data"
+enable-ttl = true
+ttl-check-poll-interval = "10m"
 [storage.block-cache]
 capacity = "1GB"
 [pd]
@@ -50,6 +52,8 @@ log-size = "100MiB"
 	require.Equal(t, 300, c.Log.File.MaxSize, "what the file does not mention keeps its value")
 	require.Equal(t, map[string]string{"zone": "z1", "host": "h1"}, c.Server.Labels)
 	require.Equal(t, GiB, c.Storage.BlockCache.Capacity)
+	require.True(t, c.Storage.EnableTTL)
+	require.Equal(t, 10*time.Minute, c.Storage.TTLCheckPollInterval.Duration)
 	require.Equal(t, []string{"http://a:2379", "b:2379"}, c.PD.Endpoints)
 	require.Equal(t, 200*time.Millisecond, c.Raftstore.BaseTickInterval.Duration)
 	require.Equal(t, 4*MiB, c.Raftstore.RaftEntryMaxSize)
@@ -71,6 +75,7 @@ func TestWhatCannotBeReadIsNamed(t *testing.T) {
 	for text, want := range map[string]string{
 		"[raftstore]\nraft-entry-max-size = \"8 lots\"":      `"8 lots" is not a size`,
 		"[raftstore]\nraft-entry-max-size = \"-1\"":          `"-1" is not a size`,
+		"[storage]\nenable-ttl = 1":                          "storage.enable-ttl",
 		"[raftstore]\nraft-base-tick-interval = \"soon\"":    `"soon" is not a duration`,
 		"[raftstore]\nraft-election-timeout-ticks = \"ten\"": "raft-election-timeout-ticks",
 		"[raftstore\n": "line ",
@@ -110,6 +115,7 @@ func TestValidateNamesKeyValueAndLimit(t *testing.T) {
 		"[storage]\nengine = \"rocks\"":                          `storage.engine is "rocks"; it must be one of pebble, badger, mem`,
 		"[storage]\napi-version = 2":                             "storage.api-version is 2; only 1 is supported",
 		"[storage]\nblock-cache = { capacity = \"1KB\" }":        "storage.block-cache.capacity is 1KiB; it must be between 1MiB and 1TiB",
+		"[storage]\nttl-check-poll-interval = \"-1s\"":           "storage.ttl-check-poll-interval is -1s; it must be between 0s and 720h0m0s",
 		"[storage]\nmax-key-size = \"64KB\"":                     "storage.max-key-size is 64KiB; it must be between 1B and 32KiB",
 		"[pd]\nendpoints = []":                                   "pd.endpoints is empty",
 		"[pd]\nendpoints = [\"http://a\"]":                       `pd.endpoints is "a"; it must be host:port`,

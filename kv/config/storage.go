@@ -3,6 +3,7 @@ package config
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // Storage is what the store keeps and where.
@@ -19,6 +20,12 @@ type Storage struct {
 	BlockCache BlockCache `toml:"block-cache"`
 	// MaxKeySize bounds a user's key.
 	MaxKeySize Size `toml:"max-key-size"`
+	// EnableTTL lets raw values expire: each is stored with its expiry. A data directory keeps the setting that it was made with, and
+	// all stores of a cluster have the same: one that differs is refused.
+	EnableTTL bool `toml:"enable-ttl"`
+	// TTLCheckPollInterval is how often a store looks through the regions that it leads for expired keys, to take them away; 0 is never.
+	// Expired keys are invisible in any case, at once.
+	TTLCheckPollInterval Duration `toml:"ttl-check-poll-interval"`
 }
 
 // BlockCache is the cache of the state engine.
@@ -44,6 +51,8 @@ func defaultStorage() Storage {
 		APIVersion: 1,
 		BlockCache: BlockCache{Capacity: 256 * MiB},
 		MaxKeySize: 8 * KiB,
+
+		TTLCheckPollInterval: Duration{12 * time.Hour},
 	}
 }
 
@@ -59,4 +68,5 @@ func (s *Storage) validate(p *Problems) {
 	}
 	between(p, "storage.block-cache.capacity", s.BlockCache.Capacity, MiB, 1024*GiB)
 	between(p, "storage.max-key-size", s.MaxKeySize, 1, 32*KiB)
+	durationBetween(p, "storage.ttl-check-poll-interval", s.TTLCheckPollInterval, Duration{}, Duration{30 * 24 * time.Hour})
 }

@@ -34,6 +34,7 @@ import (
 	"github.com/shoal-kv/shoal/kv/raftstore/transport"
 	"github.com/shoal-kv/shoal/kv/server"
 	"github.com/shoal-kv/shoal/kv/storage/raftkv"
+	"github.com/shoal-kv/shoal/kv/storage/reclaim"
 	"github.com/shoal-kv/shoal/log"
 	"github.com/shoal-kv/shoal/rpc"
 )
@@ -44,6 +45,8 @@ type ControlPlane interface {
 	raftstore.Scheduler
 	PutStore(ctx context.Context, store *metapb.Store) error
 	GetStore(ctx context.Context, id uint64) (*metapb.Store, error)
+	// GetAllStores lists the stores that are not removed; it fails when the cluster has not begun.
+	GetAllStores(ctx context.Context) ([]*metapb.Store, error)
 	// Start begins the stream of region heartbeats.
 	Start(onResponse func(*pdpb.RegionHeartbeatResponse), onReconnect func())
 }
@@ -65,10 +68,13 @@ type Node struct {
 	openers  map[string]Opener
 	store    *raftstore.Store
 	wire     *transport.Transport
+	kv       *raftkv.Storage
 	server   *server.Server
 	grpc     *server.GRPC
 	serving  chan struct{} // closed when the gRPC server has ended
 	status   *statusServer
+	reclaim  *reclaim.Worker // nil without TTL mode
+	wall     func() time.Time
 
 	logLevel  *log.Level // nil when it cannot be changed
 	filter    func(*raft_serverpb.RaftMessage) bool
@@ -107,7 +113,7 @@ func WithEngine(name string, open Opener) Option {
 
 // Start makes and runs a store. On an error everything that was opened is closed again.
 func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap.Logger, reg *prometheus.Registry, opts ...Option) (_ *Node, err error) {
-	n := &Node{cfg: cfg, logger: logger}
+	n := &Node{cfg: cfg, logger: logger, wall: time.Now}
 	for _, opt := range opts {
 		opt(n)
 	}
@@ -122,7 +128,10 @@ func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap
 	if err := n.openEngines(); err != nil {
 		return nil, err
 	}
-	if n.ident, err = raftstore.OpenIdent(ctx, n.log, n.state, cp); err != nil {
+	if err := n.agree(ctx, cp); err != nil { // before a new store writes down who it is
+		return nil, err
+	}
+	if n.ident, err = raftstore.OpenIdent(ctx, n.log, n.state, cp, n.layout()); err != nil {
 		return nil, err
 	}
 	disk, err := n.disk()
@@ -138,6 +147,9 @@ func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap
 	if err := raftstore.Bootstrap(ctx, disk, self, cp); err != nil {
 		return nil, errors.Annotate(err, "cannot bootstrap the cluster")
 	}
+	if err := n.agree(ctx, cp); err != nil { // another store may have been the faster one to begin the cluster
+		return nil, err
+	}
 	if err := cp.PutStore(ctx, self); err != nil {
 		return nil, errors.Annotate(err, "cannot register with the scheduler")
 	}
@@ -145,6 +157,7 @@ func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap
 		return nil, err
 	}
 	n.store.Start()
+	n.startReclaim(reg)
 	n.serve()
 	if n.status != nil {
 		n.status.serve()
@@ -179,6 +192,7 @@ func (n *Node) self() *metapb.Store {
 	for _, k := range slices.Sorted(maps.Keys(n.cfg.Server.Labels)) {
 		s.Labels = append(s.Labels, &metapb.StoreLabel{Key: k, Value: n.cfg.Server.Labels[k]})
 	}
+	n.tellLayout(s)
 	return s
 }
 
@@ -203,9 +217,9 @@ func (n *Node) assemble(disk *raftstore.Disk, cp ControlPlane, reg *prometheus.R
 	if err != nil {
 		return err
 	}
-	kv := raftkv.New(n.store.Router, n.state, id, uint64(n.cfg.Raftstore.RaftEntryMaxSize), raftstore.Boottime)
-	n.server = server.NewServer(kv, server.WithClusterID(n.ident.ClusterId), server.WithStoreID(id), server.WithRaft(n.wire),
-		server.WithRegistry(reg), server.WithLimits(serverLimits(n.cfg)))
+	n.kv = raftkv.New(n.store.Router, n.state, id, uint64(n.cfg.Raftstore.RaftEntryMaxSize), raftstore.Boottime)
+	n.server = server.NewServer(n.kv, server.WithClusterID(n.ident.ClusterId), server.WithStoreID(id), server.WithRaft(n.wire),
+		server.WithRegistry(reg), server.WithLimits(serverLimits(n.cfg)), n.ttl())
 	reg.MustRegister(collector{n})
 	if n.status != nil {
 		n.status.handle(n, reg)
@@ -288,6 +302,9 @@ func (n *Node) Close() {
 		}
 		if n.status != nil {
 			n.status.close()
+		}
+		if n.reclaim != nil {
+			n.reclaim.Close()
 		}
 		if n.store != nil {
 			n.store.Close()

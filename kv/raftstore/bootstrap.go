@@ -2,9 +2,11 @@ package raftstore
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/pingcap/errors"
 	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/pingcap/kvproto/pkg/kvrpcpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/pingcap/kvproto/pkg/raft_serverpb"
 
@@ -30,8 +32,9 @@ type Registry interface {
 const FormatVersion = 1
 
 // OpenIdent reads who the store is, or makes it somebody. The ident is written first of all, to both engines, and refused when it
-// belongs to another cluster, or the two engines to two stores (S19). A store whose disk was wiped gets a new id.
-func OpenIdent(ctx context.Context, log, state engine.Engine, reg Registry) (*raft_serverpb.StoreIdent, error) {
+// belongs to another cluster, or the two engines to two stores (S19). A store whose disk was wiped gets a new id. Layout is how raw values
+// are stored, V1 or V1TTL: an ident keeps the one that it was made with, and refuses the other.
+func OpenIdent(ctx context.Context, log, state engine.Engine, reg Registry, layout kvrpcpb.APIVersion) (*raft_serverpb.StoreIdent, error) {
 	inLog, err := readIdent(log)
 	if err != nil {
 		return nil, errors.Annotate(err, "raft log")
@@ -50,6 +53,8 @@ func OpenIdent(ctx context.Context, log, state engine.Engine, reg Registry) (*ra
 	case inLog != nil && inLog.ClusterId != reg.ClusterID():
 		return nil, errors.Errorf("store %d belongs to cluster %d, but the scheduler leads cluster %d: check --pd and --data-dir",
 			inLog.StoreId, inLog.ClusterId, reg.ClusterID())
+	case inLog != nil && inLog.ApiVersion != layout:
+		return nil, &LayoutError{StoreID: inLog.StoreId, Made: inLog.ApiVersion, Asked: layout}
 	case inState != nil:
 		return inState, nil
 	case inLog == nil:
@@ -57,7 +62,7 @@ func OpenIdent(ctx context.Context, log, state engine.Engine, reg Registry) (*ra
 		if err != nil {
 			return nil, errors.Annotate(err, "cannot get a store id")
 		}
-		inLog = &raft_serverpb.StoreIdent{ClusterId: reg.ClusterID(), StoreId: id}
+		inLog = &raft_serverpb.StoreIdent{ClusterId: reg.ClusterID(), StoreId: id, ApiVersion: layout}
 		if err := writeIdent(log, inLog); err != nil {
 			return nil, err
 		}
@@ -72,6 +77,20 @@ func OpenIdent(ctx context.Context, log, state engine.Engine, reg Registry) (*ra
 	}
 	return inLog, writeIdent(state, inLog)
 }
+
+// LayoutError says that a store is to read its raw values in another way than it wrote them.
+type LayoutError struct {
+	StoreID     uint64
+	Made, Asked kvrpcpb.APIVersion
+}
+
+func (e *LayoutError) Error() string {
+	return fmt.Sprintf("store %d: storage.enable-ttl is %t, but its data was made with %t and cannot be converted; set storage.enable-ttl = %t, "+
+		"or start with an empty storage.data-dir to join as a new store of a cluster whose stores all have the same setting",
+		e.StoreID, withTTL(e.Asked), withTTL(e.Made), withTTL(e.Made))
+}
+
+func withTTL(layout kvrpcpb.APIVersion) bool { return layout == kvrpcpb.APIVersion_V1TTL }
 
 func readIdent(e engine.Engine) (*raft_serverpb.StoreIdent, error) {
 	snap := e.NewSnapshot()

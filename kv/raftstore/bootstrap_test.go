@@ -2,9 +2,11 @@ package raftstore_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"github.com/pingcap/errors"
+	"github.com/pingcap/kvproto/pkg/kvrpcpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/stretchr/testify/require"
 
@@ -69,27 +71,48 @@ func TestIdentIsRefused(t *testing.T) {
 	ctx := context.Background()
 	reg := &registry{cluster: 1}
 	a, b := newDisk(), newDisk()
-	identA, err := raftstore.OpenIdent(ctx, a.log, a.state, reg)
+	identA, err := raftstore.OpenIdent(ctx, a.log, a.state, reg, kvrpcpb.APIVersion_V1)
 	require.NoError(t, err)
-	identB, err := raftstore.OpenIdent(ctx, b.log, b.state, reg)
+	identB, err := raftstore.OpenIdent(ctx, b.log, b.state, reg, kvrpcpb.APIVersion_V1)
 	require.NoError(t, err)
 	require.NotEqual(t, identA.StoreId, identB.StoreId)
 
-	again, err := raftstore.OpenIdent(ctx, a.log, a.state, reg)
+	again, err := raftstore.OpenIdent(ctx, a.log, a.state, reg, kvrpcpb.APIVersion_V1)
 	require.NoError(t, err)
 	require.Equal(t, identA, again)
 
-	_, err = raftstore.OpenIdent(ctx, a.log, a.state, &registry{cluster: 2})
+	_, err = raftstore.OpenIdent(ctx, a.log, a.state, &registry{cluster: 2}, kvrpcpb.APIVersion_V1)
 	require.ErrorContains(t, err, "belongs to cluster 1, but the scheduler leads cluster 2")
-	_, err = raftstore.OpenIdent(ctx, b.log, a.state, reg)
+	_, err = raftstore.OpenIdent(ctx, b.log, a.state, reg, kvrpcpb.APIVersion_V1)
 	require.ErrorContains(t, err, "two stores' directories were mixed up")
-	_, err = raftstore.OpenIdent(ctx, memdb.New(), a.state, reg)
+	_, err = raftstore.OpenIdent(ctx, memdb.New(), a.state, reg, kvrpcpb.APIVersion_V1)
 	require.ErrorContains(t, err, "forgotten its votes")
 
 	// A wiped data engine under a raft log that still speaks of a region.
 	require.NoError(t, raftstore.Bootstrap(ctx, a.open(t), &metapb.Store{Id: identA.StoreId}, reg))
-	_, err = raftstore.OpenIdent(ctx, a.log, memdb.New(), reg)
+	_, err = raftstore.OpenIdent(ctx, a.log, memdb.New(), reg, kvrpcpb.APIVersion_V1)
 	require.ErrorContains(t, err, "its data is missing")
+}
+
+// How raw values are stored is settled with the ident; another setting is refused, with what to do, whichever engine still knows it.
+func TestLayoutIsKept(t *testing.T) {
+	ctx := context.Background()
+	reg := &registry{cluster: 1}
+	for _, made := range []kvrpcpb.APIVersion{kvrpcpb.APIVersion_V1, kvrpcpb.APIVersion_V1TTL} {
+		d := newDisk()
+		ident, err := raftstore.OpenIdent(ctx, d.log, d.state, reg, made)
+		require.NoError(t, err)
+		again, err := raftstore.OpenIdent(ctx, d.log, d.state, reg, made)
+		require.NoError(t, err)
+		require.Equal(t, ident, again)
+		other := kvrpcpb.APIVersion_V1TTL - made
+		for _, state := range []*memdb.DB{d.state, memdb.New()} {
+			_, err = raftstore.OpenIdent(ctx, d.log, state, reg, other)
+			var refused *raftstore.LayoutError
+			require.ErrorAs(t, err, &refused)
+			require.ErrorContains(t, err, fmt.Sprintf("set storage.enable-ttl = %t, or start with an empty storage.data-dir", made == kvrpcpb.APIVersion_V1TTL))
+		}
+	}
 }
 
 // S19: a crash between the ident's two writes is mended; a format of another release is not guessed at.
@@ -97,16 +120,16 @@ func TestIdentHalfWritten(t *testing.T) {
 	ctx := context.Background()
 	reg := &registry{cluster: 1}
 	d := newDisk()
-	ident, err := raftstore.OpenIdent(ctx, d.log, d.state, reg)
+	ident, err := raftstore.OpenIdent(ctx, d.log, d.state, reg, kvrpcpb.APIVersion_V1)
 	require.NoError(t, err)
-	mended, err := raftstore.OpenIdent(ctx, d.log, memdb.New(), reg)
+	mended, err := raftstore.OpenIdent(ctx, d.log, memdb.New(), reg, kvrpcpb.APIVersion_V1)
 	require.NoError(t, err)
 	require.Equal(t, ident, mended)
 
 	batch := d.log.NewBatch()
 	batch.Put(engine.Local, keys.StoreIdent(), []byte{raftstore.FormatVersion + 1})
 	require.NoError(t, batch.Commit(true))
-	_, err = raftstore.OpenIdent(ctx, d.log, d.state, reg)
+	_, err = raftstore.OpenIdent(ctx, d.log, d.state, reg, kvrpcpb.APIVersion_V1)
 	require.ErrorContains(t, err, "another release")
 }
 

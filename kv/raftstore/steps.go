@@ -57,6 +57,9 @@ func (d *Disk) Apply(m *machine.ApplyMachine, tasks []machine.ApplyTask, batch e
 	batch.Reset()
 	round, rest := m.Handle(tasks, batch)
 	err := d.commit(&round, batch)
+	if err == nil && len(round.Lookup) > 0 {
+		rest[0].Expiries, err = d.expiries(round.Lookup)
+	}
 	if err != nil {
 		for i := range round.Reply {
 			round.Reply[i].Err = region.ErrUndetermined
@@ -74,6 +77,26 @@ func (d *Disk) commit(round *machine.ApplyRound, batch engine.Batch) error {
 		return nil
 	}
 	return batch.Commit(round.Sync)
+}
+
+// expiries looks up when raw values expire. One at a time: they may be large.
+func (d *Disk) expiries(wanted []machine.StoredKey) ([]uint64, error) {
+	snap := d.State.NewSnapshot()
+	defer func() { _ = snap.Close() }()
+	found := make([]uint64, len(wanted))
+	for i, w := range wanted {
+		stored, err := snap.Get(w.CF, w.Key)
+		if err != nil {
+			return nil, err
+		}
+		if stored == nil {
+			continue
+		}
+		if _, found[i], err = keys.SplitRawValue(stored); err != nil {
+			found[i] = 0 // it is not for this operation to judge what it cannot read
+		}
+	}
+	return found, nil
 }
 
 // install puts a received snapshot's data in place of the region's, and the batch with it.

@@ -114,11 +114,12 @@ func (r *readCall) serve() error {
 // serveFrom reads and answers command by command, and sends in between when the answers are large.
 func (r *readCall) serveFrom(first int) error {
 	st := r.st
+	snap := st.server.clock.at(r.snap)
 	for first < len(r.gets) {
 		size := 0
 		r.results = r.results[:0]
 		for i := first; i < len(r.gets) && size < flushSize; i++ {
-			value, err := get(r.snap, r.gets[i].cf, r.gets[i].key)
+			value, _, err := snap.get(r.gets[i].cf, r.gets[i].key)
 			result := pointResult{value: value}
 			if err != nil {
 				result.failed = newFailure(err, r.from.at.RegionID).encode()

@@ -136,7 +136,7 @@ func TestBatchCommandsErrorPerCommand(t *testing.T) {
 	require.Equal(t, "max key size exceeded, size: 5, limit: 4 (storage.max-key-size)", got[2].GetRawPut().Error)
 	require.Equal(t, "an empty key cannot be written", got[3].GetRawPut().Error)
 	require.Contains(t, got[4].GetRawGet().Error, `unknown column family "nope"`)
-	require.Contains(t, got[5].GetRawPut().Error, "ttl is not supported")
+	require.Contains(t, got[5].GetRawPut().Error, "ttl is not enabled, but get put request with ttl")
 	require.Equal(t, uint64(77), got[6].GetRawPut().GetRegionError().GetRegionNotFound().GetRegionId())
 	require.Equal(t, uint64(77), got[7].GetRawGet().GetRegionError().GetRegionNotFound().GetRegionId())
 	require.Contains(t, got[8].GetRawPut().Error, "api version")

@@ -18,6 +18,7 @@ const (
 	rawBatchScan
 	rawChecksum
 	rawCompareAndSwap
+	rawGetKeyTTL
 	numMethods
 )
 
@@ -36,6 +37,7 @@ var methodNames = [numMethods]string{
 	rawChecksum:    "raw_checksum",
 
 	rawCompareAndSwap: "raw_compare_and_swap",
+	rawGetKeyTTL:      "raw_get_key_ttl",
 }
 
 // methodFields are the numbers of the fields, of BatchCommandsRequest.Request and of its Response alike, that hold a method's message; 0 for methods that are

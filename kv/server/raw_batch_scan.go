@@ -6,14 +6,13 @@ import (
 	"github.com/pingcap/kvproto/pkg/kvrpcpb"
 
 	"github.com/shoal-kv/shoal/kv/engine"
-	"github.com/shoal-kv/shoal/kv/storage"
 )
 
 // RawBatchScan answers, range after range, what RawScan would answer for each with each_limit, all of it from one snapshot. A range without an end
 // ends where the next one starts; the last one ends with the region.
 func (s *Server) RawBatchScan(ctx context.Context, req *kvrpcpb.RawBatchScanRequest) (*kvrpcpb.RawBatchScanResponse, error) {
 	resp := &kvrpcpb.RawBatchScanResponse{}
-	f := s.read(ctx, rawBatchScan, req.Context, func(ctx context.Context, snap storage.Snapshot) error {
+	f := s.read(ctx, rawBatchScan, req.Context, func(ctx context.Context, snap rawSnapshot) error {
 		cf, err := parseCF(req.Cf)
 		if err != nil {
 			return err
@@ -31,7 +30,7 @@ func (s *Server) RawBatchScan(ctx context.Context, req *kvrpcpb.RawBatchScanRequ
 	return resp, f.status
 }
 
-func (s *Server) batchScan(ctx context.Context, snap storage.Snapshot, cf engine.CF, req *kvrpcpb.RawBatchScanRequest) ([]*kvrpcpb.KvPair, error) {
+func (s *Server) batchScan(ctx context.Context, snap rawSnapshot, cf engine.CF, req *kvrpcpb.RawBatchScanRequest) ([]*kvrpcpb.KvPair, error) {
 	var pairs []*kvrpcpb.KvPair
 	size := 0
 	for i, r := range req.Ranges {

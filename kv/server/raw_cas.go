@@ -59,9 +59,9 @@ func (s *Server) compareAndSwap(ctx context.Context, from *caller, req *kvrpcpb.
 		return err
 	}
 	term := uint64(0)
-	err = s.withSnapshot(bounded, from, func(_ context.Context, snap storage.Snapshot) error {
+	err = s.withSnapshot(bounded, from, func(_ context.Context, snap rawSnapshot) error {
 		term = snap.Term()
-		value, err := get(snap, m.CF, m.Key)
+		value, _, err := snap.get(m.CF, m.Key)
 		resp.PreviousNotExist, resp.PreviousValue = value == nil, value
 		resp.Succeed = resp.PreviousNotExist == req.PreviousNotExist && (value == nil || bytes.Equal(value, req.PreviousValue))
 		return err
@@ -70,5 +70,6 @@ func (s *Server) compareAndSwap(ctx context.Context, from *caller, req *kvrpcpb.
 		release()
 		return err
 	}
+	batch[0].Value = s.clock.store(req.Value, req.Ttl) // anew: the latch may have taken its time
 	return s.applyAndRelease(bounded, from.at, term, batch, release)
 }

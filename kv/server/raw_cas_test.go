@@ -41,7 +41,7 @@ func TestCompareAndSwap(t *testing.T) {
 		require.Equal(t, []byte("3"), mustGet(t, s, engine.Write, "k"))
 
 		require.Contains(t, cas(t, srv, &kvrpcpb.RawCASRequest{Value: k}).Error, "empty key")
-		require.Contains(t, cas(t, srv, &kvrpcpb.RawCASRequest{Key: k, Ttl: 1}).Error, "ttl is not supported")
+		require.Contains(t, cas(t, srv, &kvrpcpb.RawCASRequest{Key: k, Ttl: 1}).Error, "ttl is not enabled, but get put request with ttl")
 		outside := cas(t, NewServer(inRegion(s, "x", "")), &kvrpcpb.RawCASRequest{Key: k})
 		require.NotNil(t, outside.RegionError.GetKeyNotInRegion())
 	})

@@ -8,7 +8,6 @@ import (
 	"github.com/pingcap/kvproto/pkg/kvrpcpb"
 
 	"github.com/shoal-kv/shoal/kv/engine"
-	"github.com/shoal-kv/shoal/kv/storage"
 )
 
 // RawChecksum answers, over the pairs of the ranges in the default column family, the exclusive or of their CRC-64 (ECMA) digests, each taken over key
@@ -16,7 +15,7 @@ import (
 // results of neighbouring regions combine into that of the whole.
 func (s *Server) RawChecksum(ctx context.Context, req *kvrpcpb.RawChecksumRequest) (*kvrpcpb.RawChecksumResponse, error) {
 	resp := &kvrpcpb.RawChecksumResponse{}
-	f := s.read(ctx, rawChecksum, req.Context, func(ctx context.Context, snap storage.Snapshot) error {
+	f := s.read(ctx, rawChecksum, req.Context, func(ctx context.Context, snap rawSnapshot) error {
 		if req.Algorithm != kvrpcpb.ChecksumAlgorithm_Crc64_Xor {
 			return &InvalidError{Reason: fmt.Sprintf("unknown checksum algorithm %s: there is %s", req.Algorithm, kvrpcpb.ChecksumAlgorithm_Crc64_Xor)}
 		}
@@ -39,25 +38,11 @@ func (s *Server) RawChecksum(ctx context.Context, req *kvrpcpb.RawChecksumReques
 }
 
 // checksumRange adds one range to the sums.
-func checksumRange(ctx context.Context, snap storage.Snapshot, opts engine.IterOptions, table *crc64.Table, sums *kvrpcpb.RawChecksumResponse) (err error) {
-	it, err := snap.NewIterator(engine.Default, opts)
-	if err != nil {
-		return internal(err, "opening an iterator")
-	}
-	defer func() {
-		// A failed iterator looks like an exhausted one until it is closed.
-		if closeErr := it.Close(); err == nil && closeErr != nil {
-			err = internal(closeErr, "computing a checksum")
-		}
-	}()
-	for ok := it.SeekGE(nil); ok; ok = it.Next() {
-		key, value := it.Key(), it.Value()
+func checksumRange(ctx context.Context, snap rawSnapshot, opts engine.IterOptions, table *crc64.Table, sums *kvrpcpb.RawChecksumResponse) error {
+	return snap.each(ctx, engine.Default, opts, false, func(key, value []byte) (bool, error) {
 		sums.Checksum ^= crc64.Update(crc64.Checksum(key, table), table, value)
 		sums.TotalKvs++
 		sums.TotalBytes += uint64(len(key) + len(value))
-		if sums.TotalKvs%deadlineStride == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-	}
-	return nil
+		return true, nil
+	})
 }

@@ -6,9 +6,7 @@ import (
 
 	"github.com/pingcap/kvproto/pkg/kvrpcpb"
 
-	"github.com/shoal-kv/shoal/kv/engine"
 	"github.com/shoal-kv/shoal/kv/storage"
-	"github.com/shoal-kv/shoal/proto/region"
 )
 
 // Raw point reads. A read is valid for the keys of its region only, so every key is held against the snapshot's range:
@@ -17,12 +15,12 @@ import (
 // RawGet answers one key's value, or not_found.
 func (s *Server) RawGet(ctx context.Context, req *kvrpcpb.RawGetRequest) (*kvrpcpb.RawGetResponse, error) {
 	resp := &kvrpcpb.RawGetResponse{}
-	f := s.read(ctx, rawGet, req.Context, func(_ context.Context, snap storage.Snapshot) error {
+	f := s.read(ctx, rawGet, req.Context, func(_ context.Context, snap rawSnapshot) error {
 		cf, err := parseCF(req.Cf)
 		if err != nil {
 			return err
 		}
-		resp.Value, err = get(snap, cf, req.Key)
+		resp.Value, _, err = snap.get(cf, req.Key)
 		resp.NotFound = resp.Value == nil
 		return err
 	})
@@ -35,7 +33,7 @@ func (s *Server) RawGet(ctx context.Context, req *kvrpcpb.RawGetRequest) (*kvrpc
 // RawBatchGet answers the pairs of those keys that exist, in the order in which they were asked for.
 func (s *Server) RawBatchGet(ctx context.Context, req *kvrpcpb.RawBatchGetRequest) (*kvrpcpb.RawBatchGetResponse, error) {
 	resp := &kvrpcpb.RawBatchGetResponse{}
-	f := s.read(ctx, rawBatchGet, req.Context, func(ctx context.Context, snap storage.Snapshot) error {
+	f := s.read(ctx, rawBatchGet, req.Context, func(ctx context.Context, snap rawSnapshot) error {
 		cf, err := parseCF(req.Cf)
 		if err != nil {
 			return err
@@ -45,7 +43,7 @@ func (s *Server) RawBatchGet(ctx context.Context, req *kvrpcpb.RawBatchGetReques
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			value, err := get(snap, cf, key)
+			value, _, err := snap.get(cf, key)
 			if err != nil {
 				return err
 			}
@@ -66,20 +64,8 @@ func (s *Server) RawBatchGet(ctx context.Context, req *kvrpcpb.RawBatchGetReques
 	return resp, f.status
 }
 
-// get reads one key; nil means that it does not exist.
-func get(snap storage.Snapshot, cf engine.CF, key []byte) ([]byte, error) {
-	if !region.Contains(snap.Region(), key) {
-		return nil, &region.KeyNotInRegionError{Key: key, Region: snap.Region()}
-	}
-	value, err := snap.Get(cf, key)
-	if err != nil {
-		return nil, internal(err, "reading a key")
-	}
-	return value, nil
-}
-
 // read runs fn over a snapshot for a unary request, within its deadline.
-func (s *Server) read(ctx context.Context, m method, c *kvrpcpb.Context, fn func(context.Context, storage.Snapshot) error) failure {
+func (s *Server) read(ctx context.Context, m method, c *kvrpcpb.Context, fn func(context.Context, rawSnapshot) error) failure {
 	start := time.Now()
 	from, err := s.newCaller(c)
 	if err != nil {
@@ -90,7 +76,7 @@ func (s *Server) read(ctx context.Context, m method, c *kvrpcpb.Context, fn func
 	return s.finish(m, start, s.withSnapshot(bounded, from, fn), from.at.RegionID)
 }
 
-func (s *Server) withSnapshot(ctx context.Context, from *caller, fn func(context.Context, storage.Snapshot) error) error {
+func (s *Server) withSnapshot(ctx context.Context, from *caller, fn func(context.Context, rawSnapshot) error) error {
 	if from.refusal != nil {
 		return from.refusal
 	}
@@ -98,7 +84,7 @@ func (s *Server) withSnapshot(ctx context.Context, from *caller, fn func(context
 	if err != nil {
 		return err
 	}
-	err = fn(ctx, snap)
+	err = fn(ctx, s.clock.at(snap))
 	if closeErr := snap.Close(); err == nil && closeErr != nil {
 		err = internal(closeErr, "closing a snapshot")
 	}

@@ -8,7 +8,6 @@ import (
 	"github.com/pingcap/kvproto/pkg/kvrpcpb"
 
 	"github.com/shoal-kv/shoal/kv/engine"
-	"github.com/shoal-kv/shoal/kv/storage"
 	"github.com/shoal-kv/shoal/proto/region"
 )
 
@@ -19,7 +18,7 @@ import (
 // RawScan answers up to limit pairs of [start_key, end_key) in ascending order; in reverse, those of [end_key, start_key) in descending order.
 func (s *Server) RawScan(ctx context.Context, req *kvrpcpb.RawScanRequest) (*kvrpcpb.RawScanResponse, error) {
 	resp := &kvrpcpb.RawScanResponse{}
-	f := s.read(ctx, rawScan, req.Context, func(ctx context.Context, snap storage.Snapshot) error {
+	f := s.read(ctx, rawScan, req.Context, func(ctx context.Context, snap rawSnapshot) error {
 		cf, err := parseCF(req.Cf)
 		if err != nil {
 			return err
@@ -41,7 +40,7 @@ func (s *Server) RawScan(ctx context.Context, req *kvrpcpb.RawScanRequest) (*kvr
 }
 
 // scanRange turns a request's range into an iterator's, clamped to the region.
-func scanRange(snap storage.Snapshot, req *kvrpcpb.RawScanRequest) (opts engine.IterOptions, empty bool, err error) {
+func scanRange(snap rawSnapshot, req *kvrpcpb.RawScanRequest) (opts engine.IterOptions, empty bool, err error) {
 	r := snap.Region()
 	lower, upper := req.StartKey, req.EndKey
 	if req.Reverse {
@@ -77,44 +76,20 @@ func isUpperBoundIn(start, end, bound []byte) bool {
 	return bytes.Compare(bound, start) >= 0 && (len(end) == 0 || bytes.Compare(bound, end) <= 0)
 }
 
-// deadlineStride is how many rows a scan reads between two looks at its deadline.
-const deadlineStride = 128
-
 func (s *Server) scan(
-	ctx context.Context, snap storage.Snapshot, cf engine.CF, opts engine.IterOptions, req *kvrpcpb.RawScanRequest,
+	ctx context.Context, snap rawSnapshot, cf engine.CF, opts engine.IterOptions, req *kvrpcpb.RawScanRequest,
 ) (pairs []*kvrpcpb.KvPair, err error) {
-	it, err := snap.NewIterator(cf, opts)
-	if err != nil {
-		return nil, internal(err, "opening an iterator")
-	}
-	defer func() {
-		// A failed iterator looks like an exhausted one until it is closed.
-		if closeErr := it.Close(); err == nil && closeErr != nil {
-			err = internal(closeErr, "scanning")
-		}
-	}()
-	first, next := func() bool { return it.SeekGE(nil) }, it.Next
-	if req.Reverse {
-		first, next = func() bool { return it.SeekLT(nil) }, it.Prev
-	}
 	size := 0
-	for ok := first(); ok; ok = next() {
-		pair := &kvrpcpb.KvPair{Key: bytes.Clone(it.Key())}
-		size += len(pair.Key)
-		if !req.KeyOnly {
-			pair.Value = bytes.Clone(it.Value())
-			size += len(pair.Value)
-		}
+	err = snap.each(ctx, cf, opts, req.Reverse, func(key, value []byte) (bool, error) {
+		size += len(key) + len(value)
 		if err := s.limits.checkResponse(size); err != nil {
-			return nil, fmt.Errorf("%w: ask for fewer than %d rows", err, req.Limit)
+			return false, fmt.Errorf("%w: ask for fewer than %d rows", err, req.Limit)
 		}
-		pairs = append(pairs, pair)
-		if len(pairs) == int(req.Limit) {
-			break
-		}
-		if len(pairs)%deadlineStride == 0 && ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
+		pairs = append(pairs, &kvrpcpb.KvPair{Key: bytes.Clone(key), Value: bytes.Clone(value)})
+		return len(pairs) < int(req.Limit), nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return pairs, nil
 }

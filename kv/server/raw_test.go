@@ -248,7 +248,7 @@ func TestLimitsOnWrites(t *testing.T) {
 	require.Nil(t, mustGet(t, s, engine.Default, "1"), "a refused batch writes nothing")
 	many, err = srv.RawBatchPut(ctx, &kvrpcpb.RawBatchPutRequest{Pairs: []*kvrpcpb.KvPair{{Key: []byte("1")}}, Ttls: []uint64{0, 3}})
 	require.NoError(t, err)
-	require.Contains(t, many.Error, "ttl is not supported")
+	require.Contains(t, many.Error, "ttl is not enabled, but get put request with ttl")
 
 	ranged, err := srv.RawDeleteRange(ctx, &kvrpcpb.RawDeleteRangeRequest{StartKey: []byte("2"), EndKey: []byte("1")})
 	require.NoError(t, err)

@@ -3,6 +3,8 @@ package server
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pingcap/kvproto/pkg/kvrpcpb"
@@ -17,11 +19,10 @@ import (
 // The builders below are shared by the unary methods and the streams.
 
 func (s *Server) putModify(cf string, key, value []byte, ttl uint64) (storage.Modify, error) {
-	m, err := s.modify(storage.Put, cf, key, value)
-	if err == nil && ttl != 0 {
-		err = errNoTTL
+	if err := s.clock.check(ttl); err != nil {
+		return storage.Modify{}, err
 	}
-	return m, err
+	return s.modify(storage.Put, cf, key, s.clock.store(value, ttl))
 }
 
 func (s *Server) modify(op storage.Op, cfName string, key, value []byte) (storage.Modify, error) {
@@ -35,22 +36,18 @@ func (s *Server) modify(op storage.Op, cfName string, key, value []byte) (storag
 	return storage.Modify{Op: op, CF: cf, Key: key, Value: value}, err
 }
 
-// errNoTTL refuses what would otherwise silently never expire.
-var errNoTTL = &InvalidError{Reason: "ttl is not supported by this storage (storage.api-version = 1, storage.enable-ttl = false)"}
-
 func (s *Server) batchPutModifies(req *kvrpcpb.RawBatchPutRequest) ([]storage.Modify, error) {
-	if req.Ttl != 0 { // deprecated, but old clients mean it
-		return nil, errNoTTL
+	if err := s.clock.check(req.Ttls...); err != nil {
+		return nil, err
 	}
-	for _, ttl := range req.Ttls {
-		if ttl != 0 {
-			return nil, errNoTTL
-		}
+	ttls, err := pairTTLs(req)
+	if err != nil {
+		return nil, err
 	}
 	batch := make([]storage.Modify, 0, len(req.Pairs))
 	size := 0
-	for _, pair := range req.Pairs {
-		m, err := s.modify(storage.Put, req.Cf, pair.GetKey(), pair.GetValue())
+	for i, pair := range req.Pairs {
+		m, err := s.putModify(req.Cf, pair.GetKey(), pair.GetValue(), ttls[i])
 		if err != nil {
 			return nil, err
 		}
@@ -58,6 +55,21 @@ func (s *Server) batchPutModifies(req *kvrpcpb.RawBatchPutRequest) ([]storage.Mo
 		batch = append(batch, m)
 	}
 	return batch, s.limits.checkEntry(size)
+}
+
+// pairTTLs is the ttl of each pair: one for all, or one each.
+func pairTTLs(req *kvrpcpb.RawBatchPutRequest) ([]uint64, error) {
+	all := req.Ttl // deprecated, but old clients mean it, and newer ones send their first one here too
+	switch len(req.Ttls) {
+	case 0:
+	case 1:
+		all = req.Ttls[0]
+	case len(req.Pairs):
+		return req.Ttls, nil
+	default:
+		return nil, &InvalidError{Reason: fmt.Sprintf("The length of ttls does not equal to the length of pairs: %d ttls, %d pairs", len(req.Ttls), len(req.Pairs))}
+	}
+	return slices.Repeat([]uint64{all}, len(req.Pairs)), nil
 }
 
 func (s *Server) batchDeleteModifies(req *kvrpcpb.RawBatchDeleteRequest) ([]storage.Modify, error) {

@@ -39,6 +39,7 @@ type Server struct {
 	life      *life
 	metrics   *metrics
 	latches   *latches
+	clock     rawClock
 	feedback  atomic.Uint64 // sequence number of the last health feedback
 
 	reads, writes sync.Pool // of *readCall and *writeCall
@@ -58,6 +59,9 @@ func WithLimits(l Limits) Option { return func(s *Server) { s.limits = l.withDef
 
 // WithRaft sets who answers the streams between stores; without it they are Unimplemented.
 func WithRaft(r RaftService) Option { return func(s *Server) { s.raft = r } }
+
+// WithTTL turns TTL mode on: raw values are stored with an expiry, which wall decides about. What is below must have been written in this mode.
+func WithTTL(wall func() time.Time) Option { return func(s *Server) { s.clock = wall } }
 
 // WithRegistry registers the server's metrics; without it they are counted but shown nowhere. It panics when the registry already
 // has a server's.

@@ -39,7 +39,8 @@ type Modify struct {
 	Op  Op
 	CF  engine.CF
 	Key []byte
-	// Value is for Put; for DeleteRange it is the end key (exclusive), empty meaning the region's end.
+	// Value is for Put; for DeleteRange it is the end key (exclusive), empty meaning the region's end; for DeleteExpired the bound, a
+	// keys.AppendBound.
 	Value []byte
 }
 
@@ -51,6 +52,9 @@ const (
 	Put Op = iota
 	Delete
 	DeleteRange
+	// DeleteExpired deletes the key if, when its turn comes, it holds a raw value that expires by the bound; else it does nothing. It
+	// stands in a batch of its like only.
+	DeleteExpired
 )
 
 // Storage reads and writes regions. Its methods do not block; callbacks may run on the caller's goroutine or on a

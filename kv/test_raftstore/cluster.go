@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pingcap/kvproto/pkg/kvrpcpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/pingcap/kvproto/pkg/pdpb"
 	"github.com/prometheus/client_golang/prometheus"
@@ -102,7 +103,7 @@ func (c *Cluster) StartServer(id uint64) {
 	require.NoError(c.t, err)
 	n := &storeNode{id: id, disk: &raftstore.Disk{Log: logstore.New(d.log), State: d.state, Snapshots: snaps}}
 	reg := &registry{Scheduler: c.Scheduler, next: id}
-	ident, err := raftstore.OpenIdent(context.Background(), d.log, d.state, reg)
+	ident, err := raftstore.OpenIdent(context.Background(), d.log, d.state, reg, kvrpcpb.APIVersion_V1)
 	require.NoError(c.t, err)
 	require.Equal(c.t, id, ident.StoreId)
 	require.NoError(c.t, raftstore.Bootstrap(context.Background(), n.disk, &metapb.Store{Id: id}, reg))

@@ -58,8 +58,9 @@ func freePorts(t *testing.T, n int) []int {
 	return ports
 }
 
-func startCluster(t *testing.T, n int) *cluster {
-	c := &cluster{t: t, bin: buildBinary(t), dir: t.TempDir()}
+// startCluster starts n stores, with the given flags besides those that every store needs.
+func startCluster(t *testing.T, bin string, n int, flags ...string) *cluster {
+	c := &cluster{t: t, bin: bin, dir: t.TempDir()}
 	ports := freePorts(t, 2+2*n)
 	addr := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", ports[i]) }
 	c.pd = addr(0)
@@ -68,8 +69,10 @@ func startCluster(t *testing.T, n int) *cluster {
 		"--client-urls", "http://"+c.pd, "--peer-urls", "http://"+addr(1))
 	for i := range n {
 		c.status = append(c.status, addr(3+2*i))
-		c.stores = append(c.stores, c.start(fmt.Sprintf("store%d", i), "store", "--pd", c.pd, "--addr", addr(2+2*i),
-			"--status-addr", addr(3+2*i), "--data-dir", filepath.Join(c.dir, fmt.Sprintf("kv%d", i))))
+		args := append([]string{
+			"store", "--pd", c.pd, "--addr", addr(2 + 2*i), "--status-addr", addr(3 + 2*i), "--data-dir", filepath.Join(c.dir, fmt.Sprintf("kv%d", i)),
+		}, flags...)
+		c.stores = append(c.stores, c.start(fmt.Sprintf("store%d", i), args...))
 	}
 	c.waitWhole(n)
 	return c

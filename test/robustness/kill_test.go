@@ -74,7 +74,7 @@ func kills() int {
 // Any store may be killed, also the leader's, under load: no client sees an error, and nothing acknowledged is lost.
 func TestKillStores(t *testing.T) {
 	log.ReplaceGlobals(zap.NewNop(), nil)
-	c := startCluster(t, 3)
+	c := startCluster(t, buildBinary(t), 3)
 	client, err := rawkv.NewClient(context.Background(), []string{c.pd}, config.DefaultConfig().Security)
 	require.NoError(t, err)
 	defer client.Close()
@@ -116,18 +116,30 @@ func TestKillStores(t *testing.T) {
 
 // killOne kills the leader's store every other time, else the next in turn, and starts it again.
 func (c *cluster) killOne(n int) {
-	var r regions
-	require.True(c.t, c.get("http://"+c.pd+"/pd/api/v1/regions", &r))
+	id := c.region()
 	victim := n % len(c.stores)
 	if n%2 == 0 {
-		for i := range c.stores {
-			if s, ok := c.regionOn(i, r.Regions[0].ID); ok && s.IsLeader {
-				victim = i
-			}
-		}
+		victim = c.leader(id, victim)
 	}
 	c.stores[victim].kill()
 	<-time.After(500 * time.Millisecond)
 	c.spawn(c.stores[victim])
-	c.waitCaughtUp(victim, r.Regions[0].ID)
+	c.waitCaughtUp(victim, id)
+}
+
+// region is the id of the one region.
+func (c *cluster) region() uint64 {
+	var r regions
+	require.True(c.t, c.get("http://"+c.pd+"/pd/api/v1/regions", &r))
+	return r.Regions[0].ID
+}
+
+// leader is the store that leads a region, or that other one while nobody does.
+func (c *cluster) leader(region uint64, other int) int {
+	for i := range c.stores {
+		if s, ok := c.regionOn(i, region); ok && s.IsLeader {
+			return i
+		}
+	}
+	return other
 }

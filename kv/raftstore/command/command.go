@@ -6,6 +6,7 @@
 //	entry   = version:1  command*
 //	command = kind:1  uvarint(epoch.version)  uvarint(epoch.conf_ver)  uvarint(len(body))  body
 //	write   = op*            op = op<<4|cf:1  uvarint(len(key)) key  uvarint(len(value)) value
+//	expire  = op*            DeleteExpired only; the one command of its entry
 //	compact = uvarint(index) uvarint(term)
 //	change  = type:1 metapb.Peer                (carried in ConfChange.Context)
 //
@@ -33,16 +34,19 @@ const (
 	Write      Kind = 1
 	CompactLog Kind = 2
 	ChangePeer Kind = 3
+	// Expire is a write whose effect depends on what is stored.
+	Expire Kind = 8
 )
 
 // Op is one kind of write. The numbers are on disk.
 type Op byte
 
-// The kinds of write. DeleteRange's value is its exclusive end key, empty for the region's end.
+// The kinds of write. DeleteRange's value is its exclusive end key, empty for the region's end; DeleteExpired's is a keys.AppendBound.
 const (
-	Put         Op = 1
-	Delete      Op = 2
-	DeleteRange Op = 3
+	Put           Op = 1
+	Delete        Op = 2
+	DeleteRange   Op = 3
+	DeleteExpired Op = 4
 )
 
 // Epoch is the region's shape that a command was made for.
@@ -119,7 +123,7 @@ func DecodeOps(body []byte, visit func(op Op, cf engine.CF, key, value []byte) e
 		key := d.bytes()
 		value := d.bytes()
 		op, cf := Op(head>>4), engine.CF(head&0xf)
-		if d.bad || op < Put || op > DeleteRange || cf >= engine.Local {
+		if d.bad || op < Put || op > DeleteExpired || cf >= engine.Local {
 			return errors.Annotatef(ErrMalformed, "write with head byte %#x", head)
 		}
 		if err := visit(op, cf, key, value); err != nil {

@@ -62,7 +62,7 @@ func TestMalformedPayloads(t *testing.T) {
 	}
 	require.ErrorContains(t, Decode([]byte{9, 1}, nop), "payload version 9")
 	require.ErrorIs(t, DecodeOps([]byte{0x13, 0, 0}, nil), ErrMalformed, "the local family is not for clients")
-	require.ErrorIs(t, DecodeOps([]byte{0x40, 0, 0}, nil), ErrMalformed, "unknown op")
+	require.ErrorIs(t, DecodeOps([]byte{0x50, 0, 0}, nil), ErrMalformed, "unknown op")
 
 	_, _, err := DecodeCompactLog(EncodeCompactLog(7, 3)[:1])
 	require.ErrorIs(t, err, ErrMalformed)

@@ -22,6 +22,8 @@ type applier struct {
 	truncated       Pair
 	results         ApplyResults
 	dirty           bool
+	// expiries is what was found for the entry at hand: see op_expire.go.
+	expiries []uint64
 }
 
 // isAdmin reports whether an entry needs a batch of its own.
@@ -67,6 +69,8 @@ func (a *applier) applyCommand(c *command.Command, batch engine.Batch, change *e
 	switch c.Kind {
 	case command.Write:
 		return a.applyWrite(c, batch)
+	case command.Expire:
+		return a.applyExpire(c, batch)
 	case command.CompactLog:
 		return a.applyCompactLog(c)
 	case command.ChangePeer:
@@ -95,6 +99,8 @@ func (a *applier) applyWrite(c *command.Command, batch engine.Batch) error {
 				end = endOf(a.region)
 			}
 			batch.DeleteRange(cf, key, end)
+		default:
+			panic(errors.Errorf("region %d peer %d: op %d stands in a plain write", a.region.Id, a.peerID, op))
 		}
 		return nil
 	})

@@ -15,7 +15,9 @@ type ApplyTask struct {
 	RegionID, PeerID uint64
 	Entries          []eraftpb.Entry
 	// Waiting are the proposals among Entries, in the order of their indices.
-	Waiting     []pendingEntry
+	Waiting []pendingEntry
+	// Expiries answers the Lookup that these Entries could not begin without: in its order, when each value expires.
+	Expiries    []uint64
 	Install     *Installation
 	ClearMarker bool
 	Destroy     *metapb.Region
@@ -46,8 +48,17 @@ type ApplyRound struct {
 	Sync bool
 	// Install names the received snapshot whose data goes in with the batch.
 	Install *Installation
-	Reply   []Reply
-	Mail    []Addressed
+	// Lookup asks, before anything is applied that comes after this batch, when the values of these keys expire: 0 for what never
+	// does or does not exist. The answer belongs in the Expiries of the first task that is left.
+	Lookup []StoredKey
+	Reply  []Reply
+	Mail   []Addressed
+}
+
+// StoredKey is a key of one column family.
+type StoredKey struct {
+	CF  engine.CF
+	Key []byte
 }
 
 // maxApplyBatch is where a batch of plain writes ends, in bytes.
@@ -122,6 +133,11 @@ func (m *ApplyMachine) applyEntries(round *ApplyRound, t *ApplyTask, batch engin
 		if admin && batch.Size() > 0 {
 			return len(t.Entries) - i, true
 		}
+		if wanted := a.lookup(e); wanted != nil && t.Expiries == nil {
+			round.Lookup = wanted
+			return len(t.Entries) - i, true
+		}
+		a.expiries, t.Expiries = t.Expiries, nil
 		if e.Index != a.applied.Index+1 {
 			panic(errors.Errorf("region %d peer %d: entry %d comes after applied index %d", t.RegionID, t.PeerID, e.Index, a.applied.Index))
 		}

@@ -65,7 +65,7 @@ func (m *RaftMachine) proposeWaiting(p *peer) {
 		return
 	}
 	n, size := 0, 1
-	for n < len(p.waiting.queue) && (n == 0 || uint64(size) < m.cfg.Raft.MaxBatch) {
+	for n < len(p.waiting.queue) && (n == 0 || (uint64(size) < m.cfg.Raft.MaxBatch && mayShare(p.waiting.queue[n-1], p.waiting.queue[n]))) {
 		size += p.waiting.queue[n].Command.EncodedSize()
 		n++
 	}
@@ -84,6 +84,11 @@ func (m *RaftMachine) proposeWaiting(p *peer) {
 			m.reply(pr.Done, p.notLeader())
 		}
 	}
+}
+
+// mayShare reports whether two proposals may stand in one entry.
+func mayShare(a, b *Proposal) bool {
+	return a.Command.Kind == command.Write && b.Command.Kind == command.Write
 }
 
 // take removes and returns the first n that wait.

@@ -10,6 +10,7 @@ package raftkv
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/pingcap/kvproto/pkg/metapb"
 
@@ -110,7 +111,7 @@ func (s *Storage) Write(ctx context.Context, at storage.Target, snapshotTerm uin
 	}
 	s.router.Propose(&machine.Proposal{
 		RegionID: at.RegionID, PeerID: at.PeerID, Term: snapshotTerm, Done: done,
-		Command: command.Command{Kind: command.Write, Epoch: command.EpochOf(v.Region.RegionEpoch), Body: body},
+		Command: command.Command{Kind: kindOf(batch), Epoch: command.EpochOf(v.Region.RegionEpoch), Body: body},
 	})
 }
 
@@ -128,7 +129,23 @@ func checkKeys(r *metapb.Region, batch []storage.Modify) error {
 	return nil
 }
 
-var ops = [...]command.Op{storage.Put: command.Put, storage.Delete: command.Delete, storage.DeleteRange: command.DeleteRange}
+var ops = [...]command.Op{storage.Put: command.Put, storage.Delete: command.Delete, storage.DeleteRange: command.DeleteRange, storage.DeleteExpired: command.DeleteExpired}
+
+func kindOf(batch []storage.Modify) command.Kind {
+	expire := 0
+	for i := range batch {
+		if batch[i].Op == storage.DeleteExpired {
+			expire++
+		}
+	}
+	switch expire {
+	case 0:
+		return command.Write
+	case len(batch):
+		return command.Expire
+	}
+	panic(fmt.Sprintf("raftkv: %d of %d writes are DeleteExpired: it stands with its like only", expire, len(batch)))
+}
 
 func encode(batch []storage.Modify) []byte {
 	const perOp = 12 // head byte and the two lengths

@@ -13,6 +13,7 @@ import (
 	"github.com/shoal-kv/shoal/kv/engine"
 	"github.com/shoal-kv/shoal/kv/engine/memdb"
 	"github.com/shoal-kv/shoal/kv/engine/pebbledb"
+	"github.com/shoal-kv/shoal/kv/keys"
 	"github.com/shoal-kv/shoal/kv/storage"
 	"github.com/shoal-kv/shoal/proto/region"
 )
@@ -206,4 +207,32 @@ func TestBatchBytes(t *testing.T) {
 	(<-e.commits) <- nil
 	s.Close()
 	require.NoError(t, e.Close())
+}
+
+// Only what has expired goes; a key that is written anew keeps its value, whichever side of the deletion the write is queued on.
+func TestDeleteExpired(t *testing.T) {
+	onEveryEngine(t, func(t *testing.T, e engine.Engine) {
+		s := New(e, Options{})
+		defer s.Close()
+		raw := func(key string, expiry uint64) storage.Modify {
+			return storage.Modify{Op: storage.Put, Key: []byte(key), Value: keys.AppendRawValue(nil, nil, expiry)}
+		}
+		expire := func(key string) storage.Modify {
+			return storage.Modify{Op: storage.DeleteExpired, Key: []byte(key), Value: keys.AppendBound(nil, 60)}
+		}
+		require.NoError(t, storage.Apply(ctx, s, storage.Target{}, 0, []storage.Modify{raw("a", 60), raw("b", 61), raw("c", 0), raw("d", 1), raw("e", 1)}))
+		outcomes := make(chan error, 3)
+		done := func(err error) { outcomes <- err }
+		s.Write(ctx, storage.Target{}, 0, []storage.Modify{raw("d", 90)}, done)
+		s.Write(ctx, storage.Target{}, 0, []storage.Modify{expire("a"), expire("b"), expire("c"), expire("d"), expire("e"), expire("absent")}, done)
+		s.Write(ctx, storage.Target{}, 0, []storage.Modify{raw("e", 90)}, done)
+		for range 3 {
+			require.NoError(t, <-outcomes)
+		}
+		for key, stays := range map[string]bool{"a": false, "b": true, "c": true, "d": true, "e": true, "absent": false} {
+			require.Equal(t, stays, get(t, s, engine.Default, key) != nil, key)
+		}
+		bad := storage.Modify{Op: storage.DeleteExpired, Key: []byte("a"), Value: []byte("soon")}
+		require.ErrorContains(t, storage.Apply(ctx, s, storage.Target{}, 0, []storage.Modify{bad}), "bound of an expiry")
+	})
 }
