@@ -14,6 +14,8 @@ import (
 	"github.com/shoal-kv/shoal/cmd/shoal/schedulercmd"
 	"github.com/shoal-kv/shoal/cmd/shoal/storecmd"
 	"github.com/shoal-kv/shoal/cmd/shoal/version"
+	"github.com/shoal-kv/shoal/kv/config"
+	"github.com/shoal-kv/shoal/kv/node"
 )
 
 func main() {
@@ -44,7 +46,7 @@ Start with "shoal playground", which runs a whole cluster on this machine.`,
 		return cmd.Help()
 	}
 	root.AddCommand(
-		playground.Command(), storecmd.Command(startStore), schedulercmd.Command(), ctl.Command(), bench.Command(), version.Command(),
+		playground.Command(node.WithEngine(config.EngineBadger, openBadger)), storecmd.Command(startStore), schedulercmd.Command(), ctl.Command(), bench.Command(), version.Command(),
 	)
 	return root
 }

@@ -156,6 +156,19 @@ func TestANewcomersHour(t *testing.T) {
 	c.stop()
 }
 
+// TestOneProcessOrMany moves a cluster from processes into one process and back: the data is the same.
+func TestOneProcessOrMany(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cluster")
+	for i, flags := range [][]string{{"--in-process"}, nil, {"--in-process"}} {
+		c := startCluster(t, dir, flags...)
+		if i > 0 {
+			require.Equal(t, "here\n", must(t, "ctl", "--pd", c.pd, "kv", "get", fmt.Sprint(i-1)))
+		}
+		must(t, "ctl", "--pd", c.pd, "kv", "put", fmt.Sprint(i), "here")
+		c.stop()
+	}
+}
+
 // runExample runs the README's Go program, with the address of this cluster in place of the usual one.
 func runExample(t *testing.T, pd string) string {
 	t.Helper()

@@ -122,8 +122,8 @@ func orElse(s, otherwise string) string {
 	return s
 }
 
-// server is the configuration as the scheduler itself takes it.
-func (c *Config) server() server.Config {
+// Server is the configuration as the scheduler itself takes it.
+func (c *Config) Server() server.Config {
 	return server.Config{
 		Name: c.Name, DataDir: c.DataDir,
 		ClientURLs: split(c.ClientURLs), AdvertiseClientURLs: split(c.AdvertiseClientURLs),

@@ -128,7 +128,7 @@ type service struct{ *server.Server }
 func (s service) Fatal() <-chan error { return s.Err() }
 
 func start(ctx context.Context, cfg *Config, logger *zap.Logger) (daemon.Service, error) {
-	sc := cfg.server()
+	sc := cfg.Server()
 	sc.Logger = logger
 	sc.Version = version.Release
 	sc.Registry = prometheus.NewRegistry()

@@ -56,7 +56,7 @@ level = "warn"
 	require.NoError(t, err)
 	require.Equal(t, "debug", cfg.Log.Level)
 
-	s := cfg.server()
+	s := cfg.Server()
 	require.Equal(t, "from-flag", s.Name)
 	require.Equal(t, "data/scheduler", s.DataDir)
 	require.Equal(t, []string{"http://127.0.0.1:1", "http://127.0.0.1:2"}, s.ClientURLs)
