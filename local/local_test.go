@@ -22,7 +22,15 @@ import (
 	"github.com/shoal-kv/shoal/scheduler/server"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// etcd ends the connections between the members of a group after their time limit, some seconds later.
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*connReader).backgroundRead"),
+		goleak.IgnoreAnyFunction("net/http.(*conn).serve"),
+	)
+}
 
 func start(t *testing.T, opts local.Options) *local.Cluster {
 	t.Helper()
