@@ -117,7 +117,7 @@ func (o *options) run(cmd *cobra.Command) error {
 	}
 	d := &daemon.Daemon{Name: "scheduler", Logger: logger.Logger, CloseLimit: closeLimit}
 	return d.Run(func(ctx context.Context) (daemon.Service, error) {
-		logger.Info("starting a scheduler", zap.String("release", version.Release), zap.String("git-hash", version.Hash()), zap.Strings("settings", settings))
+		logger.Info("starting a scheduler", zap.String("release", version.Release), zap.String("git-hash", version.Hash()), zap.String("settings", settings))
 		return start(ctx, cfg, logger.Logger)
 	})
 }

@@ -112,7 +112,7 @@ func serve(cfg *config.Config, start Start) error {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	d := &daemon.Daemon{Name: "store", Logger: logger.Logger, CloseLimit: cfg.Server.GracefulShutdownTimeout.Duration + beyondGrace}
 	return d.Run(func(ctx context.Context) (daemon.Service, error) {
-		logger.Info("starting a store", zap.String("release", version.Release), zap.String("git-hash", version.Hash()), zap.Strings("settings", settings))
+		logger.Info("starting a store", zap.String("release", version.Release), zap.String("git-hash", version.Hash()), zap.String("settings", settings))
 		return start(ctx, cfg, logger.Logger, registry)
 	})
 }
