@@ -2,10 +2,8 @@ package config
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -221,27 +219,4 @@ func TestDifferences(t *testing.T) {
 	different, err = Differences(c, Default())
 	require.NoError(t, err)
 	require.Equal(t, "server.addr=a:1 server.advertise-status-addr=c:3 server.status-addr=b:2", different, "advertise-addr only follows")
-}
-
-// TestReferenceIsComplete keeps docs/configuration.md honest: each key has a line there, with the default that it has.
-func TestReferenceIsComplete(t *testing.T) {
-	text, err := os.ReadFile("../../docs/configuration.md")
-	require.NoError(t, err)
-	_, doc, found := strings.Cut(string(text), "\n# Store\n")
-	require.True(t, found)
-	doc, _, _ = strings.Cut(doc, "\n# ")
-	sections := map[string]string{}
-	for part := range strings.SplitSeq(doc, "\n## `[") {
-		name, rest, _ := strings.Cut(part, "]`")
-		sections[name] = rest
-	}
-	items, err := Items(Default())
-	require.NoError(t, err)
-	for _, item := range items {
-		dot := strings.LastIndex(item.Key, ".")
-		value, err := json.Marshal(item.Value)
-		require.NoError(t, err)
-		require.Contains(t, sections[item.Key[:dot]], fmt.Sprintf("| `%s` | `%s` |", item.Key[dot+1:], value), item.Key)
-	}
-	require.Equal(t, len(items), strings.Count(doc, "\n| `"), "and no line of a key that is not there")
 }

@@ -55,9 +55,9 @@ func cutLast(key string) (table, word string, found bool) {
 	return "", key, false
 }
 
-// Nearest is the name that is written most like the given one, or empty if none is: a third of its letters, and one more, may differ.
+// Nearest is the name that is written most like the given one, or empty if none is: one letter in three may differ.
 func Nearest(name string, names []string) string {
-	best, least := "", len(name)/3+1
+	best, least := "", max(1, len(name)/3)
 	for _, n := range names {
 		if d := distance(name, n); d < least || (d == least && best == "") {
 			best, least = n, d

@@ -22,7 +22,7 @@ func TestTheNearestKeyIsNamed(t *testing.T) {
 func TestNearest(t *testing.T) {
 	names := []string{"status-addr", "addr", "config", "config-check"}
 	for name, want := range map[string]string{
-		"adr": "addr", "addr": "addr", "status-adr": "status-addr", "config-chek": "config-check", "conf": "config", "verbose": "", "": "", "x": "",
+		"adr": "addr", "addr": "addr", "status-adr": "status-addr", "config-chek": "config-check", "conf": "", "confg": "config", "verbose": "", "": "", "x": "",
 	} {
 		require.Equal(t, want, Nearest(name, names), name)
 	}

@@ -45,6 +45,8 @@ func TestInside(t *testing.T) {
 	require.Eventually(t, func() bool { // a follower hears of the leader a moment later
 		return strings.Contains(get(t, fmt.Sprintf("http://127.0.0.1:%d/pd/api/v1/regions", clientPort+r.offset)), `"count":1`)
 	}, 30*time.Second, 10*time.Millisecond)
+	second := options(func(o *Options) { o.DataDir, o.PortOffset = dir, freeOffset(t) })
+	require.ErrorContains(t, Run(second, io.Discard, nil), "another playground runs on "+dir)
 	r.stop()
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	for _, name := range []string{"scheduler-1", "scheduler-2", "scheduler-3", "store-1", "store-2"} {

@@ -140,6 +140,11 @@ func Run(opts *Options, out io.Writer, signals <-chan os.Signal) (err error) {
 		return err
 	}
 	defer remove()
+	lock, err := lockDir(p.dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	if err := opts.requireSameGroup(p.dir); err != nil {
 		return err
 	}

@@ -2,17 +2,12 @@ package schedulercmd
 
 import (
 	"bytes"
-	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/shoal-kv/shoal/kv/config"
 )
 
 func run(t *testing.T, args ...string) (out string, err error) {
@@ -101,27 +96,6 @@ func TestConfigCheck(t *testing.T) {
 	out, err := run(t, "--config-check")
 	require.NoError(t, err)
 	require.Equal(t, "config check successful\n", out)
-}
-
-// TestReferenceIsComplete holds docs/configuration.md against the defaults.
-func TestReferenceIsComplete(t *testing.T) {
-	text, err := os.ReadFile("../../../docs/configuration.md")
-	require.NoError(t, err)
-	_, doc, found := strings.Cut(string(text), "\n# Scheduler\n")
-	require.True(t, found)
-	items, err := config.Items(DefaultConfig())
-	require.NoError(t, err)
-	keys := 0
-	for _, item := range items {
-		if strings.HasPrefix(item.Key, "log.") {
-			continue // told under Store
-		}
-		value, err := json.Marshal(item.Value)
-		require.NoError(t, err)
-		require.Contains(t, doc, fmt.Sprintf("| `%s` | `%s` |", item.Key, value))
-		keys++
-	}
-	require.Equal(t, keys, strings.Count(doc, "\n| `"), "and no line of a key that is not there")
 }
 
 func TestVersion(t *testing.T) {
