@@ -23,7 +23,7 @@ func run(args ...string) (string, error) {
 // What is written wrongly is answered with what was meant, or with what there is, and where to read on.
 func TestMistakesOnTheCommandLine(t *testing.T) {
 	for args, want := range map[string]string{
-		"playgroud":                   "\"playgroud\" is not a command of shoal; did you mean \"playground\"?\nSee `shoal --help`",
+		"plaground":                   "\"plaground\" is not a command of shoal; did you mean \"playground\"?\nSee `shoal --help`",
 		"completion tcsh":             "\"tcsh\" is not a command of shoal completion, which has bash, fish, powershell, zsh\nSee `shoal completion --help`",
 		"help playgrounds":            "\"playgrounds\" is not a command of shoal; did you mean \"playground\"?\nSee `shoal --help`",
 		"store --statusaddr a:1":      "unknown flag: --statusaddr; did you mean --status-addr?\nSee `shoal store --help`",
