@@ -66,7 +66,7 @@ at the end, unless --data-dir or --tag keeps it; with the same directory a later
 The logs and the exact command lines of all processes are in the data directory, so that a process that was killed can be
 started again by hand.
 
-With --in-process the cluster is one process, which takes less memory and starts sooner; data directories are the same.
+With --in-process the cluster is one process, which takes about a quarter of the memory; data directories are the same.
 
 The files of --kv.config and --pd.config are those of "shoal store" and "shoal scheduler". Names, addresses, directories and log
 files of the parts are the playground's own; what the file says of those does not count.`,
@@ -220,7 +220,7 @@ func (p *playground) watch() error {
 			}
 			ready, late = true, nil
 			p.printf("ready: %s\n", pd)
-			p.printf("  try  %s ctl --pd %s kv put hello world\n  stop with Ctrl-C\n", shortName(p.binary), pd)
+			p.printf("  try  %s kv put hello world\n       %s store\n  stop with Ctrl-C\n", p.ctl(pd), p.ctl(pd))
 		case <-late:
 			return errors.Errorf("the cluster is not ready after %d s (--db.timeout): %s",
 				p.ReadyWithin, whatIsMissing(ctx, api, p.Stores, p.configs.scheduler.Replication.MaxReplicas))
@@ -235,7 +235,7 @@ func (p *playground) printTable(pid func(i int) int) {
 	t.SetStyle(table.StyleLight)
 	t.AppendHeader(table.Row{"process", "pid", "address", "status", "log"})
 	for i, s := range p.specs {
-		status := "http://" + s.status + "/status"
+		status := "http://" + s.status + "/config" // /status answers with an empty page
 		if !s.store {
 			status = "http://" + s.status + "/pd/api/v1/stores"
 		}
@@ -245,6 +245,14 @@ func (p *playground) printTable(pid func(i int) int) {
 }
 
 func (p *playground) printf(format string, args ...any) { fmt.Fprintf(p.out, format, args...) }
+
+// ctl is how to look at this cluster from a shell, without the address if it is the usual one.
+func (p *playground) ctl(pd string) string {
+	if pd == fmt.Sprintf("127.0.0.1:%d", clientPort) {
+		return shortName(p.binary) + " ctl"
+	}
+	return shortName(p.binary) + " ctl --pd " + pd
+}
 
 // shortName is how the user is likely to call the program.
 func shortName(binary string) string {
