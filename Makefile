@@ -1,6 +1,7 @@
 # Shoal needs Go and make, nothing else. `make run` starts a cluster, `make test` checks the tree.
 #
 #   build run test lint bench format    what one does all day
+#   docs                                the reference pages in docs/, out of the code
 #   failovers                           fifty scheduler leaders killed under load
 #   project1 … project4c                the staged suites, one stage a target
 #   RACE=1 make test                    the same under the race detector (needs a C compiler)
@@ -33,7 +34,7 @@ LDFLAGS = \
 TEST  = go test $(RACEFLAG) -p 2 -timeout 12m
 STAGE = go test $(RACEFLAG) -count=1 -timeout 12m
 
-.PHONY: build kv scheduler run test ci dev lint format tools bench failovers proto clean
+.PHONY: build kv scheduler run test ci dev lint format tools docs bench failovers proto clean
 
 build:
 	go build -buildvcs=false -trimpath -ldflags "$(LDFLAGS)" -o bin/shoal ./cmd/shoal
@@ -61,6 +62,10 @@ failovers:
 # Of a fresh cluster: raw puts and gets, or for instance BENCH="ycsb a --rate 2000".
 bench: build
 	BENCH="$(BENCH)" tools/bench.sh
+
+# A test fails while these pages are not what this would write.
+docs:
+	go test -count=1 ./cmd/shoal -run 'TestReferenceIsCurrent$$' -rewrite
 
 proto:
 	go generate ./proto/...

@@ -26,23 +26,24 @@ import (
 	"gopkg.in/natefinch/lumberjack.v2"
 )
 
-// Config says how much is logged, in which form, and where to.
+// Config is how much is logged, in which form, and where to.
 type Config struct {
-	// Level is debug, info, warn, error or fatal.
+	// Level is debug, info, warn, error or fatal (-L).
 	Level string `toml:"level"`
-	// Format is text or json.
+	// Format is text, or json for one object a line.
 	Format string `toml:"format"`
 	File   File   `toml:"file"`
 }
 
-// File describes a log file and its rotation.
+// File is a log file and its rotation.
 type File struct {
-	// Filename is empty for standard error.
+	// Filename is the file to log to (-f); empty: standard error.
 	Filename string `toml:"filename"`
 	// MaxSize is the size in MB at which a file is rotated.
 	MaxSize int `toml:"max-size"`
-	// MaxDays is how many days rotated files are kept, MaxBackups how many of them; 0 means without limit.
-	MaxDays    int `toml:"max-days"`
+	// MaxDays is how many days rotated files are kept; 0: for ever.
+	MaxDays int `toml:"max-days"`
+	// MaxBackups is how many rotated files are kept; 0: all.
 	MaxBackups int `toml:"max-backups"`
 }
 

@@ -48,6 +48,9 @@ func Start(t testing.TB, opts ...Option) *Cluster {
 		t.Fatalf("shoaltest: the cluster does not start: %v", err)
 	}
 	t.Cleanup(c.Close)
+	if err := c.WaitWhole(ctx); err != nil {
+		t.Fatalf("shoaltest: %v", err)
+	}
 	return &Cluster{t: t, c: c}
 }
 

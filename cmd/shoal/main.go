@@ -11,9 +11,12 @@ import (
 	"github.com/shoal-kv/shoal/cmd/shoal/bench"
 	"github.com/shoal-kv/shoal/cmd/shoal/ctl"
 	"github.com/shoal-kv/shoal/cmd/shoal/playground"
+	"github.com/shoal-kv/shoal/cmd/shoal/reference"
 	"github.com/shoal-kv/shoal/cmd/shoal/schedulercmd"
 	"github.com/shoal-kv/shoal/cmd/shoal/storecmd"
 	"github.com/shoal-kv/shoal/cmd/shoal/version"
+	"github.com/shoal-kv/shoal/kv/config"
+	"github.com/shoal-kv/shoal/kv/node"
 )
 
 func main() {
@@ -30,8 +33,12 @@ func command() *cobra.Command {
 		Short: "A sharded, replicated key-value store",
 		Long: `Shoal is a sharded, replicated key-value store that speaks the protocol of TiKV and its placement driver.
 
-Start with "shoal playground", which runs a whole cluster on this machine.`,
-		Args:          cobra.NoArgs,
+Start with "shoal playground", which runs a whole cluster on this machine until Ctrl-C. In another terminal "shoal ctl" looks at
+the cluster and its data. A cluster on several machines is one "shoal scheduler", or three, and a "shoal store" on each.`,
+		Example: `  shoal playground
+  shoal ctl kv put hello world
+  shoal ctl kv get hello
+  shoal ctl store`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
@@ -44,7 +51,9 @@ Start with "shoal playground", which runs a whole cluster on this machine.`,
 		return cmd.Help()
 	}
 	root.AddCommand(
-		playground.Command(), storecmd.Command(startStore), schedulercmd.Command(), ctl.Command(), bench.Command(), version.Command(),
+		playground.Command(node.WithEngine(config.EngineBadger, openBadger)), storecmd.Command(startStore), schedulercmd.Command(),
+		ctl.Command(), bench.Command(), version.Command(), reference.GenCommand(),
 	)
+	finish(root)
 	return root
 }

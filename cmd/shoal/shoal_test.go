@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
 	"github.com/shoal-kv/shoal/cmd/shoal/bench"
@@ -156,6 +157,19 @@ func TestANewcomersHour(t *testing.T) {
 	c.stop()
 }
 
+// TestOneProcessOrMany moves a cluster from processes into one process and back: the data is the same.
+func TestOneProcessOrMany(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cluster")
+	for i, flags := range [][]string{{"--in-process"}, nil, {"--in-process"}} {
+		c := startCluster(t, dir, flags...)
+		if i > 0 {
+			require.Equal(t, "here\n", must(t, "ctl", "--pd", c.pd, "kv", "get", fmt.Sprint(i-1)))
+		}
+		must(t, "ctl", "--pd", c.pd, "kv", "put", fmt.Sprint(i), "here")
+		c.stop()
+	}
+}
+
 // runExample runs the README's Go program, with the address of this cluster in place of the usual one.
 func runExample(t *testing.T, pd string) string {
 	t.Helper()
@@ -228,8 +242,8 @@ func TestAStoreWithoutASchedulerCanBeStopped(t *testing.T) {
 
 func TestMistakesEndWithOne(t *testing.T) {
 	for want, args := range map[string][]string{
-		"unknown command":                          {"no-such-command"},
-		"unknown keys: raftstore.prevot":           {"store", "--config-check", "-C", sample(t, "[raftstore]\nprevot = true")},
+		"\"no-such-command\" is not a command of":  {"no-such-command"},
+		"(did you mean raftstore.prevote?)":        {"store", "--config-check", "-C", sample(t, "[raftstore]\nprevot = true")},
 		"cannot be reached":                        {"ctl", "--pd", "127.0.0.1:1", "kv", "get", "k"},
 		"--workload is \"scan\"":                   {"bench", "raw", "--workload", "scan"},
 		"client-urls has \"x\"; each must be http": {"scheduler", "--client-urls", "x"},
@@ -254,8 +268,8 @@ func TestHelpIsThere(t *testing.T) {
 	require.Contains(t, must(t), "shoal playground")
 	require.Contains(t, must(t, "-V"), "Release Version:")
 	require.Equal(t, must(t, "-V"), must(t, "version"))
-	for _, c := range command().Commands() {
-		require.NotEmpty(t, c.Short, c.Name())
-		require.Contains(t, must(t, c.Name(), "--help"), "Usage:", c.Name())
-	}
+	walk(command(), func(c *cobra.Command) {
+		require.NotEmpty(t, c.Short, c.CommandPath())
+		require.Contains(t, must(t, append(strings.Fields(c.CommandPath())[1:], "--help")...), "Usage:", c.CommandPath())
+	})
 }

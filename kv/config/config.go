@@ -75,15 +75,14 @@ func Decode(text string, into any) error {
 	if err != nil {
 		return errors.WithStack(err)
 	}
-	var unknown []string
-	for _, key := range meta.Undecoded() {
-		unknown = append(unknown, key.String())
-	}
-	if len(unknown) == 0 {
+	if len(meta.Undecoded()) == 0 {
 		return nil
 	}
-	slices.Sort(unknown)
-	return errors.Errorf("unknown keys: %s", strings.Join(unknown, ", "))
+	known, err := Items(into)
+	if err != nil {
+		return err
+	}
+	return unknownKeys(meta.Undecoded(), known)
 }
 
 // Validate fills in what follows from other values, such as the advertised addresses, and then says what is wrong.
@@ -146,27 +145,35 @@ func Items(v any) ([]Item, error) {
 	return items, nil
 }
 
-// Differences lists, as key=value, what is not as in base: the part of a configuration that is worth a line in a log.
-func Differences(v, base any) ([]string, error) {
+// Differences lists, as key=value with blanks between, what is not as in base: the part of a configuration that is worth a line
+// in a log. An advertised address that only repeats the one listened on is not.
+func Differences(v, base any) (string, error) {
 	items, err := Items(v)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
 	usual, err := Items(base)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	values := map[string]string{}
-	for _, item := range usual {
-		values[item.Key] = fmt.Sprint(item.Value)
-	}
+	here, there := valuesByKey(items), valuesByKey(usual)
 	var different []string
 	for _, item := range items {
-		if value := fmt.Sprint(item.Value); values[item.Key] != value {
+		value := here[item.Key]
+		listened := strings.Replace(item.Key, "advertise-", "", 1)
+		if value != there[item.Key] && (listened == item.Key || value != here[listened]) {
 			different = append(different, item.Key+"="+value)
 		}
 	}
-	return different, nil
+	return strings.Join(different, " "), nil
+}
+
+func valuesByKey(items []Item) map[string]string {
+	values := map[string]string{}
+	for _, item := range items {
+		values[item.Key] = fmt.Sprint(item.Value)
+	}
+	return values
 }
 
 func flatten(prefix string, tree map[string]any, items []Item) []Item {

@@ -2,20 +2,23 @@ package config
 
 import "time"
 
-// Raftstore is how regions are replicated. Its keys all stand under [raftstore]; the structs only group them.
+// Raftstore is how regions are replicated.
 type Raftstore struct {
 	// BaseTickInterval is raft's unit of time; elections and heartbeats are counted in it.
-	BaseTickInterval     Duration `toml:"raft-base-tick-interval"`
-	ElectionTimeoutTicks int      `toml:"raft-election-timeout-ticks"`
-	HeartbeatTicks       int      `toml:"raft-heartbeat-ticks"`
+	BaseTickInterval Duration `toml:"raft-base-tick-interval"`
+	// ElectionTimeoutTicks is how many ticks without a leader bring an election; more than twice HeartbeatTicks.
+	ElectionTimeoutTicks int `toml:"raft-election-timeout-ticks"`
+	// HeartbeatTicks is how many ticks lie between a leader's heartbeats.
+	HeartbeatTicks int `toml:"raft-heartbeat-ticks"`
 	// MaxLeaderLease is how long after a confirmed heartbeat a leader answers reads on its own. It must end before any
-	// follower could have elected another.
+	// follower could have elected another: at most 95 % of (ElectionTimeoutTicks - 1) ticks.
 	MaxLeaderLease Duration `toml:"raft-store-max-leader-lease"`
 	// Prevote makes a returning replica ask before it disturbs.
 	Prevote bool `toml:"prevote"`
-	// Capacity is what the store reports as its size; 0 means that of the disk.
+	// Capacity is what the store reports as its size (--capacity); 0: that of the disk.
 	Capacity Size `toml:"capacity"`
 
+	// The keys of these stand under [raftstore] too; they only group the fields.
 	RaftLimits
 	LogGC
 	Reports
@@ -26,40 +29,46 @@ type Raftstore struct {
 type RaftLimits struct {
 	// RaftEntryMaxSize is the largest write that is accepted.
 	RaftEntryMaxSize Size `toml:"raft-entry-max-size"`
-	// RaftMaxSizePerMsg and RaftMaxInflightMsgs bound one append to a follower, and how many may be unanswered.
-	RaftMaxSizePerMsg   Size `toml:"raft-max-size-per-msg"`
-	RaftMaxInflightMsgs int  `toml:"raft-max-inflight-msgs"`
+	// RaftMaxSizePerMsg is how much of the log one message to a follower carries.
+	RaftMaxSizePerMsg Size `toml:"raft-max-size-per-msg"`
+	// RaftMaxInflightMsgs is how many such messages to a follower may be unanswered.
+	RaftMaxInflightMsgs int `toml:"raft-max-inflight-msgs"`
 	// RaftEntryCacheBytes is how much of its log a region keeps in memory for followers; older entries are read from disk.
 	RaftEntryCacheBytes Size `toml:"raft-entry-cache-size"`
 }
 
 // LogGC is when a region's log is cut.
 type LogGC struct {
-	// RaftLogGcTickInterval is how often a leader looks.
+	// RaftLogGcTickInterval is how often a leader looks whether its log can be cut.
 	RaftLogGcTickInterval Duration `toml:"raft-log-gc-tick-interval"`
-	// RaftLogGcThreshold is how many entries that every replica has are worth a cut; RaftLogGcCountLimit is how many are kept at most for a
-	// replica that lags, which then needs a snapshot.
-	RaftLogGcThreshold  uint64 `toml:"raft-log-gc-threshold"`
+	// RaftLogGcThreshold is how many entries that every replica has are worth a cut.
+	RaftLogGcThreshold uint64 `toml:"raft-log-gc-threshold"`
+	// RaftLogGcCountLimit is how many entries are kept at most for a replica that lags; beyond, it needs a snapshot.
 	RaftLogGcCountLimit uint64 `toml:"raft-log-gc-count-limit"`
 }
 
 // Reports is how often the scheduler hears from the store when nothing changed.
 type Reports struct {
+	// RegionHeartbeatInterval is how often a region reports to the scheduler when nothing changed.
 	RegionHeartbeatInterval Duration `toml:"pd-heartbeat-tick-interval"`
-	StoreHeartbeatInterval  Duration `toml:"pd-store-heartbeat-tick-interval"`
+	// StoreHeartbeatInterval is how often the store reports to the scheduler.
+	StoreHeartbeatInterval Duration `toml:"pd-store-heartbeat-tick-interval"`
 }
 
-// Queues bound what may wait inside the store. What exceeds them is refused as busy, or dropped if raft sends it again.
+// Queues are the bounds of what waits inside the store. What exceeds a queue is refused as busy, or dropped if raft sends it again.
 type Queues struct {
-	// MailboxMessages may wait at one raft worker, Reads for a confirmation of leadership.
-	MailboxMessages int   `toml:"mailbox-messages"`
-	Reads           int64 `toml:"reads"`
-	// ProposalSize may be between proposal and reply, LogSize wait for the log writer.
+	// MailboxMessages is how many raft messages may wait for one worker.
+	MailboxMessages int `toml:"mailbox-messages"`
+	// Reads is how many reads may wait for a confirmation of leadership.
+	Reads int64 `toml:"reads"`
+	// ProposalSize is the size of the writes that may be between arrival and answer.
 	ProposalSize Size `toml:"proposal-size"`
-	LogSize      Size `toml:"log-size"`
-	// TransportMessages and TransportSize may wait for one other store.
-	TransportMessages int  `toml:"transport-messages"`
-	TransportSize     Size `toml:"transport-size"`
+	// LogSize is the size of the entries that may wait for the log writer.
+	LogSize Size `toml:"log-size"`
+	// TransportMessages is how many raft messages may wait for one other store.
+	TransportMessages int `toml:"transport-messages"`
+	// TransportSize is the same as TransportMessages in bytes.
+	TransportSize Size `toml:"transport-size"`
 }
 
 func defaultRaftstore() Raftstore {

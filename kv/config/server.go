@@ -10,27 +10,33 @@ import (
 
 // Server is what the store shows to clients: addresses, limits of requests, how it stops.
 type Server struct {
-	// Addr is listened on, AdvertiseAddr told to others; the latter follows the former when empty.
-	Addr          string `toml:"addr"`
+	// Addr is where the store listens for clients and other stores (-A).
+	Addr string `toml:"addr"`
+	// AdvertiseAddr is the address told to them; empty: the one listened on.
 	AdvertiseAddr string `toml:"advertise-addr"`
-	// StatusAddr and AdvertiseStatusAddr are the same for the status server, which speaks HTTP.
-	StatusAddr          string `toml:"status-addr"`
+	// StatusAddr is where the status server listens, which speaks HTTP: /status, /config, /metrics, /region/{id}.
+	StatusAddr string `toml:"status-addr"`
+	// AdvertiseStatusAddr is the address of the status server told to others; empty: the one listened on.
 	AdvertiseStatusAddr string `toml:"advertise-status-addr"`
 	// EnablePprof opens /debug/pprof/ on the status server.
 	EnablePprof bool `toml:"enable-pprof"`
-	// Labels say where the store stands, such as zone and host; the scheduler keeps replicas apart by them.
+	// Labels are where the store stands, such as { zone = "z1", host = "h1" } (--labels zone=z1,host=h1); the scheduler keeps
+	// replicas apart by them.
 	Labels map[string]string `toml:"labels"`
 	// GracefulShutdownTimeout is how long a stopping store waits for requests in work.
 	GracefulShutdownTimeout Duration `toml:"graceful-shutdown-timeout"`
 
-	// MaxScanRows and MaxResponseSize bound one answer, MaxStreamRequests and MaxStreamSize what one client's stream may have
-	// in work before it is not read any further.
-	MaxScanRows       int  `toml:"max-scan-rows"`
-	MaxResponseSize   Size `toml:"max-response-size"`
-	MaxStreamRequests int  `toml:"max-stream-requests"`
-	MaxStreamSize     Size `toml:"max-stream-size"`
-	// ConcurrentSendSnaps and ConcurrentRecvSnaps bound the snapshots that travel at one time.
+	// MaxScanRows is how many rows one scan may ask for.
+	MaxScanRows int `toml:"max-scan-rows"`
+	// MaxResponseSize bounds the keys and values in one answer.
+	MaxResponseSize Size `toml:"max-response-size"`
+	// MaxStreamRequests is how many requests one client's stream may have in work before it is not read any further.
+	MaxStreamRequests int `toml:"max-stream-requests"`
+	// MaxStreamSize is the same as MaxStreamRequests in bytes.
+	MaxStreamSize Size `toml:"max-stream-size"`
+	// ConcurrentSendSnaps is how many snapshots are sent at one time.
 	ConcurrentSendSnaps int `toml:"concurrent-send-snap-limit"`
+	// ConcurrentRecvSnaps is how many snapshots are received at one time.
 	ConcurrentRecvSnaps int `toml:"concurrent-recv-snap-limit"`
 }
 
@@ -101,9 +107,9 @@ func labelKey(s string) bool {
 	}) < 0
 }
 
-// PD says where the scheduler is.
+// PD is where the scheduler is.
 type PD struct {
-	// Endpoints are the addresses of schedulers, with or without a scheme; any of them leads to the leader.
+	// Endpoints are the addresses of schedulers, with or without http:// (--pd a:2379,b:2379); any of them leads to the leader.
 	Endpoints []string `toml:"endpoints"`
 }
 
@@ -120,11 +126,14 @@ func (d *PD) validate(p *Problems) {
 	}
 }
 
-// Security names the PEM files of the transport's security. All empty means plain text.
+// Security is the PEM files of the transport's security: all three, or none for plain text.
 type Security struct {
-	CAPath   string `toml:"ca-path"`
+	// CAPath is the certificates of the authorities that others must be signed by.
+	CAPath string `toml:"ca-path"`
+	// CertPath is the store's own certificate.
 	CertPath string `toml:"cert-path"`
-	KeyPath  string `toml:"key-path"`
+	// KeyPath is the key of that certificate.
+	KeyPath string `toml:"key-path"`
 }
 
 func (s *Security) validate(p *Problems) {

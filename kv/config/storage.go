@@ -8,17 +8,17 @@ import (
 
 // Storage is what the store keeps and where.
 type Storage struct {
-	// DataDir holds everything: the raft log, the state, snapshots.
+	// DataDir is the directory of everything that the store keeps: the raft log, the state, snapshots (-s).
 	DataDir string `toml:"data-dir"`
-	// Engine is the library below both engines of the store: pebble, badger or mem. A data directory keeps the one that it was
+	// Engine is the library that keeps the data: pebble, badger or mem (--engine). A data directory keeps the one that it was
 	// made with. Pebble is the default and the one to use. Badger syncs every write of the state too, holds an ingest in
 	// memory, and can lose acknowledged writes: it does not notice all damage to its tables, and a store that finds its log
 	// damaged, or its disk full, stops and must be restored from its peers. Mem loses everything with the process.
 	Engine string `toml:"engine"`
-	// APIVersion says how keys are laid out; a data directory keeps the one that it was made with.
+	// APIVersion is how keys are laid out; only 1 so far. A data directory keeps the one that it was made with.
 	APIVersion int        `toml:"api-version"`
 	BlockCache BlockCache `toml:"block-cache"`
-	// MaxKeySize bounds a user's key.
+	// MaxKeySize is the longest key that is accepted.
 	MaxKeySize Size `toml:"max-key-size"`
 	// EnableTTL lets raw values expire: each is stored with its expiry. A data directory keeps the setting that it was made with, and
 	// all stores of a cluster have the same: one that differs is refused.
@@ -30,7 +30,7 @@ type Storage struct {
 
 // BlockCache is the cache of the state engine.
 type BlockCache struct {
-	// Capacity should hold what is read often.
+	// Capacity is the size of the cache; it should hold what is read often.
 	Capacity Size `toml:"capacity"`
 }
 

@@ -32,6 +32,7 @@ const (
 	attemptBy   = 5 * time.Second // one attempt of a call: a leader that is frozen or cut off holds it up for that long
 	minBackoff  = 20 * time.Millisecond
 	maxBackoff  = 500 * time.Millisecond
+	tellWaiting = 3 * time.Second // how often New says that it still waits
 )
 
 // What a store acts on among the scheduler's answers.
@@ -87,11 +88,16 @@ func New(ctx context.Context, endpoints []string, dial func(ctx context.Context,
 	if len(c.members) == 0 {
 		return nil, errors.New("no scheduler endpoint is given")
 	}
+	waited := time.Duration(0)
 	for wait := minBackoff; ; wait = min(2*wait, maxBackoff) {
 		_, err := c.findLeader(ctx)
 		if err == nil {
 			return c, nil
 		}
+		if before := waited; before/tellWaiting < (before+wait)/tellWaiting {
+			logger.Warn("waiting for a scheduler: is it running, and at these addresses?", zap.Strings("pd.endpoints", endpoints), zap.Error(err))
+		}
+		waited += wait
 		if !sleep(ctx, wait) {
 			c.Close()
 			return nil, errors.Annotatef(err, "no scheduler leads at %s", strings.Join(endpoints, ", "))

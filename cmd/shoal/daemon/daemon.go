@@ -124,7 +124,7 @@ func (d *Daemon) start(start func(ctx context.Context) (Service, error)) (Servic
 	var o outcome
 	select {
 	case o = <-started:
-		return o.service, errors.Annotatef(o.err, "the %s cannot start", d.Name)
+		return o.service, errors.Annotatef(advise(o.err), "the %s cannot start", d.Name)
 	case s := <-d.signals:
 		d.Logger.Info("stopping before the start was over; a second signal ends at once", zap.Stringer("signal", s))
 		cancel()

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"net"
 	"os"
 	"syscall"
 	"testing"
@@ -125,4 +126,28 @@ func TestSecondSignalDuringStart(t *testing.T) {
 	require.Equal(t, 1, <-exits)
 	<-outcome
 	close(release)
+}
+
+// Port 1 of a machine that is not this one cannot be listened on, a taken one neither; both errors say what to do.
+func TestAdvice(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, l.Close()) }()
+	_, taken := net.Listen("tcp", l.Addr().String())
+	_, foreign := net.Listen("tcp", "192.0.2.1:20160")
+	for _, tc := range []struct {
+		err  error
+		want string
+	}{
+		{taken, "; stop what listens there, or choose another address"},
+		{foreign, "; listen on an address that this machine has"},
+		{&os.PathError{Op: "lock", Path: "/d", Err: syscall.EAGAIN}, "; stop what uses this data directory, or choose another"},
+		{&os.PathError{Op: "mkdir", Path: "/d", Err: syscall.EACCES}, "; choose a data directory"},
+	} {
+		err := advise(errors.Annotate(tc.err, "listen"))
+		require.ErrorContains(t, err, tc.want)
+		require.ErrorIs(t, err, tc.err)
+	}
+	require.NoError(t, advise(nil))
+	require.Equal(t, os.ErrClosed, advise(os.ErrClosed))
 }

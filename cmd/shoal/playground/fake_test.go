@@ -22,7 +22,15 @@ func TestMain(m *testing.M) {
 	if mode := os.Getenv(fakeEnv); mode != "" {
 		os.Exit(fake(mode, os.Args[1:]))
 	}
-	goleak.VerifyTestMain(m)
+	// etcd ends the connections between the members of a group after their time limit, some seconds later.
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*connReader).backgroundRead"),
+		goleak.IgnoreAnyFunction("net/http.(*conn).serve"),
+		// A log file that is rotated keeps one goroutine for the life of the process.
+		goleak.IgnoreAnyFunction("gopkg.in/natefinch/lumberjack%2ev2.(*Logger).millRun"),
+	)
 }
 
 // fake modes: "good" serves; "broken-scheduler" has a scheduler that ends at once; "deaf" ignores SIGTERM.

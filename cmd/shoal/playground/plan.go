@@ -12,24 +12,26 @@ import (
 	"github.com/pingcap/errors"
 
 	"github.com/shoal-kv/shoal/kv/config"
+	"github.com/shoal-kv/shoal/local"
 )
 
 // The ports of the first scheduler and of the first store, before the offset. The ports of further schedulers come in pairs
 // too: 2381 and 2382, 2383 and 2384, ….
 const (
 	clientPort    = 2379
-	peerPort      = 2380
-	schedulerStep = 2
+	schedulerStep = 2 // the next one is for the other schedulers
 	storePort     = 20160
 	statusPort    = 20180
 	maxStores     = statusPort - storePort
 	maxSchedulers = 7 // etcd's own advice
+	maxPort       = 65535
 )
 
-// spec is one process of the cluster.
+// spec is one part of the cluster: a process, or its like in this one.
 type spec struct {
 	name string
 	args []string
+	dir  string
 	// addr is where it serves, status where it tells about itself.
 	addr, status string
 	// ports are all that it listens on.
@@ -38,26 +40,25 @@ type spec struct {
 	store bool // or else a scheduler
 }
 
-const schedulerName = "scheduler"
-
-// plan lists the processes: the schedulers first, then the stores.
+// plan lists the parts: the schedulers first, then the stores.
 func (o *Options) plan(dir string) []*spec {
 	specs := o.planSchedulers(dir)
 	pd := addresses(specs)
 	for i := range o.Stores {
-		name := fmt.Sprintf("store-%d", i+1)
-		addr, status := o.at(storePort+i), o.at(statusPort+i)
-		args := []string{
-			"store", "--pd=" + pd, "--addr=" + addr, "--status-addr=" + status, "--data-dir=" + filepath.Join(dir, name),
+		name := local.StoreName(i)
+		s := &spec{name: name, dir: filepath.Join(dir, name), log: filepath.Join(dir, name+".log"), store: true}
+		s.addr, s.status = o.at(o.storePort()+i), o.at(statusPort+i)
+		s.ports = []string{s.addr, s.status}
+		s.args = []string{"store"}
+		if o.StoreConfig != "" {
+			// What the file says of a single store's place is meant for none of these.
+			s.args = append(s.args, "--config="+o.StoreConfig, "--advertise-addr=", "--advertise-status-addr=", "--log-file=")
 		}
-		if o.Engine != "" && o.Engine != config.EnginePebble {
-			args = append(args, "--engine="+o.Engine)
+		s.args = append(s.args, "--pd="+pd, "--addr="+s.addr, "--status-addr="+s.status, "--data-dir="+s.dir)
+		if o.Engine != "" {
+			s.args = append(s.args, "--engine="+o.Engine)
 		}
-		specs = append(specs, &spec{
-			name: name, args: args,
-			addr: addr, status: status, ports: []string{addr, status},
-			log: filepath.Join(dir, name+".log"), store: true,
-		})
+		specs = append(specs, s)
 	}
 	return specs
 }
@@ -67,17 +68,18 @@ func (o *Options) planSchedulers(dir string) []*spec {
 	var specs []*spec
 	var group []string
 	for k := range o.Schedulers {
-		name := o.schedulerName(k)
-		client, peer := o.at(clientPort+schedulerStep*k), o.at(peerPort+schedulerStep*k)
-		specs = append(specs, &spec{
-			name: name,
-			args: []string{
-				"scheduler", "--name=" + name, "--data-dir=" + filepath.Join(dir, name),
-				"--client-urls=http://" + client, "--peer-urls=http://" + peer,
-			},
+		name := local.SchedulerName(k, o.Schedulers)
+		client, peer := o.at(o.schedulerPort()+schedulerStep*k), o.at(o.schedulerPort()+1+schedulerStep*k)
+		s := &spec{
+			name: name, args: []string{"scheduler"}, dir: filepath.Join(dir, name), log: filepath.Join(dir, name+".log"),
 			addr: client, status: client, ports: []string{client, peer},
-			log: filepath.Join(dir, name+".log"),
-		})
+		}
+		if o.SchedulerConfig != "" {
+			s.args = append(s.args, "--config="+o.SchedulerConfig,
+				"--advertise-client-urls=", "--advertise-peer-urls=", "--initial-cluster=", "--join=", "--log-file=")
+		}
+		s.args = append(s.args, "--name="+name, "--data-dir="+s.dir, "--client-urls=http://"+client, "--peer-urls=http://"+peer)
+		specs = append(specs, s)
 		group = append(group, name+"=http://"+peer)
 	}
 	if len(specs) > 1 {
@@ -88,11 +90,15 @@ func (o *Options) planSchedulers(dir string) []*spec {
 	return specs
 }
 
-func (o *Options) schedulerName(k int) string {
-	if o.Schedulers == 1 {
-		return schedulerName
+func (o *Options) schedulerPort() int { return orElse(o.SchedulerPort, clientPort) }
+
+func (o *Options) storePort() int { return orElse(o.StorePort, storePort) }
+
+func orElse(n, otherwise int) int {
+	if n == 0 {
+		return otherwise
 	}
-	return fmt.Sprintf("%s-%d", schedulerName, k+1)
+	return n
 }
 
 func (o *Options) at(port int) string {
@@ -113,11 +119,11 @@ func addresses(specs []*spec) string {
 // requireSameGroup refuses data of a group of another size: such schedulers would form a cluster of their own, to which
 // the stores' data does not belong.
 func (o *Options) requireSameGroup(dir string) error {
-	found, err := filepath.Glob(filepath.Join(dir, schedulerName+"*", "member"))
+	found, err := filepath.Glob(filepath.Join(dir, "scheduler*", "member"))
 	if err != nil || len(found) == 0 {
 		return errors.WithStack(err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, o.schedulerName(0))); err == nil && len(found) == o.Schedulers {
+	if _, err := os.Stat(filepath.Join(dir, local.SchedulerName(0, o.Schedulers))); err == nil && len(found) == o.Schedulers {
 		return nil
 	}
 	return errors.Errorf("%s holds the data of a cluster with %d schedulers: say --pd %d, or choose another directory", dir, len(found), len(found))
@@ -133,8 +139,16 @@ func (o *Options) validate() error {
 		return errors.Errorf("--engine is %q; it must be one of %s", o.Engine, strings.Join(config.Engines[:], ", "))
 	case o.Stores < 1 || o.Stores > maxStores:
 		return errors.Errorf("--kv is %d; it must be between 1 and %d", o.Stores, maxStores)
-	case o.PortOffset < 0 || statusPort+maxStores+o.PortOffset > 65535:
-		return errors.Errorf("--port-offset is %d; it must be between 0 and %d", o.PortOffset, 65535-statusPort-maxStores)
+	case o.PortOffset < 0 || statusPort+maxStores+o.PortOffset > maxPort:
+		return errors.Errorf("--port-offset is %d; it must be between 0 and %d", o.PortOffset, maxPort-statusPort-maxStores)
+	case o.SchedulerPort < 0 || o.schedulerPort()+schedulerStep*maxSchedulers+o.PortOffset > maxPort:
+		return errors.Errorf("--pd.port is %d; it must be between 1 and %d", o.SchedulerPort, maxPort-o.PortOffset-schedulerStep*maxSchedulers)
+	case o.StorePort < 0 || o.storePort()+maxStores+o.PortOffset > maxPort:
+		return errors.Errorf("--kv.port is %d; it must be between 1 and %d", o.StorePort, maxPort-o.PortOffset-maxStores)
+	case o.ReadyWithin < 0:
+		return errors.Errorf("--db.timeout is %d; it must not be negative", o.ReadyWithin)
+	case o.InProcess && o.Verbose:
+		return errors.New("--verbose prints the processes' command lines, and with --in-process there are none; leave one of them out")
 	case o.Tag != "" && o.DataDir != "":
 		return errors.New("--tag and --data-dir both say where the data stays; give one of them")
 	case strings.ContainsAny(o.Tag, "/\\") || strings.HasPrefix(o.Tag, "."):
@@ -149,8 +163,13 @@ func (o *Options) validate() error {
 // requireFree says which ports are taken, before anything is started.
 func requireFree(specs []*spec) error {
 	var taken []string
+	wanted := map[string]string{}
 	for _, s := range specs {
 		for _, addr := range s.ports {
+			if other := wanted[addr]; other != "" {
+				return errors.Errorf("%s is meant for %s and for %s; choose --pd.port and --kv.port farther apart, and away from %d…", addr, other, s.name, statusPort)
+			}
+			wanted[addr] = s.name
 			l, err := net.Listen("tcp", addr)
 			if err != nil {
 				taken = append(taken, fmt.Sprintf("%s (%s): %v", addr, s.name, err))

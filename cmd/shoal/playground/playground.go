@@ -1,10 +1,13 @@
 // Package playground is `shoal playground`: a whole cluster on this machine for whoever wants to try it.
 //
 // Schedulers and stores are child processes of the same binary, so that each can be killed, watched and restarted as in
-// earnest. The steps are: choose the addresses and see that they are free; write the command lines down; start the schedulers
-// and the stores; ask the schedulers until every region has all its replicas; say "ready:"; then wait for the user to
-// leave, telling of each child that dies meanwhile. At the end stores stop before the schedulers, and data that the user did not
-// ask to keep is removed.
+// earnest (processes.go). The steps are: read the configuration files; choose the addresses and see that they are free; write the
+// command lines down; start the schedulers and the stores; ask the schedulers until every region has all its replicas; say
+// "ready:"; then wait for the user to leave, telling of each child that dies meanwhile. At the end stores stop before the
+// schedulers, and data that the user did not ask to keep is removed.
+//
+// With --in-process the same cluster lives in this process, on package local (inside.go): it takes less memory, and nothing
+// of it can be killed alone. The steps are the same but for the command lines.
 //
 // One goroutine, which also started the children, does everything that is printed; others only bring it news.
 package playground
@@ -13,12 +16,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -26,35 +26,36 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/pingcap/errors"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/shoal-kv/shoal/cmd/shoal/pdapi"
-	"github.com/shoal-kv/shoal/kv/config"
+	"github.com/shoal-kv/shoal/kv/node"
 )
 
 // Options are what the flags say.
 type Options struct {
 	Stores, Schedulers int
-	Host               string
-	PortOffset         int
-	DataDir, Tag       string
-	Mode               string
-	Engine             string
-	Verbose            bool
-	withoutMonitor     bool // accepted, as there is no monitor
+	// SchedulerPort and StorePort are the first of theirs, the usual ones if 0; PortOffset is added to all.
+	SchedulerPort, StorePort, PortOffset int
+	Host                                 string
+	StoreConfig, SchedulerConfig         string // files
+	DataDir, Tag                         string
+	Engine                               string // the configuration's if empty
+	// InProcess runs everything in this process.
+	InProcess bool
+	// ReadyWithin is in seconds; 0 means that there is no hurry.
+	ReadyWithin int
+	Mode        string
+	Verbose     bool
 
-	binary string // this one; tests have another
+	withoutMonitor bool          // accepted, as there is no monitor
+	binary         string        // this one; tests have another
+	nodeOptions    []node.Option // what stores in this process have that others do not
 }
 
-const (
-	storeGrace     = 25 * time.Second // longer than a store's own graceful timeout
-	schedulerGrace = 10 * time.Second
-	toldLines      = 10
-	commandsFile   = "commands.txt"
-)
-
-// Command is `shoal playground`.
-func Command() *cobra.Command {
-	var opts Options
+// Command is `shoal playground`. The options are for stores in this process: the engines that package node does not know.
+func Command(nodeOptions ...node.Option) *cobra.Command {
+	opts := Options{nodeOptions: nodeOptions}
 	cmd := &cobra.Command{
 		Use:   "playground",
 		Short: "Start a whole cluster on this machine",
@@ -63,10 +64,17 @@ func Command() *cobra.Command {
 When every region has all its replicas, a line beginning "ready:" names the address for --pd and for clients. Data is removed
 at the end, unless --data-dir or --tag keeps it; with the same directory a later playground goes on where this one stopped.
 The logs and the exact command lines of all processes are in the data directory, so that a process that was killed can be
-started again by hand.`,
+started again by hand.
+
+With --in-process the cluster is one process, which takes about a quarter of the memory; data directories are the same.
+
+The files of --kv.config and --pd.config are those of "shoal store" and "shoal scheduler". Names, addresses, directories and log
+files of the parts are the playground's own; what the file says of those does not count.`,
 		Example: `  shoal playground
   shoal playground --pd 3
-  shoal playground --kv 5 --data-dir ./cluster --port-offset 100`,
+  shoal playground --kv 5 --data-dir ./cluster --port-offset 100
+  shoal playground --kv 1 --in-process --engine mem
+  shoal playground --kv.config store.toml --pd.config scheduler.toml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			signals := make(chan os.Signal, 4)
@@ -75,29 +83,42 @@ started again by hand.`,
 			return Run(&opts, cmd.OutOrStdout(), signals)
 		},
 	}
-	f := cmd.Flags()
-	f.SortFlags = false
-	f.IntVar(&opts.Stores, "kv", 3, "`number` of stores")
-	f.StringVar(&opts.DataDir, "data-dir", "", "`directory` to keep data and logs in (default: a temporary one)")
-	f.StringVar(&opts.Tag, "tag", "", "`name` under which data is kept: the same as --data-dir data/NAME")
-	f.StringVar(&opts.Host, "host", "127.0.0.1", "`host` to listen on")
-	f.IntVar(&opts.PortOffset, "port-offset", 0, "`number` added to all ports: schedulers have 2379 and 2380, 2381 and 2382, …; stores 20160…, 20180…")
-	f.StringVar(&opts.Engine, "engine", config.EnginePebble, "`library` that keeps the stores' data: pebble, badger (can lose acknowledged writes) or mem")
-	f.BoolVarP(&opts.Verbose, "verbose", "v", false, "print the command line of each process")
-	f.IntVar(&opts.Schedulers, "pd", 1, "`number` of schedulers; 3 go on when one is lost")
-	f.StringVar(&opts.Mode, "mode", "", "accepted for compatibility; only tikv-slim")
-	f.BoolVar(&opts.withoutMonitor, "without-monitor", true, "accepted for compatibility; there is no monitor")
+	opts.register(cmd.Flags())
 	return cmd
+}
+
+func (o *Options) register(f *pflag.FlagSet) {
+	f.SortFlags = false
+	f.IntVar(&o.Stores, "kv", 3, "`number` of stores")
+	f.IntVar(&o.Schedulers, "pd", 1, "`number` of schedulers; 3 go on when one is lost")
+	f.BoolVar(&o.InProcess, "in-process", false, "run everything in this one process, which takes less memory")
+	f.StringVar(&o.DataDir, "data-dir", "", "`directory` to keep data and logs in (default: a temporary one)")
+	f.StringVar(&o.Tag, "tag", "", "`name` under which data is kept: the same as --data-dir data/NAME")
+	f.StringVar(&o.Engine, "engine", "", "`library` that keeps the stores' data: pebble, badger (can lose acknowledged writes) or mem (default: pebble)")
+	f.StringVar(&o.StoreConfig, "kv.config", "", "configuration `file` of every store")
+	f.StringVar(&o.SchedulerConfig, "pd.config", "", "configuration `file` of every scheduler")
+	f.StringVar(&o.Host, "host", "127.0.0.1", "`host` to listen on")
+	f.IntVar(&o.SchedulerPort, "pd.port", clientPort, "first `port` of the schedulers, which take two each")
+	f.IntVar(&o.StorePort, "kv.port", storePort, "first `port` of the stores; their status pages are at 20180…")
+	f.IntVar(&o.PortOffset, "port-offset", 0, "`number` added to all ports, for a second cluster beside the first")
+	f.IntVar(&o.ReadyWithin, "db.timeout", 0, "`seconds` after which a cluster that is not ready is given up; 0 means never")
+	f.BoolVarP(&o.Verbose, "verbose", "v", false, "print the command line of each process")
+	f.StringVar(&o.Mode, "mode", "", "accepted for compatibility; only tikv-slim")
+	f.BoolVar(&o.withoutMonitor, "without-monitor", true, "accepted for compatibility; there is no monitor")
 }
 
 // playground is one run.
 type playground struct {
 	*Options
-	out      io.Writer
-	dir      string
-	children []*child // the schedulers first
-	exits    chan *child
-	signals  <-chan os.Signal
+	configs *configs
+	out     io.Writer
+	dir     string
+	specs   []*spec // the schedulers first
+	signals <-chan os.Signal
+
+	children []*child     // in the order of the specs, when each is a process
+	exits    chan *child  // and those that ended
+	fatal    <-chan error // why the cluster in this process cannot go on
 }
 
 // Run starts a cluster and returns when a signal has ended it (nil), or when it cannot go on.
@@ -105,42 +126,36 @@ func Run(opts *Options, out io.Writer, signals <-chan os.Signal) (err error) {
 	if err := opts.validate(); err != nil {
 		return err
 	}
+	p := &playground{Options: opts, out: out, signals: signals}
+	if p.configs, err = opts.loadConfigs(); err != nil {
+		return err
+	}
 	if opts.binary == "" {
 		if opts.binary, err = os.Executable(); err != nil {
 			return errors.Annotate(err, "cannot find this program's own file")
 		}
 	}
-	// Children die with the thread that started them: this one, which therefore must not end before they have.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-
-	p := &playground{Options: opts, out: out, signals: signals}
 	remove, err := p.makeDir()
 	if err != nil {
 		return err
 	}
 	defer remove()
+	lock, err := lockDir(p.dir)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
 	if err := opts.requireSameGroup(p.dir); err != nil {
 		return err
 	}
-	specs := opts.plan(p.dir)
-	if err := requireFree(specs); err != nil {
+	p.specs = opts.plan(p.dir)
+	if err := requireFree(p.specs); err != nil {
 		return err
 	}
-	if err := p.writeCommands(specs); err != nil {
-		return err
+	if opts.InProcess {
+		return p.runInside()
 	}
-	defer p.stop()
-	p.exits = make(chan *child, len(specs))
-	for _, s := range specs {
-		c, err := startChild(opts.binary, s, p.exits)
-		if err != nil {
-			return err
-		}
-		p.children = append(p.children, c)
-	}
-	p.printTable()
-	return p.watch(addresses(specs))
+	return p.runProcesses()
 }
 
 // makeDir finds the data directory and returns what becomes of it at the end.
@@ -165,20 +180,9 @@ func (p *playground) makeDir() (remove func(), err error) {
 	}, nil
 }
 
-// writeCommands writes down how to start each process by hand.
-func (p *playground) writeCommands(specs []*spec) error {
-	text := ""
-	for _, s := range specs {
-		text += fmt.Sprintf("# %s\n%s\n", s.name, commandLine(p.binary, s))
-	}
-	if p.Verbose {
-		p.printf("%s", text)
-	}
-	return errors.Annotate(os.WriteFile(filepath.Join(p.dir, commandsFile), []byte(text), 0o600), "cannot write the command lines")
-}
-
 // watch prints what happens until it is over.
-func (p *playground) watch(pd string) error {
+func (p *playground) watch() error {
+	pd := addresses(p.specs)
 	api, err := pdapi.New(pd)
 	if err != nil {
 		return err
@@ -186,15 +190,21 @@ func (p *playground) watch(pd string) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	missing := make(chan string)
 	var poller sync.WaitGroup
-	poller.Go(func() { waitReady(ctx, api, p.Stores, missing) })
+	poller.Go(func() { waitReady(ctx, api, p.Stores, p.configs.scheduler.Replication.MaxReplicas, missing) })
 	defer poller.Wait()
 	defer cancel()
+	var late <-chan time.Time
+	if p.ReadyWithin > 0 {
+		late = time.After(time.Duration(p.ReadyWithin) * time.Second)
+	}
 	ready := false
 	for {
 		select {
 		case s := <-p.signals:
 			p.printf("stopping (%v); once more to stop at once\n", s)
 			return nil
+		case err := <-p.fatal:
+			return err
 		case c := <-p.exits:
 			p.reportDeath(c)
 			switch {
@@ -208,64 +218,41 @@ func (p *playground) watch(pd string) error {
 				p.printf("waiting: %s\n", what)
 				continue
 			}
-			ready = true
+			ready, late = true, nil
 			p.printf("ready: %s\n", pd)
-			p.printf("  try  %s ctl --pd %s kv put hello world\n  stop with Ctrl-C\n", shortName(p.binary), pd)
+			p.printf("  try  %s kv put hello world\n       %s store\n  stop with Ctrl-C\n", p.ctl(pd), p.ctl(pd))
+		case <-late:
+			return errors.Errorf("the cluster is not ready after %d s (--db.timeout): %s",
+				p.ReadyWithin, whatIsMissing(ctx, api, p.Stores, p.configs.scheduler.Replication.MaxReplicas))
 		}
 	}
 }
 
-// isOver tells that no store runs any more, neither a child nor one that was started by hand in its place.
-func (p *playground) isOver() bool {
-	for _, c := range p.children {
-		if !c.store {
-			continue
-		}
-		if c.running() {
-			return false
-		}
-		if conn, err := net.DialTimeout("tcp", c.addr, time.Second); err == nil {
-			_ = conn.Close() // it was only tried
-			return false
-		}
-	}
-	return true
-}
-
-func (p *playground) reportDeath(c *child) {
-	p.printf("%s (pid %d) died: %v; the end of %s:\n", c.name, c.pid(), c.state, c.log)
-	for _, line := range lastLines(c.log, toldLines) {
-		p.printf("  | %s\n", line)
-	}
-	p.printf("start it again with: %s\n", commandLine(p.binary, c.spec))
-}
-
-func (p *playground) printTable() {
+// printTable shows the parts; pid tells which process each is.
+func (p *playground) printTable(pid func(i int) int) {
 	t := table.NewWriter()
 	t.SetOutputMirror(p.out)
 	t.SetStyle(table.StyleLight)
 	t.AppendHeader(table.Row{"process", "pid", "address", "status", "log"})
-	for _, c := range p.children {
-		status := "http://" + c.status + "/status"
-		if !c.store {
-			status = "http://" + c.status + "/pd/api/v1/stores"
+	for i, s := range p.specs {
+		status := "http://" + s.status + "/config" // /status answers with an empty page
+		if !s.store {
+			status = "http://" + s.status + "/pd/api/v1/stores"
 		}
-		t.AppendRow(table.Row{c.name, c.pid(), c.addr, status, c.log})
+		t.AppendRow(table.Row{s.name, pid(i), s.addr, status, s.log})
 	}
 	t.Render()
 }
 
-// stop ends the stores, then the schedulers that they report to.
-func (p *playground) stop() {
-	first := slices.IndexFunc(p.children, func(c *child) bool { return c.store })
-	if first < 0 {
-		first = len(p.children)
-	}
-	stopAll(p.children[first:], storeGrace, p.signals)
-	stopAll(p.children[:first], schedulerGrace, p.signals)
-}
-
 func (p *playground) printf(format string, args ...any) { fmt.Fprintf(p.out, format, args...) }
+
+// ctl is how to look at this cluster from a shell, without the address if it is the usual one.
+func (p *playground) ctl(pd string) string {
+	if pd == fmt.Sprintf("127.0.0.1:%d", clientPort) {
+		return shortName(p.binary) + " ctl"
+	}
+	return shortName(p.binary) + " ctl --pd " + pd
+}
 
 // shortName is how the user is likely to call the program.
 func shortName(binary string) string {

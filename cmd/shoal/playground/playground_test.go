@@ -256,9 +256,13 @@ func TestOptionsAreChecked(t *testing.T) {
 		"--kv is 0":               func(o *Options) { o.Stores = 0 },
 		"--kv is 21":              func(o *Options) { o.Stores = 21 },
 		"--port-offset is 60000":  func(o *Options) { o.PortOffset = 60000 },
+		"--pd.port is 65530":      func(o *Options) { o.SchedulerPort = 65530 },
+		"--kv.port is -1":         func(o *Options) { o.StorePort = -1 },
+		"--db.timeout is -1":      func(o *Options) { o.ReadyWithin = -1 },
 		"--port-offset is -1":     func(o *Options) { o.PortOffset = -1 },
 		`--host is "0.0.0.0"`:     func(o *Options) { o.Host = "0.0.0.0" },
 		`--host is ""`:            func(o *Options) { o.Host = "" },
+		"--verbose prints":        func(o *Options) { o.InProcess, o.Verbose = true, true },
 		"--tag and --data-dir":    func(o *Options) { o.Tag, o.DataDir = "t", "d" },
 		`--tag is "../elsewhere"`: func(o *Options) { o.Tag = "../elsewhere" },
 	} {
@@ -315,7 +319,7 @@ func TestWhatIsMissing(t *testing.T) {
 		{&static{up: 5, region: region(3, 0, true)}, 5, ""},
 		{&static{up: 1, region: region(1, 0, true)}, 1, ""},
 	} {
-		require.Equal(t, tc.want, whatIsMissing(t.Context(), tc.cluster, tc.stores))
+		require.Equal(t, tc.want, whatIsMissing(t.Context(), tc.cluster, tc.stores, 3))
 	}
 }
 
@@ -337,7 +341,7 @@ func TestCommandLineCanBePasted(t *testing.T) {
 }
 
 func TestEngineGoesToTheStores(t *testing.T) {
-	for engine, want := range map[string]string{"": "", "pebble": "", "badger": "--engine=badger", "mem": "--engine=mem"} {
+	for engine, want := range map[string]string{"": "", "pebble": "--engine=pebble", "badger": "--engine=badger", "mem": "--engine=mem"} {
 		o := &Options{Stores: 2, Schedulers: 1, Host: "127.0.0.1", Engine: engine}
 		require.NoError(t, o.validate())
 		for _, s := range o.plan("/data") {

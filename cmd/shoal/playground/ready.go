@@ -21,12 +21,12 @@ type cluster interface {
 }
 
 // waitReady polls until nothing is missing, and sends what is whenever that has not changed for a while. The last message is empty: ready.
-func waitReady(ctx context.Context, c cluster, stores int, missing chan<- string) {
+func waitReady(ctx context.Context, c cluster, stores, replicas int, missing chan<- string) {
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	last, since := "", time.Now()
 	for {
-		now := whatIsMissing(ctx, c, stores)
+		now := whatIsMissing(ctx, c, stores, replicas)
 		switch {
 		case now == "":
 			send(ctx, missing, "")
@@ -52,11 +52,8 @@ func send(ctx context.Context, to chan<- string, s string) {
 	}
 }
 
-// maxReplicas is the scheduler's own default.
-const maxReplicas = 3
-
-// whatIsMissing is empty when every region has all its replicas, each of them caught up, and a leader.
-func whatIsMissing(ctx context.Context, c cluster, stores int) string {
+// whatIsMissing is empty when every region has all its replicas, as far as there are stores, each of them caught up, and a leader.
+func whatIsMissing(ctx context.Context, c cluster, stores, replicas int) string {
 	known, err := c.Stores(ctx)
 	if err != nil {
 		return err.Error()
@@ -77,7 +74,7 @@ func whatIsMissing(ctx context.Context, c cluster, stores int) string {
 	if len(regions) == 0 {
 		return "there is no region yet"
 	}
-	replicas := min(stores, maxReplicas)
+	replicas = min(stores, replicas)
 	for _, r := range regions {
 		if have := len(r.Peers) - len(r.Pending); have < replicas {
 			return fmt.Sprintf("region %d has %d of %d replicas", r.ID, have, replicas)

@@ -17,17 +17,21 @@ import (
 // family.
 type Config struct {
 	// Name is unique within the scheduler group.
-	Name    string `toml:"name"`
+	Name string `toml:"name"`
+	// DataDir is the directory of everything that the scheduler keeps.
 	DataDir string `toml:"data-dir"`
-	// ClientURLs carry all that clients and stores ask for; PeerURLs are for the schedulers among themselves. What is
-	// advertised follows what is listened on.
-	ClientURLs          string `toml:"client-urls"`
+	// ClientURLs are where it listens for clients and stores; several separated by commas.
+	ClientURLs string `toml:"client-urls"`
+	// AdvertiseClientURLs are the URLs told to them; empty: ClientURLs.
 	AdvertiseClientURLs string `toml:"advertise-client-urls"`
-	PeerURLs            string `toml:"peer-urls"`
-	AdvertisePeerURLs   string `toml:"advertise-peer-urls"`
-	// InitialCluster names the members of a new group, as name=peer-url,…; Join a member of a running one.
+	// PeerURLs are where it listens for the other schedulers.
+	PeerURLs string `toml:"peer-urls"`
+	// AdvertisePeerURLs are the URLs told to them; empty: PeerURLs.
+	AdvertisePeerURLs string `toml:"advertise-peer-urls"`
+	// InitialCluster is the members of a new group, as name=peer-url,…; empty: this one alone.
 	InitialCluster string `toml:"initial-cluster"`
-	Join           string `toml:"join"`
+	// Join is the client URLs of a running group to join; it does not matter any more once the scheduler has joined.
+	Join string `toml:"join"`
 	// Lease is how many seconds a leader may lead without renewing.
 	Lease int64 `toml:"lease"`
 	// TSOSaveInterval is how far ahead timestamps are reserved.
@@ -43,6 +47,7 @@ type Config struct {
 
 // Replication is how many copies there are of everything.
 type Replication struct {
+	// MaxReplicas is how many replicas each region has, as far as there are stores for them.
 	MaxReplicas int `toml:"max-replicas"`
 }
 
@@ -130,8 +135,8 @@ func orElse(s, otherwise string) string {
 	return s
 }
 
-// server is the configuration as the scheduler itself takes it.
-func (c *Config) server() server.Config {
+// Server is the configuration as the scheduler itself takes it.
+func (c *Config) Server() server.Config {
 	return server.Config{
 		Name: c.Name, DataDir: c.DataDir,
 		ClientURLs: split(c.ClientURLs), AdvertiseClientURLs: split(c.AdvertiseClientURLs),

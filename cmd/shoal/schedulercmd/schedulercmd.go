@@ -49,8 +49,10 @@ Flags override the configuration file, which overrides the defaults.`,
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
+	defaults := DefaultConfig()
 	for _, o := range overrides {
 		flags.StringVarP(o.field(&opts.flags), o.name, o.short, "", o.usage)
+		flags.Lookup(o.name).DefValue = *o.field(defaults) // shown; what counts is the configuration
 	}
 	flags.StringVarP(&opts.configFile, "config", "C", "", "configuration `file` in TOML")
 	flags.BoolVar(&opts.configCheck, "config-check", false, "check the configuration and exit")
@@ -71,7 +73,7 @@ var overrides = []override{
 	{"advertise-client-urls", "", "`urls` told to clients (default: client-urls)", func(c *Config) *string { return &c.AdvertiseClientURLs }},
 	{"peer-urls", "", "`urls` to listen on for other schedulers", func(c *Config) *string { return &c.PeerURLs }},
 	{"advertise-peer-urls", "", "`urls` told to other schedulers (default: peer-urls)", func(c *Config) *string { return &c.AdvertisePeerURLs }},
-	{"initial-cluster", "", "members of a new group: `name=peer-url,…`", func(c *Config) *string { return &c.InitialCluster }},
+	{"initial-cluster", "", "members of a new group: `name=peer-url,...`", func(c *Config) *string { return &c.InitialCluster }},
 	{"join", "", "client `urls` of a running group to join; of no matter once joined", func(c *Config) *string { return &c.Join }},
 	{"log-level", "L", "`level`: debug, info, warn, error or fatal", func(c *Config) *string { return &c.Log.Level }},
 	{"log-file", "", "`file` to log to (default: standard error)", func(c *Config) *string { return &c.Log.File.Filename }},
@@ -120,7 +122,7 @@ func (o *options) run(cmd *cobra.Command) error {
 		d.Reopen = logger.Reopen
 	}
 	return d.Run(func(ctx context.Context) (daemon.Service, error) {
-		logger.Info("starting a scheduler", zap.String("release", version.Release), zap.String("git-hash", version.Hash()), zap.Strings("settings", settings))
+		logger.Info("starting a scheduler", zap.String("release", version.Release), zap.String("git-hash", version.Hash()), zap.String("settings", settings))
 		daemon.LimitMemory(uint64(cfg.MemoryUsageLimit), logger.Logger)
 		return start(ctx, cfg, logger)
 	})
@@ -139,7 +141,7 @@ func (s service) Stuck(limit time.Duration) error {
 }
 
 func start(ctx context.Context, cfg *Config, logger *log.Logger) (daemon.Service, error) {
-	sc := cfg.server()
+	sc := cfg.Server()
 	sc.Logger, sc.LogLevel = logger.Logger, logger.Level
 	sc.Version = version.Release
 	sc.Registry = prometheus.NewRegistry()

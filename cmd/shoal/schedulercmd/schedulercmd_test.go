@@ -2,17 +2,12 @@ package schedulercmd
 
 import (
 	"bytes"
-	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/shoal-kv/shoal/kv/config"
 )
 
 func run(t *testing.T, args ...string) (out string, err error) {
@@ -56,7 +51,7 @@ level = "warn"
 	require.NoError(t, err)
 	require.Equal(t, "debug", cfg.Log.Level)
 
-	s := cfg.server()
+	s := cfg.Server()
 	require.Equal(t, "from-flag", s.Name)
 	require.Equal(t, "data/scheduler", s.DataDir)
 	require.Equal(t, []string{"http://127.0.0.1:1", "http://127.0.0.1:2"}, s.ClientURLs)
@@ -69,22 +64,22 @@ level = "warn"
 
 func TestBadInputIsNamed(t *testing.T) {
 	for text, want := range map[string]string{
-		"nam = \"x\"":                                               "unknown keys: nam",
-		"name = \"\"":                                               `name is ""`,
-		"name = \"a=b\"":                                            `name is "a=b"`,
-		"data-dir = \"\"":                                           "data-dir is empty",
-		"client-urls = \"127.0.0.1:2379\"":                          `client-urls has "127.0.0.1:2379"; each must be http://host:port`,
-		"client-urls = \"http://a:1,\"":                             `client-urls has ""`,
-		"client-urls = \"https://a:1\"":                             `client-urls has "https://a:1"; each must be http://`,
-		"client-urls = \"http://0.0.0.0:1\"":                        `advertise-client-urls is "0.0.0.0:1"; others cannot connect`,
-		"peer-urls = \"http://a\"":                                  `peer-urls is "a"; it must be host:port`,
-		"advertise-peer-urls = \"http://a:0\"":                      `advertise-peer-urls is "a:0"`,
-		"memory-usage-limit = \"1MB\"":                              "memory-usage-limit is 1MiB; it must be at least 64MiB, or 0 for no limit",
-		"lease = 0":                                                 "lease is 0; it must be between 1 and 60",
-		"tso-save-interval = \"1ms\"":                               "tso-save-interval is 1ms; it must be between 100ms and 1m0s",
-		"[replication]\nmax-replicas = 0":                           "replication.max-replicas is 0; it must be between 1 and 15",
-		"[log]\nlevel = \"loud\"":                                   `log.level: level "loud"`,
-		"join = \"there\"":                                          `join has "there"`,
+		"nam = \"x\"":                          "unknown keys: nam",
+		"name = \"\"":                          `name is ""`,
+		"name = \"a=b\"":                       `name is "a=b"`,
+		"data-dir = \"\"":                      "data-dir is empty",
+		"client-urls = \"127.0.0.1:2379\"":     `client-urls has "127.0.0.1:2379"; each must be http://host:port`,
+		"client-urls = \"http://a:1,\"":        `client-urls has ""`,
+		"client-urls = \"https://a:1\"":        `client-urls has "https://a:1"; each must be http://`,
+		"client-urls = \"http://0.0.0.0:1\"":   `advertise-client-urls is "0.0.0.0:1"; others cannot connect`,
+		"peer-urls = \"http://a\"":             `peer-urls is "a"; it must be host:port`,
+		"advertise-peer-urls = \"http://a:0\"": `advertise-peer-urls is "a:0"`,
+		"memory-usage-limit = \"1MB\"":         "memory-usage-limit is 1MiB; it must be at least 64MiB, or 0 for no limit",
+		"lease = 0":                            "lease is 0; it must be between 1 and 60",
+		"tso-save-interval = \"1ms\"":          "tso-save-interval is 1ms; it must be between 100ms and 1m0s",
+		"[replication]\nmax-replicas = 0":      "replication.max-replicas is 0; it must be between 1 and 15",
+		"[log]\nlevel = \"loud\"":              `log.level: level "loud"`,
+		"join = \"there\"":                     `join has "there"`,
 		"join = \"http://a:1\"\ninitial-cluster = \"a=http://a:2\"": "join and initial-cluster are both given",
 		"[security]\ncacert-path = \"/etc/ca.pem\"":                 "unknown keys: security",
 		"[schedule]\nmax-store-down-time = \"30m\"\n":               "unknown keys: schedule",
@@ -102,27 +97,6 @@ func TestConfigCheck(t *testing.T) {
 	out, err := run(t, "--config-check")
 	require.NoError(t, err)
 	require.Equal(t, "config check successful\n", out)
-}
-
-// TestReferenceIsComplete holds docs/configuration.md against the defaults.
-func TestReferenceIsComplete(t *testing.T) {
-	text, err := os.ReadFile("../../../docs/configuration.md")
-	require.NoError(t, err)
-	_, doc, found := strings.Cut(string(text), "\n# Scheduler\n")
-	require.True(t, found)
-	items, err := config.Items(DefaultConfig())
-	require.NoError(t, err)
-	keys := 0
-	for _, item := range items {
-		if strings.HasPrefix(item.Key, "log.") {
-			continue // told under Store
-		}
-		value, err := json.Marshal(item.Value)
-		require.NoError(t, err)
-		require.Contains(t, doc, fmt.Sprintf("| `%s` | `%s` |", item.Key, value))
-		keys++
-	}
-	require.Equal(t, keys, strings.Count(doc, "\n| `"), "and no line of a key that is not there")
 }
 
 func TestVersion(t *testing.T) {

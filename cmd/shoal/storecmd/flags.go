@@ -13,34 +13,29 @@ import (
 type override struct {
 	name, short string
 	usage       string // the word in backquotes is what the value is called
-	set         func(c *config.Config, value string) error
+	// A value that is text has its field; set reads any other.
+	field func(c *config.Config) *string
+	set   func(c *config.Config, value string) error
 }
 
 var overrides = []override{
-	{"addr", "A", "`host:port` to listen on", text(func(c *config.Config) *string { return &c.Server.Addr })},
-	{"advertise-addr", "", "`host:port` told to others (default: addr)", text(func(c *config.Config) *string { return &c.Server.AdvertiseAddr })},
-	{"status-addr", "", "`host:port` of the status server", text(func(c *config.Config) *string { return &c.Server.StatusAddr })},
+	{"addr", "A", "`host:port` to listen on", func(c *config.Config) *string { return &c.Server.Addr }, nil},
+	{"advertise-addr", "", "`host:port` told to others (default: addr)", func(c *config.Config) *string { return &c.Server.AdvertiseAddr }, nil},
+	{"status-addr", "", "`host:port` of the status server", func(c *config.Config) *string { return &c.Server.StatusAddr }, nil},
 	{
 		"advertise-status-addr", "", "`host:port` of the status server told to others (default: status-addr)",
-		text(func(c *config.Config) *string { return &c.Server.AdvertiseStatusAddr }),
+		func(c *config.Config) *string { return &c.Server.AdvertiseStatusAddr }, nil,
 	},
-	{"data-dir", "s", "`directory` of the store's data", text(func(c *config.Config) *string { return &c.Storage.DataDir })},
-	{"engine", "", "`library` that keeps the data: pebble, badger (can lose acknowledged writes) or mem", text(func(c *config.Config) *string { return &c.Storage.Engine })},
-	{"log-level", "L", "`level`: debug, info, warn, error or fatal", text(func(c *config.Config) *string { return &c.Log.Level })},
-	{"log-file", "f", "`file` to log to (default: standard error)", text(func(c *config.Config) *string { return &c.Log.File.Filename })},
-	{"capacity", "", "`size` that the store reports (default: the disk's)", func(c *config.Config, v string) error {
+	{"data-dir", "s", "`directory` of the store's data", func(c *config.Config) *string { return &c.Storage.DataDir }, nil},
+	{"engine", "", "`library` that keeps the data: pebble, badger (can lose acknowledged writes) or mem", func(c *config.Config) *string { return &c.Storage.Engine }, nil},
+	{"log-level", "L", "`level`: debug, info, warn, error or fatal", func(c *config.Config) *string { return &c.Log.Level }, nil},
+	{"log-file", "f", "`file` to log to (default: standard error)", func(c *config.Config) *string { return &c.Log.File.Filename }, nil},
+	{"capacity", "", "`size` that the store reports (default: the disk's)", nil, func(c *config.Config, v string) error {
 		return c.Raftstore.Capacity.UnmarshalText([]byte(v))
 	}},
-	{"pd", "", "`addresses` of schedulers, separated by commas", setEndpoints},
-	{"pd-endpoints", "", "the same as --pd (`addresses`)", setEndpoints},
-	{"labels", "", "`key=value,…` that say where the store stands", setLabels},
-}
-
-func text(field func(*config.Config) *string) func(*config.Config, string) error {
-	return func(c *config.Config, value string) error {
-		*field(c) = value
-		return nil
-	}
+	{"pd", "", "`addresses` of schedulers, separated by commas (default 127.0.0.1:2379)", nil, setEndpoints},
+	{"pd-endpoints", "", "the same as --pd (`addresses`)", nil, setEndpoints},
+	{"labels", "", "`key=value,...` that say where the store stands", nil, setLabels},
 }
 
 func setEndpoints(c *config.Config, value string) error {
@@ -61,9 +56,14 @@ func setLabels(c *config.Config, value string) error {
 	return nil
 }
 
+// registerOverrides shows the defaults of the configuration as those of the flags, which have none of their own.
 func registerOverrides(flags *pflag.FlagSet) {
+	defaults := config.Default()
 	for _, o := range overrides {
 		flags.StringP(o.name, o.short, "", o.usage)
+		if o.field != nil {
+			flags.Lookup(o.name).DefValue = *o.field(defaults)
+		}
 	}
 }
 
@@ -71,11 +71,14 @@ func registerOverrides(flags *pflag.FlagSet) {
 func applyOverrides(flags *pflag.FlagSet, c *config.Config) error {
 	for _, o := range overrides {
 		f := flags.Lookup(o.name)
-		if !f.Changed {
-			continue
-		}
-		if err := o.set(c, f.Value.String()); err != nil {
-			return errors.Annotatef(err, "--%s", o.name)
+		switch {
+		case !f.Changed:
+		case o.field != nil:
+			*o.field(c) = f.Value.String()
+		default:
+			if err := o.set(c, f.Value.String()); err != nil {
+				return errors.Annotatef(err, "--%s", o.name)
+			}
 		}
 	}
 	return nil

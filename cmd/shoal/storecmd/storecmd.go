@@ -115,7 +115,7 @@ func serve(cfg *config.Config, start Start) error {
 		d.Reopen = logger.Reopen
 	}
 	return d.Run(func(ctx context.Context) (daemon.Service, error) {
-		logger.Info("starting a store", zap.String("release", version.Release), zap.String("git-hash", version.Hash()), zap.Strings("settings", settings))
+		logger.Info("starting a store", zap.String("release", version.Release), zap.String("git-hash", version.Hash()), zap.String("settings", settings))
 		daemon.LimitMemory(uint64(cfg.MemoryUsageLimit), logger.Logger)
 		return start(ctx, cfg, logger, registry)
 	})
