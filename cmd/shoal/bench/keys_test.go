@@ -41,7 +41,7 @@ func zetaOf(n uint64) (z float64) {
 // TestDrawsAreUniform holds against chance that each operation has a source of its own: first and second draws, in 100 cells each.
 func TestDrawsAreUniform(t *testing.T) {
 	const cells = 100
-	for seed := range uint64(3) {
+	for seed := range uint64(2) {
 		d := newDraws(seed)
 		var first, second, both [cells]float64
 		for n := range uint64(samples) {

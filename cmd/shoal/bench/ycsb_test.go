@@ -5,6 +5,7 @@ import (
 	"context"
 	"maps"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +23,7 @@ func ycsbOptions(workload string) YCSB {
 
 // TestWorkloadsRun runs each on a store in memory, where nothing can be missing.
 func TestWorkloadsRun(t *testing.T) {
+	form := regexp.MustCompile(`^y/user\d{19}$`)
 	for workload, kinds := range map[string][]string{
 		"a": {"read", "update"}, "b": {"read", "update"}, "c": {"read"}, "d": {"read", "insert"}, "e": {"insert", "scan"}, "f": {"read", "rmw"},
 	} {
@@ -43,7 +45,7 @@ func TestWorkloadsRun(t *testing.T) {
 		require.GreaterOrEqual(t, len(f.data), o.Records)
 		require.Equal(t, slices.Contains(kinds, "insert"), len(f.data) > o.Records)
 		for k, v := range f.data {
-			require.Regexp(t, `^y/user\d{19}$`, k)
+			require.True(t, form.MatchString(k), k)
 			require.Len(t, v, 40)
 		}
 	}
@@ -51,7 +53,7 @@ func TestWorkloadsRun(t *testing.T) {
 
 // TestMixes draws many operations of each workload and counts.
 func TestMixes(t *testing.T) {
-	const draws = 100_000
+	const draws = 50_000
 	for workload, m := range mixes() {
 		require.InDelta(t, 1, sum(m.share[:]), 1e-9)
 		b := newYCSB(ycsbOptions(workload), newFake())
@@ -59,13 +61,12 @@ func TestMixes(t *testing.T) {
 		var counts [ycsbKinds]float64
 		lengths := map[int]int{}
 		for n := range uint64(draws) {
-			require.Equal(t, b.shown[c.draw(n)], c.kind)
+			if b.shown[c.draw(n)] != c.kind || (c.kind != ycsbInsert && c.record >= uint64(b.Records)) {
+				t.Fatalf("%s: operation %d is %s of record %d", workload, n, ycsbNames[c.kind], c.record)
+			}
 			counts[c.kind]++
 			if c.kind == ycsbScan {
 				lengths[c.length]++
-			}
-			if c.kind != ycsbInsert {
-				require.Less(t, c.record, uint64(b.Records))
 			}
 		}
 		for kind, p := range m.share {
@@ -74,7 +75,7 @@ func TestMixes(t *testing.T) {
 		if workload == "e" {
 			require.Len(t, lengths, b.MaxScan)
 			for length, n := range lengths {
-				require.InDelta(t, 0.95*draws/20, n, 400, "length %d", length)
+				require.InDelta(t, 0.95*draws/20, n, 300, "length %d", length)
 			}
 		}
 	}
