@@ -186,12 +186,6 @@ func TestPatienceEnds(t *testing.T) {
 	require.ErrorContains(t, err, "--timeout waits longer")
 }
 
-func TestPrefixEnd(t *testing.T) {
-	for prefix, want := range map[string]string{"a": "b", "a\xff": "b", "\x00": "\x01", "\xff\xff": "", "ab": "ac"} {
-		require.Equal(t, want, string(prefixEnd([]byte(prefix))))
-	}
-}
-
 func TestAgo(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	require.Equal(t, "5s ago", ago("2026-01-02T03:04:00Z", now))
