@@ -1,6 +1,7 @@
 package raftstore
 
 import (
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -34,6 +35,8 @@ func TestAWorkerThatHangsIsNamed(t *testing.T) {
 	at := s.newPulse("log writer")
 	s.writerStop.goRun(func(done <-chan struct{}) { s.runLogWriter(done, at) })
 	defer s.writerStop.stop()
+	letGo := sync.OnceFunc(func() { close(release) })
+	defer letGo()
 	now.Add(int64(time.Hour))
 	require.NoError(t, s.Stuck(time.Second), "a worker without work is well")
 
@@ -45,6 +48,6 @@ func TestAWorkerThatHangsIsNamed(t *testing.T) {
 	require.NoError(t, s.Stuck(10*time.Second))
 	now.Add(int64(6 * time.Second))
 	require.ErrorContains(t, s.Stuck(10*time.Second), "the log writer has been at one piece of work for 11s")
-	close(release)
+	letGo()
 	require.Eventually(t, func() bool { return s.Stuck(10*time.Second) == nil }, 30*time.Second, time.Millisecond)
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pingcap/errors"
 	"github.com/stretchr/testify/require"
 )
 
@@ -166,6 +167,30 @@ func TestAScanFindsNeighbours(t *testing.T) {
 		at := slices.Index(keys, string(b.key(c.record)))
 		require.Len(t, got, min(c.length, len(keys)-at))
 	}
+}
+
+// TestInsertsMakeNewRecordsPopular inserts two records, one of them without success: neither may hold up those that follow.
+func TestInsertsMakeNewRecordsPopular(t *testing.T) {
+	f := newFake()
+	f.refuse = func(n int) error {
+		if n == 1 {
+			return errors.New("no")
+		}
+		return nil
+	}
+	b := newYCSB(ycsbOptions("d"), f)
+	c := b.client(0).(*ycsbClient)
+	require.Error(t, c.insert(t.Context()))
+	require.NoError(t, c.insert(t.Context()))
+	require.EqualValues(t, b.Records+2, b.inserted.below())
+	newest := false
+	for n := range uint64(1000) {
+		c.draw(n)
+		newest = newest || (c.kind == ycsbRead && c.record == uint64(b.Records)+1)
+	}
+	require.True(t, newest, "a thousand draws, and none of the newest record")
+	c.record = uint64(b.Records) + 1
+	require.NoError(t, c.read(t.Context()))
 }
 
 func TestYCSBOptionsAreChecked(t *testing.T) {
