@@ -107,7 +107,6 @@ func regionCommand(opts *options) *cobra.Command {
 	}
 	f.flags(cmd)
 	cmd.Flags().StringVar(&key, "key", "", "the region that holds this `key`")
-	completeNothing(cmd, "key")
 	return cmd
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/shoal-kv/shoal/cmd/shoal/ctl/form"
 	"github.com/shoal-kv/shoal/cmd/shoal/ctl/rowfile"
@@ -14,15 +15,31 @@ import (
 
 // What Tab offers, in the shells that `shoal completion` serves and in our own.
 
-// completeFlag offers the values of a flag.
-func completeFlag(cmd *cobra.Command, flag string, values ...string) {
-	must(cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)))
+// flagValues are what flags can be, by their names, where that is a short list.
+func flagValues() map[string][]string {
+	return map[string][]string{
+		"read-as":  form.Names,
+		"show-as":  form.Names,
+		"encoding": form.Names,
+		"format":   rowfile.Formats,
+		"output":   {string(asTable), string(asJSON)},
+		"cf":       {"default", "lock", "write"},
+	}
 }
 
-// completeNothing keeps Tab from offering the files that there happen to be.
-func completeNothing(cmd *cobra.Command, flags ...string) {
-	for _, flag := range flags {
-		must(cmd.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions))
+// offerFlagValues makes a tree complete the values of its flags: with those that there are, and never with the files that there happen to be. Cobra
+// keeps what it is told here for as long as the process lives, so a tree that is to run just one line does without.
+func offerFlagValues(cmd *cobra.Command) {
+	values := flagValues()
+	offer := func(f *pflag.Flag) {
+		if err := cmd.RegisterFlagCompletionFunc(f.Name, cobra.FixedCompletions(values[f.Name], cobra.ShellCompDirectiveNoFileComp)); err != nil {
+			panic(err) // the flag is there, and nobody else registers any
+		}
+	}
+	cmd.LocalNonPersistentFlags().VisitAll(offer)
+	cmd.PersistentFlags().VisitAll(offer)
+	for _, sub := range cmd.Commands() {
+		offerFlagValues(sub)
 	}
 }
 
@@ -92,11 +109,4 @@ func (o *options) completeID(
 		return nil, cobra.ShellCompDirectiveError
 	}
 	return list, cobra.ShellCompDirectiveNoFileComp
-}
-
-// must holds what only a misspelt flag name breaks.
-func must(err error) {
-	if err != nil {
-		panic(err)
-	}
 }

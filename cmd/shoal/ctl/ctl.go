@@ -42,6 +42,7 @@ func Command() *cobra.Command {
 	}
 	cmd, opts := tree(defaults)
 	cmd.AddCommand(shellCommand(opts))
+	offerFlagValues(cmd)
 	return cmd
 }
 
@@ -71,8 +72,6 @@ environment variable ` + endpointsVariable + `, or where "shoal playground" has 
 	f.VarP(&opts.output, "output", "o", "how to answer: table or json")
 	f.DurationVar(&opts.timeout, "timeout", opts.timeout, "how long to wait for an answer")
 	f.BoolVarP(&opts.verbose, "verbose", "v", opts.verbose, "show what the client library logs")
-	completeFlag(cmd, "output", string(asTable), string(asJSON))
-	completeNothing(cmd, "pd", "timeout")
 	cmd.AddCommand(kvCommand(opts), storeCommand(opts), regionCommand(opts), memberCommand(opts))
 	return cmd, opts
 }

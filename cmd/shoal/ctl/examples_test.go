@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 
@@ -71,4 +72,18 @@ func TestTabOffersIDs(t *testing.T) {
 	out, err := runWith("", cobra.ShellCompRequestCmd, "--pd", "127.0.0.1:1", "store", "")
 	require.NoError(t, err)
 	require.Equal(t, ":1\n", out)
+}
+
+// TestLongScriptsDoNotGrow: a line's tree is gone when the line is done.
+func TestLongScriptsDoNotGrow(t *testing.T) {
+	inUse := func(lines int) uint64 {
+		_, err := runWith(strings.Repeat("kv get --help\n", lines), "shell")
+		require.NoError(t, err)
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := inUse(10)
+	require.Less(t, inUse(2000), before+2<<20)
 }

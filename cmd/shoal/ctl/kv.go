@@ -29,8 +29,6 @@ func (f *forms) flags(cmd *cobra.Command) {
 	f.in, f.out = form.Escaped, form.Escaped
 	cmd.PersistentFlags().Var(&f.in, "read-as", "how keys and values are written in arguments: escaped, hex, base64 or text")
 	cmd.PersistentFlags().Var(&f.out, "show-as", "how keys and values are written in answers: escaped, hex, base64 or text")
-	completeFlag(cmd, "read-as", form.Names...)
-	completeFlag(cmd, "show-as", form.Names...)
 }
 
 // parse reads words of the command line.
@@ -82,7 +80,6 @@ escaped text never contains. A -- before it lets a word begin with a dash.`,
 	}
 	k.flags(cmd)
 	cmd.PersistentFlags().StringVar(&k.cf, "cf", "", "column `family`: default, lock or write")
-	completeFlag(cmd, "cf", "default", "lock", "write")
 	cmd.AddCommand(k.getCommand(), k.putCommand(), k.delCommand(), k.ttlCommand(), k.scanCommand(), k.exportCommand(), k.importCommand())
 	return cmd
 }

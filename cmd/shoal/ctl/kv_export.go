@@ -58,9 +58,6 @@ and what is written meanwhile may be in the file or not. When keys expire (put
 	f.Var(&e.format, "format", "what FILE is: csv or ndjson; by its name if not given")
 	f.Var(&e.encoding, "encoding", "how keys and values are written in the file: escaped, hex, base64 or text")
 	f.BoolVar(&e.quiet, "quiet", false, "show no progress")
-	completeFlag(cmd, "format", rowfile.Formats...)
-	completeFlag(cmd, "encoding", form.Names...)
-	completeNothing(cmd, "start", "end", "prefix")
 	return cmd
 }
 

@@ -68,9 +68,6 @@ whole file and writes nothing.`,
 	f.BoolVar(&i.quiet, "quiet", false, "show no progress")
 	f.Var(&i.limits.key, "max-key-size", "longest key: the stores' storage.max-key-size")
 	f.Var(&i.limits.row, "max-row-size", "largest key and value together: the stores' raftstore.raft-entry-max-size")
-	completeFlag(cmd, "format", rowfile.Formats...)
-	completeFlag(cmd, "encoding", form.Names...)
-	completeNothing(cmd, "skip", "max-key-size", "max-row-size")
 	return cmd
 }
 

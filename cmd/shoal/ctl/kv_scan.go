@@ -41,7 +41,6 @@ With --reverse the order is from the greatest key below START down to --end
 	f.IntVar(&s.limit, "limit", 100, "at most this `number` of keys")
 	f.BoolVar(&s.reverse, "reverse", false, "go down from before START")
 	f.BoolVar(&s.keysOnly, "keys-only", false, "leave the values out")
-	completeNothing(cmd, "end", "prefix", "limit")
 	return cmd
 }
 

@@ -43,7 +43,7 @@ the first command that fails, with exit code 1, unless told to --keep-going.`,
 			shared := *opts
 			shared.connection = &connection{keep: true}
 			defer shared.connection.close()
-			s := shell.Shell{Tree: shared.shellTree, Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr()}
+			s := shell.Shell{Tree: shared.shellTree, Completing: offerFlagValues, Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr()}
 			ctx := cmd.Context()
 			if ctx == nil {
 				ctx = context.Background()

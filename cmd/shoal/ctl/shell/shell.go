@@ -22,6 +22,8 @@ import (
 type Shell struct {
 	// Tree builds the commands; its root's path, such as "shoal ctl", may be left out in lines. The shell adds a command to leave.
 	Tree func() *cobra.Command
+	// Completing prepares a tree that is to complete a line; may be nil.
+	Completing func(tree *cobra.Command)
 	// Out and Err are for what commands print, and for their errors.
 	Out, Err io.Writer
 }

@@ -28,7 +28,11 @@ func (s *Shell) Terminal(ctx context.Context, prompt, history string) error {
 	l.SetCtrlCAborts(true)
 	l.SetTabCompletionStyle(liner.TabPrints)
 	l.SetWordCompleter(func(line string, pos int) (string, []string, string) {
-		return Complete(s.tree(), line, len(string([]rune(line)[:pos])))
+		tree := s.tree()
+		if s.Completing != nil {
+			s.Completing(tree)
+		}
+		return Complete(tree, line, len(string([]rune(line)[:pos])))
 	})
 	past := openHistory(l, history)
 	// Commands listen for Ctrl-C themselves. In between, it must not end the shell.
