@@ -145,7 +145,7 @@ func Run(opts *Options, out io.Writer, signals <-chan os.Signal) (err error) {
 		return err
 	}
 	defer lock.Close()
-	if err := opts.requireSameGroup(p.dir); err != nil {
+	if err := opts.requireSameGroup(p.dir, p.configs.store.Storage.Engine); err != nil {
 		return err
 	}
 	p.specs = opts.plan(p.dir)

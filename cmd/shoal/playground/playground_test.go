@@ -239,14 +239,15 @@ func TestTheNumberOfSchedulersStays(t *testing.T) {
 		require.NoError(t, os.MkdirAll(filepath.Join(dir, name, "member"), 0o700))
 	}
 	for n := 1; n <= 4; n++ {
-		err := (&Options{Schedulers: n}).requireSameGroup(dir)
+		err := (&Options{Schedulers: n}).requireSameGroup(dir, "pebble")
 		if n == 3 {
 			require.NoError(t, err)
 		} else {
 			require.ErrorContains(t, err, "holds the data of a cluster with 3 schedulers: say --pd 3")
 		}
 	}
-	require.NoError(t, (&Options{Schedulers: 2}).requireSameGroup(t.TempDir()))
+	require.NoError(t, (&Options{Schedulers: 2}).requireSameGroup(t.TempDir(), "mem"))
+	require.ErrorContains(t, (&Options{Schedulers: 3}).requireSameGroup(dir, "mem"), "cannot go on with an engine in memory")
 }
 
 func TestOptionsAreChecked(t *testing.T) {
