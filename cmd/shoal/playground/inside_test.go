@@ -108,5 +108,6 @@ func TestHurried(t *testing.T) {
 // TestALateClusterIsGivenUp has more stores than will ever come: a fake scheduler knows of two.
 func TestALateClusterIsGivenUp(t *testing.T) {
 	r := start(t, "good", func(o *Options) { o.Stores, o.ReadyWithin = 3, 1 })
-	require.EqualError(t, <-r.outcome, "the cluster is not ready after 1 s (--db.timeout): 2 of 3 stores are up")
+	// What is missing then depends on how fast the fakes come up.
+	require.ErrorContains(t, <-r.outcome, "the cluster is not ready after 1 s (--db.timeout): ")
 }

@@ -116,17 +116,20 @@ func addresses(specs []*spec) string {
 	return strings.Join(list, ",")
 }
 
-// requireSameGroup refuses data of a group of another size: such schedulers would form a cluster of their own, to which
-// the stores' data does not belong.
-func (o *Options) requireSameGroup(dir string) error {
+// requireSameGroup refuses data that does not go with what is to be started: schedulers of a group of another size would form a
+// cluster of their own, to which the stores' data does not belong; and schedulers do not forget stores whose data was in memory.
+func (o *Options) requireSameGroup(dir, engine string) error {
 	found, err := filepath.Glob(filepath.Join(dir, "scheduler*", "member"))
 	if err != nil || len(found) == 0 {
 		return errors.WithStack(err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, local.SchedulerName(0, o.Schedulers))); err == nil && len(found) == o.Schedulers {
-		return nil
+	if _, err := os.Stat(filepath.Join(dir, local.SchedulerName(0, o.Schedulers))); err != nil || len(found) != o.Schedulers {
+		return errors.Errorf("%s holds the data of a cluster with %d schedulers: say --pd %d, or choose another directory", dir, len(found), len(found))
 	}
-	return errors.Errorf("%s holds the data of a cluster with %d schedulers: say --pd %d, or choose another directory", dir, len(found), len(found))
+	if engine == config.EngineMem {
+		return errors.Errorf("%s holds the data of a cluster, whose stores cannot go on with an engine in memory: choose an empty directory, or none", dir)
+	}
+	return nil
 }
 
 func (o *Options) validate() error {

@@ -48,9 +48,8 @@ type Options struct {
 	Mode        string
 	Verbose     bool
 
-	withoutMonitor bool          // accepted, as there is no monitor
-	binary         string        // this one; tests have another
-	nodeOptions    []node.Option // what stores in this process have that others do not
+	binary      string        // this one; tests have another
+	nodeOptions []node.Option // what stores in this process have that others do not
 }
 
 // Command is `shoal playground`. The options are for stores in this process: the engines that package node does not know.
@@ -104,7 +103,7 @@ func (o *Options) register(f *pflag.FlagSet) {
 	f.IntVar(&o.ReadyWithin, "db.timeout", 0, "`seconds` after which a cluster that is not ready is given up; 0 means never")
 	f.BoolVarP(&o.Verbose, "verbose", "v", false, "print the command line of each process")
 	f.StringVar(&o.Mode, "mode", "", "accepted for compatibility; only tikv-slim")
-	f.BoolVar(&o.withoutMonitor, "without-monitor", true, "accepted for compatibility; there is no monitor")
+	f.Bool("without-monitor", true, "accepted for compatibility; there is no monitor")
 }
 
 // playground is one run.
@@ -145,7 +144,7 @@ func Run(opts *Options, out io.Writer, signals <-chan os.Signal) (err error) {
 		return err
 	}
 	defer lock.Close()
-	if err := opts.requireSameGroup(p.dir); err != nil {
+	if err := opts.requireSameGroup(p.dir, p.configs.store.Storage.Engine); err != nil {
 		return err
 	}
 	p.specs = opts.plan(p.dir)

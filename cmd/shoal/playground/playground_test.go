@@ -62,10 +62,10 @@ func start(t *testing.T, mode string, change func(*Options)) *running {
 	return r
 }
 
-// freeOffset finds an offset at which nobody listens.
+// freeOffset finds an offset at which nobody listens, below the ports from which systems take those of outgoing connections.
 func freeOffset(t *testing.T) int {
-	for offset := 20000 + os.Getpid()%1000; offset < 40000; offset += 97 {
-		o := &Options{Stores: 2, Schedulers: 3, Host: "127.0.0.1", PortOffset: offset}
+	for offset := 4000 + os.Getpid()%400*20; offset < 12500; offset += 97 {
+		o := &Options{Stores: 3, Schedulers: 3, Host: "127.0.0.1", PortOffset: offset}
 		if requireFree(o.plan(t.TempDir())) == nil {
 			return offset
 		}
@@ -239,14 +239,15 @@ func TestTheNumberOfSchedulersStays(t *testing.T) {
 		require.NoError(t, os.MkdirAll(filepath.Join(dir, name, "member"), 0o700))
 	}
 	for n := 1; n <= 4; n++ {
-		err := (&Options{Schedulers: n}).requireSameGroup(dir)
+		err := (&Options{Schedulers: n}).requireSameGroup(dir, "pebble")
 		if n == 3 {
 			require.NoError(t, err)
 		} else {
 			require.ErrorContains(t, err, "holds the data of a cluster with 3 schedulers: say --pd 3")
 		}
 	}
-	require.NoError(t, (&Options{Schedulers: 2}).requireSameGroup(t.TempDir()))
+	require.NoError(t, (&Options{Schedulers: 2}).requireSameGroup(t.TempDir(), "mem"))
+	require.ErrorContains(t, (&Options{Schedulers: 3}).requireSameGroup(dir, "mem"), "cannot go on with an engine in memory")
 }
 
 func TestOptionsAreChecked(t *testing.T) {
