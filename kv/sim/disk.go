@@ -21,6 +21,8 @@ type disk struct {
 	rng        *rand.Rand
 	// stalledUntil is when a disk that hangs goes on.
 	stalledUntil world.Time
+	// keep, when not nil, says how much of what is not synced a crash leaves.
+	keep func(n int) int
 }
 
 func newDisk(w *world.World, name string) *disk {
@@ -40,7 +42,10 @@ func (d *disk) open(p *world.Process, trace *world.Trace) (*raftstore.Disk, erro
 
 // crash loses what was not synced: of each engine, and independently, a random prefix stays.
 func (d *disk) crash() {
-	keep := func(n int) int { return d.rng.IntN(n + 1) }
+	keep := d.keep
+	if keep == nil {
+		keep = func(n int) int { return d.rng.IntN(n + 1) }
+	}
 	d.log, d.state = d.log.Crash(keep), d.state.Crash(keep)
 	d.files.Crash(keep)
 }

@@ -30,6 +30,15 @@ func newSchedulers(c *Cluster) *schedulers {
 
 func (g *schedulers) start() { g.p.Start() }
 
+// power turns the whole group off or on.
+func (g *schedulers) power(on bool) {
+	if on && !g.p.Up() {
+		g.p.Start()
+	} else if !on {
+		g.p.Kill()
+	}
+}
+
 func (g *schedulers) now() time.Time { return time.Unix(0, g.p.Monotonic()) }
 
 // registry is the group as a store sees it that does not run yet.
@@ -91,7 +100,9 @@ func (r *registry) AllocID(context.Context) (uint64, error) {
 	return r.lastID, nil
 }
 
-func (r *registry) IsBootstrapped(context.Context) (bool, error) { return r.picture.Cluster() != nil, nil }
+func (r *registry) IsBootstrapped(context.Context) (bool, error) {
+	return r.picture.Cluster() != nil, nil
+}
 
 func (r *registry) Bootstrap(_ context.Context, s *metapb.Store, first *metapb.Region) error {
 	if err := cluster.CheckBootstrap(s, first); err != nil {
@@ -101,6 +112,7 @@ func (r *registry) Bootstrap(_ context.Context, s *metapb.Store, first *metapb.R
 		return errors.New("bootstrapped already")
 	}
 	r.picture.SetCluster(&metapb.Cluster{Id: 7})
+	r.c.home = first.Id
 	return nil
 }
 

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/pingcap/errors"
+	"github.com/pingcap/kvproto/pkg/eraftpb"
 
 	"github.com/shoal-kv/shoal/kv/sim/world"
 )
@@ -62,6 +63,10 @@ type Cluster struct {
 	// clients come and go with the scenario.
 	clients []*client
 	result  Result
+	// home is the first region's id.
+	home uint64
+	// filter, when not nil, may take a raft message out of the network's hands by answering false.
+	filter func(from, to *store, m *eraftpb.Message, deliver func()) bool
 }
 
 // New builds a cluster of stores that are down, and tells the sink what happens from now on; sink may be nil.

@@ -36,6 +36,9 @@ type store struct {
 	step   *raftstore.Stepper
 	busy   []bool
 	front  *front
+	// held are workers that stand still; still, when set, keeps ticks away. Scripts do that.
+	held  map[raftstore.WorkerKind]bool
+	still bool
 	// dying mutes a store that takes its last steps while its machine dies.
 	dying bool
 }
@@ -44,7 +47,7 @@ func newStore(c *Cluster, id uint64) *store {
 	name := fmt.Sprintf("store-%d", id)
 	return &store{
 		c: c, id: id, p: c.w.NewProcess(int(id), name), disk: newDisk(c.w, name),
-		metrics: raftstore.NewMetrics(prometheus.NewRegistry()),
+		metrics: raftstore.NewMetrics(prometheus.NewRegistry()), held: make(map[raftstore.WorkerKind]bool),
 	}
 }
 
@@ -116,8 +119,10 @@ func (s *store) kill() {
 }
 
 func (s *store) tick() {
-	s.ended(s.step.Tick())
-	s.pump()
+	if !s.still {
+		s.ended(s.step.Tick())
+		s.pump()
+	}
 	s.p.After(s.c.cfg.Tick+world.Between(s.disk.rng, 0, s.c.cfg.Tick/20), s.tick)
 }
 
@@ -127,7 +132,7 @@ func (s *store) pump() {
 		return
 	}
 	for i, kind := range s.step.Workers() {
-		if !s.busy[i] && s.step.Waits(i) {
+		if !s.busy[i] && !s.held[kind] && s.step.Waits(i) {
 			s.busy[i] = true
 			s.p.Soon(s.disk.latency(kind, s.c.w.Now()), func() {
 				s.busy[i] = false
@@ -165,7 +170,10 @@ func (s *store) Send(msgs []*raft_serverpb.RaftMessage) {
 			s.sendSnapshot(to, m, b)
 			continue
 		}
-		s.c.net.Send(s.p, to.p, func() { to.arrive(b) })
+		deliver := func() { s.c.net.Send(s.p, to.p, func() { to.arrive(b) }) }
+		if s.c.filter == nil || m.Message == nil || s.c.filter(s, to, m.Message, deliver) {
+			deliver()
+		}
 	}
 }
 
