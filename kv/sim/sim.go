@@ -63,6 +63,8 @@ type Cluster struct {
 	// clients come and go with the scenario.
 	clients []*client
 	result  Result
+	// packets numbers the messages for the trace's readers.
+	packets uint64
 	// home is the first region's id.
 	home uint64
 	// filter, when not nil, may take a raft message out of the network's hands by answering false.

@@ -163,14 +163,16 @@ func (s *store) Send(msgs []*raft_serverpb.RaftMessage) {
 			continue
 		}
 		s.c.w.Trace.Add(world.Message, s.p, b)
+		s.c.packets++
+		packet := s.c.packets
 		if s.c.w.Trace.Telling() {
-			s.c.w.Trace.Tell(world.Message, s.p, to.p, describe(m))
+			s.c.w.Trace.TellMore(world.Message, s.p, to.p, world.Entry{Text: describe(m), Packet: packet})
 		}
 		if m.Message.GetMsgType() == eraftpb.MessageType_MsgSnapshot {
-			s.sendSnapshot(to, m, b)
+			s.sendSnapshot(to, m, b, packet)
 			continue
 		}
-		deliver := func() { s.c.net.Send(s.p, to.p, func() { to.arrive(b) }) }
+		deliver := func() { s.c.net.Send(s.p, to.p, func() { to.arrive(b, packet) }) }
 		if s.c.filter == nil || m.Message == nil || s.c.filter(s, to, m.Message, deliver) {
 			deliver()
 		}
@@ -178,18 +180,18 @@ func (s *store) Send(msgs []*raft_serverpb.RaftMessage) {
 }
 
 // arrive hands a message to the store as it now is.
-func (s *store) arrive(b []byte) {
+func (s *store) arrive(b []byte, packet uint64) {
 	m := new(raft_serverpb.RaftMessage)
 	s.c.must(m.Unmarshal(b))
 	if s.c.w.Trace.Telling() {
-		s.c.w.Trace.Tell(world.Deliver, s.p, s.c.stores[m.FromPeer.StoreId-1].p, describe(m))
+		s.c.w.Trace.TellMore(world.Deliver, s.p, s.c.stores[m.FromPeer.StoreId-1].p, world.Entry{Text: describe(m), Packet: packet})
 	}
 	s.st.Deliver([]*raft_serverpb.RaftMessage{m})
 	s.pump()
 }
 
 // sendSnapshot carries the file along. The sender is told how it ended, in any case: a connection's end is noticed.
-func (s *store) sendSnapshot(to *store, m *raft_serverpb.RaftMessage, b []byte) {
+func (s *store) sendSnapshot(to *store, m *raft_serverpb.RaftMessage, b []byte, packet uint64) {
 	meta := m.Message.Snapshot.Metadata
 	key := snapfile.Key{RegionID: m.RegionId, Term: meta.Term, Index: meta.Index}
 	told := false
@@ -215,7 +217,7 @@ func (s *store) sendSnapshot(to *store, m *raft_serverpb.RaftMessage, b []byte) 
 		}
 		arrived = true
 		s.c.result.Counts.Snapshots++
-		to.arrive(b)
+		to.arrive(b, packet)
 		s.c.net.Send(to.p, s.p, tell(true))
 	})
 }
