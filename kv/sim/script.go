@@ -30,11 +30,12 @@ import (
 //	cut X Y · cut X -> Y · isolate X · heal
 //	drop TYPE X -> Y · keep TYPE X -> Y · pass          messages (MsgAppend, *) are lost, or kept until pass; X or Y may be *; with "fitting" behind it,
 //	                            only appends of a leader's own term that the receiver would accept
-//	forget                      what is kept is lost, and nothing more is dropped or kept
+//	release                     what is kept goes on its way; the rules stay. forget: what is kept is lost, and the rules end.
+//	forget-rules                the rules end, what is kept stays kept
 //	ticks off X · ticks on X · ticks off all · tick X N a store without ticks never campaigns and never beats; N ticks at once
 //	scheduler off · scheduler on
 //	hold WORKER X · free WORKER X                       raft, log, apply, quick, snapshot: the worker stands still
-//	transfer X · expect leader X · expect no leader · expect applied N on X
+//	transfer X · expect leader X · expect follower X · expect no leader · expect peers N
 //	until leader X · until follower X                   wait, up to 60 s
 //	crash X keeping all|nothing                         a kill after which of the unsynced writes all or none are there
 //	judge                       heal everything; the cluster must come right and all checks hold
@@ -241,25 +242,27 @@ var scriptSteps = map[string]struct {
 	words int
 	run   func(*script, []string) error
 }{
-	"let":     {2, (*script).let},
-	"run":     {1, (*script).pass},
-	"put":     {4, func(s *script, w []string) error { return s.must("put", w) }},
-	"get":     {4, func(s *script, w []string) error { return s.must("get", w) }},
-	"try":     {4, (*script).try},
-	"await":   {2, (*script).await},
-	"kill":    {1, func(s *script, w []string) error { return s.each(w[0], (*store).kill) }},
-	"start":   {1, func(s *script, w []string) error { return s.each(w[0], (*store).start) }},
-	"suspend": {1, func(s *script, w []string) error { return s.each(w[0], func(st *store) { st.p.Suspend() }) }},
-	"resume":  {1, func(s *script, w []string) error { return s.each(w[0], func(st *store) { st.p.Resume() }) }},
-	"crash":   {3, (*script).crash},
-	"cut":     {2, (*script).cut},
-	"isolate": {1, (*script).isolate},
-	"heal":    {0, func(s *script, _ []string) error { s.c.net.HealAll(); return nil }},
-	"drop":    {4, func(s *script, w []string) error { return s.addRule(w, false) }},
-	"keep":    {4, func(s *script, w []string) error { return s.addRule(w, true) }},
-	"pass":    {0, (*script).letPass},
-	"forget":  {0, (*script).forget},
-	"tick":    {2, (*script).tick},
+	"let":          {2, (*script).let},
+	"run":          {1, (*script).pass},
+	"put":          {4, func(s *script, w []string) error { return s.must("put", w) }},
+	"get":          {4, func(s *script, w []string) error { return s.must("get", w) }},
+	"try":          {4, (*script).try},
+	"await":        {2, (*script).await},
+	"kill":         {1, func(s *script, w []string) error { return s.each(w[0], (*store).kill) }},
+	"start":        {1, func(s *script, w []string) error { return s.each(w[0], (*store).start) }},
+	"suspend":      {1, func(s *script, w []string) error { return s.each(w[0], func(st *store) { st.p.Suspend() }) }},
+	"resume":       {1, func(s *script, w []string) error { return s.each(w[0], func(st *store) { st.p.Resume() }) }},
+	"crash":        {3, (*script).crash},
+	"cut":          {2, (*script).cut},
+	"isolate":      {1, (*script).isolate},
+	"heal":         {0, func(s *script, _ []string) error { s.c.net.HealAll(); return nil }},
+	"drop":         {4, func(s *script, w []string) error { return s.addRule(w, false) }},
+	"keep":         {4, func(s *script, w []string) error { return s.addRule(w, true) }},
+	"pass":         {0, (*script).letPass},
+	"forget":       {0, (*script).forget},
+	"release":      {0, (*script).release},
+	"forget-rules": {0, func(s *script, _ []string) error { s.rules = nil; return nil }},
+	"tick":         {2, (*script).tick},
 	"scheduler": {1, func(s *script, w []string) error {
 		s.c.sched.power(w[0] == "on")
 		return nil
@@ -484,8 +487,13 @@ func (s *script) filter(from, to *store, m *eraftpb.Message, deliver func()) boo
 }
 
 func (s *script) letPass([]string) error {
+	s.rules = nil
+	return s.release(nil)
+}
+
+func (s *script) release([]string) error {
 	waiting := s.kept
-	s.rules, s.kept = nil, nil
+	s.kept = nil
 	for _, deliver := range waiting {
 		deliver()
 	}
@@ -506,7 +514,7 @@ func (s *script) tick(w []string) error {
 		for range n {
 			st.ended(st.step.Tick())
 			st.pump()
-			s.c.w.RunUntil(s.c.w.Now() + world.Time(20*time.Millisecond))
+			s.c.w.RunUntil(s.c.w.Now() + world.Time(2*time.Millisecond))
 		}
 	})
 }
@@ -554,13 +562,15 @@ func (s *script) expect(w []string) error {
 		if l := s.leader(); err != nil || l != want {
 			return errors.Errorf("another leads, or none (%v)", err)
 		}
-	case w[0] == "applied" && len(w) == 4:
-		st, err := s.find(w[3])
-		if err != nil {
-			return err
+	case w[0] == "follower":
+		st, err := s.find(w[1])
+		if err != nil || st.st.View(st.c.home).IsLeader {
+			return errors.Errorf("it leads (%v)", err)
 		}
-		if got := strconv.FormatUint(st.st.View(st.c.home).Log.Applied, 10); got != w[1] {
-			return errors.Errorf("it is %s", got)
+	case w[0] == "peers":
+		l := s.leader()
+		if l == nil || strconv.Itoa(len(l.st.View(s.c.home).Region.Peers)) != w[1] {
+			return errors.New("there are others, or there is no leader")
 		}
 	default:
 		return errors.New("cannot expect that")
