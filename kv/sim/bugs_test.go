@@ -109,6 +109,11 @@ var bugs = []bug{
 		name: "read-index-before-own-commit", pitfall: "R8", file: "raft/readonly.go",
 		old:    `return len(r.reads.arrived) > 0 && r.async() && r.committedInTerm()`,
 		broken: `return len(r.reads.arrived) > 0 && r.async() && r.State == StateLeader`,
+		also: &bug{
+			file:   "kv/raftstore/machine/op_read.go",
+			old:    `if len(p.reads) == 0 || p.applied.Term != p.term() {`,
+			broken: `if len(p.reads) == 0 {`,
+		},
 	},
 	{
 		name: "read-acknowledged-by-an-old-round", pitfall: "R9, etcd #20418", file: "raft/readonly.go",

@@ -26,6 +26,8 @@ type bug struct {
 	file    string
 	// old must be in the file exactly once; what stands there with the bug is broken.
 	old, broken string
+	// also is a second change, for a bug that the product is protected from twice.
+	also *bug
 }
 
 // Which bugs are tried: all with SHOAL_BUGS=all, some by their names, separated by commas; without it a sample. SHOAL_BUG_SEEDS
@@ -108,16 +110,23 @@ func try(t *testing.T, b bug) (by, what string) {
 	return "", seeds + " seeds"
 }
 
-// overlay writes the broken file and the go command's instruction to use it.
+// overlay writes the broken files and the go command's instruction to use them.
 func (b *bug) overlay(t *testing.T, dir string) string {
-	path, err := filepath.Abs(filepath.Join("../..", b.file))
-	require.NoError(t, err)
-	source, err := os.ReadFile(path)
-	require.NoError(t, err)
-	require.Equal(t, 1, strings.Count(string(source), b.old), "%s: the place in %s has changed: mend the bug", b.name, b.file)
-	broken := filepath.Join(dir, filepath.Base(b.file))
-	require.NoError(t, os.WriteFile(broken, []byte(strings.Replace(string(source), b.old, b.broken, 1)), 0o600))
-	instruction, err := json.Marshal(map[string]any{"Replace": map[string]string{path: broken}})
+	replace := map[string]string{}
+	for c := b; c != nil; c = c.also {
+		path, err := filepath.Abs(filepath.Join("../..", c.file))
+		require.NoError(t, err)
+		from := path
+		if earlier, ok := replace[path]; ok {
+			from = earlier
+		}
+		source, err := os.ReadFile(from)
+		require.NoError(t, err)
+		require.Equal(t, 1, strings.Count(string(source), c.old), "%s: the place in %s has changed: mend the bug", b.name, c.file)
+		replace[path] = filepath.Join(dir, filepath.Base(c.file))
+		require.NoError(t, os.WriteFile(replace[path], []byte(strings.Replace(string(source), c.old, c.broken, 1)), 0o600))
+	}
+	instruction, err := json.Marshal(map[string]any{"Replace": replace})
 	require.NoError(t, err)
 	overlay := filepath.Join(dir, "overlay.json")
 	require.NoError(t, os.WriteFile(overlay, instruction, 0o600))
