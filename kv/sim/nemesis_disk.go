@@ -75,7 +75,9 @@ func doEIO(c *Cluster, s Step) (func(), bool) {
 	}, len(hit) > 0
 }
 
-func drawFull(d *draft) Step { return Step{Who: d.store(), For: d.between(time.Second, 20*time.Second)} }
+func drawFull(d *draft) Step {
+	return Step{Who: d.store(), For: d.between(time.Second, 20*time.Second)}
+}
 
 func doFull(c *Cluster, s Step) (func(), bool) {
 	hit := c.whoStores(s)

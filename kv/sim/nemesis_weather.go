@@ -18,7 +18,9 @@ func weatherNemeses() []nemesis {
 }
 
 func drawWeather(lo, hi float64) func(*draft) Step {
-	return func(d *draft) Step { return Step{Amount: d.amount(lo, hi), For: d.between(time.Second, 20*time.Second)} }
+	return func(d *draft) Step {
+		return Step{Amount: d.amount(lo, hi), For: d.between(time.Second, 20*time.Second)}
+	}
 }
 
 func doLoss(c *Cluster, s Step) (func(), bool) {

@@ -94,7 +94,9 @@ func (r *registry) AllocID(context.Context) (uint64, error) {
 	return r.lastID, nil
 }
 
-func (r *registry) IsBootstrapped(context.Context) (bool, error) { return r.picture.Cluster() != nil, nil }
+func (r *registry) IsBootstrapped(context.Context) (bool, error) {
+	return r.picture.Cluster() != nil, nil
+}
 
 func (r *registry) Bootstrap(_ context.Context, s *metapb.Store, first *metapb.Region) error {
 	if err := cluster.CheckBootstrap(s, first); err != nil {
