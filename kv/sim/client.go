@@ -26,9 +26,11 @@ type client struct {
 const firstClient = 201
 
 func newClient(c *Cluster, i int) *client {
-	name := fmt.Sprintf("client-%d", i+1)
+	name := clientName(i)
 	return &client{c: c, id: i, p: c.w.NewProcess(firstClient+i, name), rng: c.w.Rand(name)}
 }
+
+func clientName(i int) string { return fmt.Sprintf("client-%d", i+1) }
 
 func (cl *client) start() {
 	cl.p.Start()
@@ -36,7 +38,7 @@ func (cl *client) start() {
 }
 
 func (cl *client) next() {
-	cl.p.After(world.Between(cl.rng, 10*time.Millisecond, 200*time.Millisecond), cl.operate)
+	cl.p.After(world.Between(cl.rng, 10*time.Millisecond, 2*cl.c.cfg.Think), cl.operate)
 }
 
 func (cl *client) operate() {

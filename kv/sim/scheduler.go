@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/pingcap/errors"
@@ -25,8 +26,10 @@ type schedulers struct {
 const firstScheduler = 101
 
 func newSchedulers(c *Cluster) *schedulers {
-	return &schedulers{c: c, p: c.w.NewProcess(firstScheduler, "scheduler-1"), picture: cluster.NewPicture(c.cfg.Replicas)}
+	return &schedulers{c: c, p: c.w.NewProcess(firstScheduler, schedulerName(1)), picture: cluster.NewPicture(c.cfg.Replicas)}
 }
+
+func schedulerName(id int) string { return fmt.Sprintf("scheduler-%d", id) }
 
 func (g *schedulers) start() { g.p.Start() }
 

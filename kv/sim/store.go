@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -44,12 +45,14 @@ type store struct {
 }
 
 func newStore(c *Cluster, id uint64) *store {
-	name := fmt.Sprintf("store-%d", id)
+	name := storeName(id)
 	return &store{
 		c: c, id: id, p: c.w.NewProcess(int(id), name), disk: newDisk(c.w, name),
 		metrics: raftstore.NewMetrics(prometheus.NewRegistry()), held: make(map[raftstore.WorkerKind]bool),
 	}
 }
+
+func storeName(id uint64) string { return fmt.Sprintf("store-%d", id) }
 
 // join makes an empty disk a member of the cluster.
 func (s *store) join() {
@@ -78,20 +81,12 @@ func (s *store) start() {
 		return
 	}
 	s.p.Start()
-	var err error
-	s.opened, err = s.disk.open(s.p, s.c.w.Trace)
-	s.c.must(err)
 	s.lives++
-	cfg := s.c.cfg.Machine
-	cfg.StoreID, cfg.Seed = s.id, s.c.cfg.Seed*31+s.id*7919+s.lives
-	s.st, err = raftstore.Open(raftstore.Options{
-		Machine: cfg, RaftWorkers: 1, Limits: s.c.cfg.Limits, Tick: s.c.cfg.Tick, Stats: func(*pdpb.StoreStats) {},
-		Disk: s.opened, Transport: s, Scheduler: s, Clock: func() machine.Instant { return machine.Instant(s.p.Monotonic()) },
-		Logger: zap.NewNop(), Metrics: s.metrics,
-		Watch: raftstore.Watch{Round: s.watchRound, Apply: s.watchApply},
-	})
-	if err != nil {
-		s.c.violate("store %d does not start again: %+v", s.id, err)
+	if err := s.open(); err != nil {
+		if !ails(err) {
+			s.c.violate("store %d does not start again: %+v", s.id, err)
+		}
+		s.ended(err)
 		return
 	}
 	s.step = raftstore.NewStepper(s.st)
@@ -101,6 +96,22 @@ func (s *store) start() {
 	s.beat()
 }
 
+// open makes the store of what the disk holds.
+func (s *store) open() (err error) {
+	if s.opened, err = s.disk.open(s.p, s.c.w.Trace); err != nil {
+		return err
+	}
+	cfg := s.c.cfg.Machine
+	cfg.StoreID, cfg.Seed = s.id, s.c.cfg.Seed*31+s.id*7919+s.lives
+	s.st, err = raftstore.Open(raftstore.Options{
+		Machine: cfg, RaftWorkers: 1, Limits: s.c.cfg.Limits, Tick: s.c.cfg.Tick, Stats: func(*pdpb.StoreStats) {},
+		Disk: s.opened, Transport: s, Scheduler: s, Clock: func() machine.Instant { return machine.Instant(s.p.Monotonic()) },
+		Logger: zap.NewNop(), Metrics: s.metrics,
+		Watch: raftstore.Watch{Round: s.watchRound, Apply: s.watchApply},
+	})
+	return err
+}
+
 // kill ends the life as a machine's death does. What was being written may have reached the disk, without anybody hearing of it.
 func (s *store) kill() {
 	if !s.p.Up() {
@@ -108,12 +119,13 @@ func (s *store) kill() {
 	}
 	s.c.result.Counts.Kills++
 	s.dying = true
-	for i := range s.busy {
+	for i := range s.busy { // none in a store that did not start
 		if s.step.Waits(i) && world.Chance(s.disk.rng, 0.5) {
 			_ = s.step.Step(i)
 		}
 	}
 	s.dying = false
+	s.busy = nil
 	s.p.Kill()
 	s.disk.crash()
 }
@@ -148,6 +160,7 @@ func (s *store) ended(err error) {
 	if err == nil || s.dying {
 		return
 	}
+	s.c.result.Counts.DiskFailures++
 	s.c.w.Trace.Tell(world.Disk, s.p, nil, "stops: "+err.Error())
 	s.kill()
 	s.c.w.After(world.Between(s.disk.rng, 100*time.Millisecond, 3*time.Second), s.start)
@@ -212,13 +225,16 @@ func (s *store) sendSnapshot(to *store, m *raft_serverpb.RaftMessage, b []byte, 
 	}
 	arrived := false
 	s.c.net.Send(s.p, to.p, func() {
-		if arrived || !to.receiveSnapshot(key, data) {
+		if arrived {
 			return
 		}
 		arrived = true
-		s.c.result.Counts.Snapshots++
-		to.arrive(b, packet)
-		s.c.net.Send(to.p, s.p, tell(true))
+		ok := to.receiveSnapshot(key, data)
+		if ok {
+			s.c.result.Counts.Snapshots++
+			to.arrive(b, packet)
+		}
+		s.c.net.Send(to.p, s.p, tell(ok))
 	})
 }
 
@@ -233,16 +249,17 @@ func (s *store) readSnapshot(key snapfile.Key) []byte {
 	return data
 }
 
+// receiveSnapshot answers whether the file is here now, whole: a damaged one is refused.
 func (s *store) receiveSnapshot(key snapfile.Key, data []byte) bool {
 	recv, err := s.opened.Snapshots.Receive(key)
 	if err != nil {
-		return false // it is there already, or is being received
+		return errors.Is(err, snapfile.ErrExists) // from an earlier transfer whose message came to nothing
 	}
+	defer recv.Abort()
 	if _, err = io.Copy(recv, bytes.NewReader(data)); err == nil {
 		_, err = recv.Commit()
 	}
 	s.c.w.Trace.Add(world.Write, s.p, data)
-	s.c.must(err)
 	return err == nil
 }
 
