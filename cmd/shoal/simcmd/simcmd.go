@@ -2,11 +2,6 @@
 package simcmd
 
 import (
-	"encoding/json"
-	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -14,9 +9,6 @@ import (
 
 	"github.com/pingcap/errors"
 	"github.com/spf13/cobra"
-
-	"github.com/shoal-kv/shoal/kv/sim"
-	"github.com/shoal-kv/shoal/kv/sim/timeline"
 )
 
 // flags are what the command was told.
