@@ -142,12 +142,16 @@ func (f *flags) draw(seed uint64) sim.Replay {
 
 // playAll plays the runs, several at a time, tells of each in its turn, and returns the first that failed.
 func (f *flags) playAll(story func(int) sim.Replay, n int, out, progress io.Writer) (failed *outcome, err error) {
-	waiting := make(chan chan outcome, f.parallel)
+	waiting := make(chan chan outcome, f.parallel-1) // one more is being waited for
 	done := make(chan struct{})
 	defer close(done)
+	began := time.Now()
 	go func() {
 		defer close(waiting)
 		for i := range n {
+			if f.limit > 0 && time.Since(began) > f.limit {
+				return
+			}
 			ready := make(chan outcome, 1)
 			select {
 			case waiting <- ready:
@@ -159,7 +163,7 @@ func (f *flags) playAll(story func(int) sim.Replay, n int, out, progress io.Writ
 	}()
 	bar := newBar(progress, n)
 	defer bar.finish()
-	sum := summary{began: time.Now()}
+	sum := summary{began: began}
 	for ready := range waiting {
 		o := <-ready
 		sum.add(&o)

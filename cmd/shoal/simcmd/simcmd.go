@@ -24,6 +24,7 @@ type flags struct {
 	save     string
 	json     bool
 	parallel int
+	limit    time.Duration
 }
 
 // overrides take the place of what a seed draws.
@@ -67,6 +68,7 @@ One line a seed goes to standard output. The exit status is 1 when something was
 	p.StringVar(&f.trace, "trace", "", "write a timeline as text to a `file` (- for standard error)")
 	p.StringVar(&f.html, "html", "", "write a timeline as a self-contained page to a `file`; of a range of seeds, of the first that fails")
 	p.BoolVar(&f.json, "json", false, "one JSON object a seed instead of a line")
+	p.DurationVar(&f.limit, "for", 0, "begin no further seed after this much real time")
 	p.IntVar(&f.parallel, "parallel", runtime.GOMAXPROCS(0), "seeds to run at a time")
 	return cmd
 }
