@@ -13,6 +13,7 @@ import (
 	"github.com/shoal-kv/shoal/cmd/shoal/playground"
 	"github.com/shoal-kv/shoal/cmd/shoal/reference"
 	"github.com/shoal-kv/shoal/cmd/shoal/schedulercmd"
+	"github.com/shoal-kv/shoal/cmd/shoal/simcmd"
 	"github.com/shoal-kv/shoal/cmd/shoal/storecmd"
 	"github.com/shoal-kv/shoal/cmd/shoal/version"
 	"github.com/shoal-kv/shoal/kv/config"
@@ -52,7 +53,7 @@ the cluster and its data. A cluster on several machines is one "shoal scheduler"
 	}
 	root.AddCommand(
 		playground.Command(node.WithEngine(config.EngineBadger, openBadger)), storecmd.Command(startStore), schedulercmd.Command(),
-		ctl.Command(), bench.Command(), version.Command(), reference.GenCommand(),
+		ctl.Command(), bench.Command(), simcmd.Command(), version.Command(), reference.GenCommand(),
 	)
 	finish(root)
 	return root

@@ -58,6 +58,13 @@ func (b *mailbox[T]) take(space []T) []T {
 	return items
 }
 
+// waiting says that there is something to take.
+func (b *mailbox[T]) waiting() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.items) > 0
+}
+
 // close refuses what comes from now on. What is there can still be taken.
 func (b *mailbox[T]) close() {
 	b.mu.Lock()

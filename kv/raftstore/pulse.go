@@ -26,6 +26,21 @@ func (s *Store) newPulse(worker string) *pulse {
 	return p
 }
 
+// pulsed is a worker whose pulse can be felt.
+func (s *Store) pulsed(name string, w worker) worker { return &pulsedWorker{w, s.newPulse(name), s.opts.Clock} }
+
+type pulsedWorker struct {
+	worker
+	at    *pulse
+	clock func() machine.Instant
+}
+
+func (w *pulsedWorker) step() bool {
+	w.at.begin(w.clock())
+	defer w.at.end()
+	return w.worker.step()
+}
+
 // Stuck is an error that names a worker which has been at one piece of work for longer than limit: most likely the disk does not
 // answer. A worker without work is well. It may be called once the store is started.
 func (s *Store) Stuck(limit time.Duration) error {

@@ -32,8 +32,8 @@ func TestAWorkerThatHangsIsNamed(t *testing.T) {
 			}),
 		},
 	}
-	at := s.newPulse("log writer")
-	s.writerStop.goRun(func(done <-chan struct{}) { s.runLogWriter(done, at) })
+	writer := s.pulsed("log writer", &logWriter{s: s})
+	s.writerStop.goRun(func(done <-chan struct{}) { serve(done, s.logQueue.wake, writer, true) })
 	defer s.writerStop.stop()
 	letGo := sync.OnceFunc(func() { close(release) })
 	defer letGo()

@@ -11,20 +11,20 @@ import (
 	"github.com/shoal-kv/shoal/kv/raftstore/machine"
 )
 
-// runReports turns leaders' reports into the scheduler's form. The estimate of a region's size may read the disk, hence a goroutine.
-func (s *Store) runReports(done <-chan struct{}) {
-	var reports []machine.RegionHeartbeat
-	for {
-		select {
-		case <-s.reports.wake:
-		case <-done:
-			return
-		}
-		reports = s.reports.take(reports)
-		for i := range reports {
-			s.opts.Scheduler.RegionHeartbeat(s.heartbeat(&reports[i]))
-		}
+// reporter turns leaders' reports into the scheduler's form. The estimate of a region's size may read the disk, hence a worker.
+type reporter struct {
+	s       *Store
+	reports []machine.RegionHeartbeat
+}
+
+func (w *reporter) waiting() bool { return w.s.reports.waiting() }
+
+func (w *reporter) step() bool {
+	w.reports = w.s.reports.take(w.reports)
+	for i := range w.reports {
+		w.s.opts.Scheduler.RegionHeartbeat(w.s.heartbeat(&w.reports[i]))
 	}
+	return true
 }
 
 func (s *Store) heartbeat(r *machine.RegionHeartbeat) *pdpb.RegionHeartbeatRequest {
@@ -73,12 +73,7 @@ func (s *Store) runStoreHeartbeats(done <-chan struct{}) {
 	defer ticker.Stop()
 	start := uint32(time.Now().Unix())
 	for {
-		stats := &pdpb.StoreStats{StoreId: s.storeID, StartTime: start}
-		s.Views(func(uint64, *machine.RegionView) bool {
-			stats.RegionCount++
-			return true
-		})
-		s.opts.Stats(stats)
+		stats := s.storeStats(start)
 		once, end := context.WithTimeout(ctx, 5*time.Second)
 		if err := s.opts.Scheduler.StoreHeartbeat(once, stats); err != nil && ctx.Err() == nil {
 			s.opts.Logger.Warn("store heartbeat", zap.Error(err))
@@ -91,4 +86,14 @@ func (s *Store) runStoreHeartbeats(done <-chan struct{}) {
 			return
 		}
 	}
+}
+
+func (s *Store) storeStats(start uint32) *pdpb.StoreStats {
+	stats := &pdpb.StoreStats{StoreId: s.storeID, StartTime: start}
+	s.Views(func(uint64, *machine.RegionView) bool {
+		stats.RegionCount++
+		return true
+	})
+	s.opts.Stats(stats)
+	return stats
 }

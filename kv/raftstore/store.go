@@ -67,6 +67,14 @@ type Options struct {
 	Clock                  func() machine.Instant
 	Logger                 *zap.Logger
 	Metrics                *Metrics
+	Watch                  Watch
+}
+
+// Watch is told what the machines decided, before it is carried out. The simulator checks it and makes its trace of it; nil functions are not called.
+type Watch struct {
+	Round func(*machine.Round)
+	// Apply sees the tasks that became one engine batch, when the engine has it.
+	Apply func([]machine.ApplyTask, *machine.ApplyRound)
 }
 
 // Store is one running store.
@@ -151,17 +159,26 @@ func Open(opts Options) (*Store, error) {
 
 // Start sets the workers going.
 func (s *Store) Start() {
-	writing, applying := s.newPulse("log writer"), s.newPulse("apply worker")
-	s.writerStop.goRun(func(done <-chan struct{}) { s.runLogWriter(done, writing) })
-	s.applyStop.goRun(func(done <-chan struct{}) { s.runApplyWorker(done, applying) })
-	s.restStop.goRun(func(done <-chan struct{}) { s.runTasks(done, s.quick) })
-	s.restStop.goRun(func(done <-chan struct{}) { s.runTasks(done, s.snapshots) })
-	s.restStop.goRun(s.runReports)
+	out := s.outlets()
+	writer, apply := s.pulsed("log writer", &logWriter{s: s}), &applyWorker{s: s}
+	applying := s.pulsed("apply worker", apply)
+	s.writerStop.goRun(func(done <-chan struct{}) { serve(done, s.logQueue.wake, writer, true) })
+	s.applyStop.goRun(func(done <-chan struct{}) {
+		serve(done, s.applyQueue.wake, applying, true)
+		apply.close()
+	})
+	for _, queue := range []*mailbox[machine.Task]{s.quick, s.snapshots} {
+		tasks := &taskWorker{s: s, queue: queue}
+		s.restStop.goRun(func(done <-chan struct{}) { serve(done, queue.wake, tasks, false) })
+	}
+	s.restStop.goRun(func(done <-chan struct{}) { serve(done, s.reports.wake, &reporter{s: s}, false) })
 	s.restStop.goRun(s.runStoreHeartbeats)
-	s.raftStop.goRun(s.runStoreWorker)
-	for i := range s.machines {
-		handling := s.newPulse("raft worker")
-		s.raftStop.goRun(func(done <-chan struct{}) { s.runRaftWorker(done, s.machines[i], s.raft[i], handling) })
+	s.raftStop.goRun(func(done <-chan struct{}) {
+		serve(done, s.Router.store.wake, &storeWorker{s: s, out: out}, false)
+	})
+	for i, m := range s.machines {
+		w, at := &raftWorker{s: s, m: m, box: s.raft[i], out: out}, s.newPulse("raft worker")
+		s.raftStop.goRun(func(done <-chan struct{}) { w.run(done, at) })
 	}
 }
 

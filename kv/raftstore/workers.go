@@ -6,6 +6,7 @@ import (
 	"github.com/pingcap/kvproto/pkg/raft_serverpb"
 	"go.uber.org/zap"
 
+	"github.com/shoal-kv/shoal/kv/engine"
 	"github.com/shoal-kv/shoal/kv/raftstore/logstore"
 	"github.com/shoal-kv/shoal/kv/raftstore/machine"
 	"github.com/shoal-kv/shoal/proto/region"
@@ -56,100 +57,147 @@ func carryReply(r machine.Reply) {
 	}
 }
 
-func (s *Store) runRaftWorker(done <-chan struct{}, m *machine.RaftMachine, box *mailbox[machine.Mail], at *pulse) {
-	out := s.outlets()
-	ticker := time.NewTicker(s.opts.Tick)
-	defer ticker.Stop()
-	var mail []machine.Mail
+// carryOut performs a round, after whoever watches the store has seen it.
+func (s *Store) carryOut(round *machine.Round, out *machine.Outlets) {
+	if s.opts.Watch.Round != nil {
+		s.opts.Watch.Round(round)
+	}
+	round.CarryOut(*out)
+}
+
+// A worker is one of the store's goroutines without the goroutine: what it does when it is woken is one step. In production
+// run takes the steps (serve); in the simulator a Stepper does.
+type worker interface {
+	// waiting says that a step has something to do.
+	waiting() bool
+	// step does what is there; false when the store is broken and the worker must not be asked again.
+	step() bool
+}
+
+// serve takes a worker's steps until done; with drain also what is left then.
+func serve(done, wake <-chan struct{}, w worker, drain bool) {
 	for {
-		var tick bool
 		select {
-		case <-box.wake:
+		case <-wake:
+		case <-done:
+			for drain && w.waiting() && w.step() {
+			}
+			return
+		}
+		for w.waiting() && (drain || !closed(done)) {
+			if !w.step() {
+				return
+			}
+		}
+	}
+}
+
+func closed(done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	default:
+		return false
+	}
+}
+
+// raftWorker drives one RaftMachine.
+type raftWorker struct {
+	s    *Store
+	m    *machine.RaftMachine
+	box  *mailbox[machine.Mail]
+	out  machine.Outlets
+	mail []machine.Mail
+}
+
+func (w *raftWorker) waiting() bool { return w.box.waiting() }
+
+func (w *raftWorker) step() bool {
+	w.handle(false)
+	return true
+}
+
+// handle takes the mail that is there, and a tick behind it if one is due. The Instant is read before the mail is looked at.
+func (w *raftWorker) handle(tick bool) {
+	now := w.s.opts.Clock()
+	w.mail = w.box.take(w.mail)
+	if tick {
+		w.mail = append(w.mail, machine.Tick{})
+	}
+	if len(w.mail) == 0 {
+		return
+	}
+	w.s.opts.Metrics.raftMail.Add(float64(len(w.mail)))
+	round := w.m.Handle(w.mail, now)
+	w.s.carryOut(&round, &w.out)
+}
+
+func (w *raftWorker) run(done <-chan struct{}, at *pulse) {
+	ticker := time.NewTicker(w.s.opts.Tick)
+	defer ticker.Stop()
+	for {
+		tick := false
+		select {
+		case <-w.box.wake:
 		case <-ticker.C:
 			tick = true // ticks that were missed are not made up for: a follower that slept must not hurry
 		case <-done:
-			s.stopRaftWorker(m, box, out)
+			w.stop()
 			return
 		}
-		now := s.opts.Clock()
-		mail = box.take(mail)
-		if tick {
-			mail = append(mail, machine.Tick{})
-		}
-		if len(mail) == 0 {
-			continue
-		}
-		s.opts.Metrics.raftMail.Add(float64(len(mail)))
-		at.begin(now)
-		round := m.Handle(mail, now)
-		round.CarryOut(out)
+		at.begin(w.s.opts.Clock())
+		w.handle(tick)
 		at.end()
 	}
 }
 
-// stopRaftWorker answers everybody who waits: first what the machine holds, then what is still in the mailbox.
-func (s *Store) stopRaftWorker(m *machine.RaftMachine, box *mailbox[machine.Mail], out machine.Outlets) {
-	round := m.Stop(s.opts.Clock())
-	round.CarryOut(out)
-	box.close()
-	round = m.Handle(box.take(nil), s.opts.Clock())
-	round.CarryOut(out)
+// stop answers everybody who waits: first what the machine holds, then what is still in the mailbox.
+func (w *raftWorker) stop() {
+	round := w.m.Stop(w.s.opts.Clock())
+	w.s.carryOut(&round, &w.out)
+	w.box.close()
+	round = w.m.Handle(w.box.take(nil), w.s.opts.Clock())
+	w.s.carryOut(&round, &w.out)
 }
 
-func (s *Store) runStoreWorker(done <-chan struct{}) {
-	out := s.outlets()
-	box := s.Router.store
-	var mail []machine.Mail
-	for {
-		select {
-		case <-box.wake:
-		case <-done:
-			return
-		}
-		mail = box.take(mail)
-		round := s.store.Handle(mail, s.opts.Clock())
-		round.CarryOut(out)
-	}
+// storeWorker drives the StoreMachine.
+type storeWorker struct {
+	s    *Store
+	out  machine.Outlets
+	mail []machine.Mail
 }
 
-// runLogWriter writes until it is told to stop and nothing is left.
-func (s *Store) runLogWriter(done <-chan struct{}, at *pulse) {
-	var tasks []machine.WriteTask
-	var updates []logstore.Update
-	for stopping := false; ; {
-		if !stopping {
-			select {
-			case <-s.logQueue.wake:
-			case <-done:
-				stopping = true
-			}
-		}
-		tasks = s.logQueue.take(tasks)
-		if len(tasks) == 0 {
-			if stopping {
-				return
-			}
-			continue
-		}
-		at.begin(s.opts.Clock())
-		going := s.writeLog(tasks, updates)
-		if at.end(); !going {
-			return
-		}
-	}
+func (w *storeWorker) waiting() bool { return w.s.Router.store.waiting() }
+
+func (w *storeWorker) step() bool {
+	w.mail = w.s.Router.store.take(w.mail)
+	round := w.s.store.Handle(w.mail, w.s.opts.Clock())
+	w.s.carryOut(&round, &w.out)
+	return true
 }
 
-// writeLog writes one batch. After a failure the store promises nothing more: no message leaves, nobody is told.
-func (s *Store) writeLog(tasks []machine.WriteTask, updates []logstore.Update) bool {
+// logWriter writes one batch a step: everything that gathered since the last.
+type logWriter struct {
+	s       *Store
+	tasks   []machine.WriteTask
+	updates []logstore.Update
+}
+
+func (w *logWriter) waiting() bool { return w.s.logQueue.waiting() }
+
+// step writes one batch. After a failure the store promises nothing more: no message leaves, nobody is told.
+func (w *logWriter) step() bool {
+	s := w.s
 	begin := time.Now()
-	after, mail, err := s.opts.Disk.WriteLog(tasks, updates)
+	w.tasks = s.logQueue.take(w.tasks)
+	after, mail, err := s.opts.Disk.WriteLog(w.tasks, w.updates)
 	if err != nil {
 		s.fail(err)
 		return false
 	}
-	s.opts.Metrics.logWritten(begin, tasks)
-	for i := range tasks {
-		s.logBytes.Add(-sizeOf(&tasks[i].Update))
+	s.opts.Metrics.logWritten(begin, w.tasks)
+	for i := range w.tasks {
+		s.logBytes.Add(-sizeOf(&w.tasks[i].Update))
 	}
 	if len(after) > 0 {
 		s.opts.Transport.Send(after)
@@ -160,76 +208,80 @@ func (s *Store) writeLog(tasks []machine.WriteTask, updates []logstore.Update) b
 	return true
 }
 
-// runApplyWorker applies until it is told to stop and nothing is left.
-func (s *Store) runApplyWorker(done <-chan struct{}, at *pulse) {
-	defer at.end()
-	batch := s.opts.Disk.State.NewBatch()
-	defer func() { _ = batch.Close() }()
-	var space []machine.ApplyTask
-	for stopping := false; ; {
-		if !stopping {
-			select {
-			case <-s.applyQueue.wake:
-			case <-done:
-				stopping = true
-			}
-		}
-		space = s.applyQueue.take(space)
-		if len(space) == 0 && stopping {
-			return
-		}
-		for tasks := space; len(tasks) > 0; {
-			begin := time.Now()
-			at.begin(s.opts.Clock())
-			round, rest, err := s.opts.Disk.Apply(s.apply, tasks, batch)
-			s.opts.Metrics.applied(begin, len(round.Reply))
-			for _, r := range round.Reply {
-				carryReply(r)
-			}
-			for _, m := range round.Mail {
-				s.post(m)
-			}
-			if tasks = rest; err != nil {
-				s.fail(err)
-				s.abandonApply(tasks)
-				return
-			}
-		}
-		at.end()
-	}
+// applyWorker makes one engine batch a step.
+type applyWorker struct {
+	s     *Store
+	batch engine.Batch
+	tasks []machine.ApplyTask // what the last step left
+	space []machine.ApplyTask // the queue's former array
 }
 
-// abandonApply tells everybody who waits for an entry that the broken engine will never apply.
-func (s *Store) abandonApply(tasks []machine.ApplyTask) {
-	for len(tasks) > 0 {
+func (w *applyWorker) waiting() bool { return len(w.tasks) > 0 || w.s.applyQueue.waiting() }
+
+func (w *applyWorker) step() bool {
+	s := w.s
+	if w.batch == nil {
+		w.batch = s.opts.Disk.State.NewBatch()
+	}
+	if len(w.tasks) == 0 {
+		w.space = s.applyQueue.take(w.space)
+		w.tasks = w.space
+	}
+	begin := time.Now()
+	round, rest, err := s.opts.Disk.Apply(s.apply, w.tasks, w.batch)
+	s.opts.Metrics.applied(begin, len(round.Reply))
+	if s.opts.Watch.Apply != nil {
+		s.opts.Watch.Apply(w.tasks[:len(w.tasks)-len(rest)], &round)
+	}
+	for _, r := range round.Reply {
+		carryReply(r)
+	}
+	for _, m := range round.Mail {
+		s.post(m)
+	}
+	if w.tasks = rest; err != nil {
+		s.fail(err)
+		w.abandon()
+		return false
+	}
+	return true
+}
+
+// abandon tells everybody who waits for an entry that the broken engine will never apply.
+func (w *applyWorker) abandon() {
+	for tasks := w.tasks; len(tasks) > 0; tasks = w.s.applyQueue.take(nil) {
 		for i := range tasks {
 			tasks[i].Abandon(carryReply, region.ErrUndetermined)
 		}
-		tasks = s.applyQueue.take(nil)
 	}
-	s.applyQueue.close()
+	w.tasks = nil
+	w.s.applyQueue.close()
 }
 
-func (s *Store) runTasks(done <-chan struct{}, queue *mailbox[machine.Task]) {
-	var tasks []machine.Task
-	for {
-		select {
-		case <-queue.wake:
-		case <-done:
-			return
-		}
-		tasks = queue.take(tasks)
-		for _, t := range tasks {
-			select {
-			case <-done:
-				return
-			default:
-			}
-			if !s.runTask(t) {
-				return
-			}
-		}
+func (w *applyWorker) close() {
+	if w.batch != nil {
+		_ = w.batch.Close()
 	}
+}
+
+// taskWorker runs one task a step.
+type taskWorker struct {
+	s     *Store
+	queue *mailbox[machine.Task]
+	tasks []machine.Task
+	space []machine.Task
+}
+
+func (w *taskWorker) waiting() bool { return len(w.tasks) > 0 || w.queue.waiting() }
+
+func (w *taskWorker) step() bool {
+	if len(w.tasks) == 0 {
+		w.space = w.queue.take(w.space)
+		w.tasks = w.space
+	}
+	t := w.tasks[0]
+	w.tasks = w.tasks[1:]
+	return w.s.runTask(t)
 }
 
 func (s *Store) runTask(t machine.Task) bool {

@@ -1,177 +1,89 @@
 package sim
 
 import (
-	stderrors "errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
-	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/pingcap/kvproto/pkg/errorpb"
+	"github.com/pingcap/kvproto/pkg/kvrpcpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
 
-	"github.com/shoal-kv/shoal/kv/engine"
-	"github.com/shoal-kv/shoal/kv/raftstore/command"
-	"github.com/shoal-kv/shoal/kv/raftstore/machine"
-	"github.com/shoal-kv/shoal/proto/region"
+	"github.com/shoal-kv/shoal/kv/sim/world"
 )
 
-// client writes ever larger numbers to a few keys, one operation at a time, and reads them. A key must never show less than what was
-// acknowledged, nor something that was never written or that a read has already gone past.
+// client issues one operation after the other.
 type client struct {
-	c    *Cluster
-	n    int
-	keys [4]history
-	// serial numbers the attempts; an answer to an attempt that was given up is ignored.
-	serial   int
-	waitsFor uint64
+	c      *Cluster
+	id     int
+	p      *world.Process
+	rng    *rand.Rand
+	region *metapb.Region
+	leader *metapb.Peer
+	n      int
 }
 
-// history is what one key may hold: the last acknowledged number, or any later attempt, but never less than what was seen.
-type history struct{ acked, tried, seen int }
+const firstClient = 201
 
-func newClient(c *Cluster) *client { return &client{c: c} }
+func newClient(c *Cluster, i int) *client {
+	name := clientName(i)
+	return &client{c: c, id: i, p: c.w.NewProcess(firstClient+i, name), rng: c.w.Rand(name)}
+}
 
-// next begins the next operation a little later.
+func clientName(i int) string { return fmt.Sprintf("client-%d", i+1) }
+
+func (cl *client) start() {
+	cl.p.Start()
+	cl.next()
+}
+
 func (cl *client) next() {
-	cl.serial++
-	cl.waitsFor = 0
-	cl.c.after(cl.c.between(time.Millisecond, 10*time.Millisecond), cl.operate)
+	cl.p.After(world.Between(cl.rng, 10*time.Millisecond, 2*cl.c.cfg.Think), cl.operate)
 }
 
 func (cl *client) operate() {
-	s := cl.c.leader()
-	if s == nil {
-		cl.next()
-		return
-	}
-	serial := cl.serial
-	cl.waitsFor = s.id
-	cl.c.after(2*time.Second, func() { // patience ends: the outcome is not known
-		if cl.serial == serial {
-			cl.next()
-		}
-	})
-	key := cl.c.rng.IntN(len(cl.keys))
-	if cl.c.chance(0.5) {
-		cl.read(s, key, serial)
-	} else {
-		cl.write(s, key, serial)
-	}
-}
-
-func keyName(i int) []byte { return fmt.Appendf(nil, "key-%d", i) }
-
-func (cl *client) write(s *store, key, serial int) {
 	cl.n++
-	n := cl.n
-	cl.keys[key].tried = n
-	body := command.AppendOp(nil, command.Put, engine.Default, keyName(key), fmt.Appendf(nil, "%d", n))
-	epoch := command.EpochOf(s.views[1].Region.RegionEpoch)
-	s.post(machine.Addressed{RegionID: 1, Mail: machine.Propose{Proposal: &machine.Proposal{
-		RegionID: 1, Command: command.Command{Kind: command.Write, Epoch: epoch, Body: body},
-		Done: func(err error) {
-			if err == nil {
-				cl.keys[key].acked = max(cl.keys[key].acked, n)
-				cl.c.result.Acked++
-			} else if stderrors.Is(err, region.ErrUndetermined) {
-				cl.c.result.Undetermined++
-			} else {
-				cl.c.result.Rejected++
-			}
-			cl.done(serial)
-		},
-	}}})
+	cl.c.result.Counts.Operations++
+	cl.attempt(0)
 }
 
-func (cl *client) read(s *store, key, serial int) {
-	floor := cl.keys[key]
-	if v := s.views[1]; v.HasLease(cl.c.now) {
-		cl.observe(s, key, floor)
-		cl.done(serial)
-		return
-	}
-	s.post(machine.Addressed{RegionID: 1, Mail: machine.Read{ReadRequest: &machine.ReadRequest{
-		RegionID: 1, Version: s.views[1].Region.RegionEpoch.Version,
-		Grant: func(_ machine.ReadGrant, err error) {
-			if err == nil && cl.serial == serial {
-				cl.observe(s, key, floor)
-			}
-			cl.done(serial)
-		},
-	}}})
-}
-
-// observe looks at a store's state as a granted read does.
-func (cl *client) observe(s *store, key int, floor history) {
-	snap := s.state.NewSnapshot()
-	defer func() { _ = snap.Close() }()
-	b, err := snap.Get(engine.Default, keyName(key))
-	cl.c.must(err)
-	got := 0
-	if b != nil {
-		_, err := fmt.Sscanf(string(b), "%d", &got)
-		cl.c.must(err)
-	}
-	cl.c.result.Reads++
-	if got < floor.acked || got < floor.seen || got > cl.keys[key].tried {
-		cl.c.violate("store %d: %s holds %d; acknowledged %d, seen %d, tried %d", s.id, keyName(key), got, floor.acked, floor.seen, cl.keys[key].tried)
-	}
-	cl.keys[key].seen = max(cl.keys[key].seen, got)
-}
-
-func (cl *client) done(serial int) {
-	if cl.serial == serial {
+func (cl *client) attempt(tries int) {
+	if tries > 10 {
+		cl.c.result.Counts.Undecided++
 		cl.next()
-	}
-}
-
-func (cl *client) storeDied(id uint64) {
-	if cl.waitsFor == id {
-		cl.next()
-	}
-}
-
-// finish demands that, faults over, there is a leader, and every key shows what it must.
-func (cl *client) finish() {
-	s := cl.c.leader()
-	if s == nil {
-		cl.c.violate("no leader at the end")
 		return
 	}
-	for key := range cl.keys {
-		cl.observe(s, key, cl.keys[key])
+	again := func() {
+		cl.p.After(world.Between(cl.rng, 50*time.Millisecond, 300*time.Millisecond), func() { cl.attempt(tries + 1) })
 	}
-	if got := len(s.views[1].Region.Peers); got != len(cl.c.stores) {
-		cl.c.violate("the region has %d peers at the end", got)
-	}
-}
-
-// scheduler adds a missing peer for each heartbeat of a leader, as the real one does.
-type scheduler struct {
-	c      *Cluster
-	nextID uint64
-	adding map[uint64]*metapb.Peer
-}
-
-func newScheduler(c *Cluster) *scheduler {
-	return &scheduler{c: c, nextID: 100, adding: make(map[uint64]*metapb.Peer)}
-}
-
-func (sc *scheduler) heartbeat(from *store, hb machine.RegionHeartbeat) {
-	if len(hb.Pending) > 0 {
+	if cl.region == nil || cl.leader == nil {
+		cl.c.sched.locate(cl.p, []byte("k"), func(r *metapb.Region, l *metapb.Peer) {
+			cl.region, cl.leader = r, l
+			again()
+		})
 		return
 	}
-	for _, s := range sc.c.stores {
-		if region.FindPeerOn(hb.Region, s.id) != nil {
-			continue
+	req := &kvrpcpb.RawPutRequest{
+		Context: &kvrpcpb.Context{RegionId: cl.region.Id, RegionEpoch: cl.region.RegionEpoch, Peer: cl.leader},
+		Key:     fmt.Appendf(nil, "k%d", cl.rng.IntN(8)), Value: fmt.Appendf(nil, "%d-%d", cl.id, cl.n),
+	}
+	s := cl.c.stores[cl.leader.StoreId-1]
+	cl.c.call(cl.p, s.p, 2*time.Second, func(answer func(any)) { s.front.handle(req, answer) }, func(resp any) {
+		r, ok := resp.(*kvrpcpb.RawPutResponse)
+		if ok && r.RegionError == nil && r.Error == "" {
+			cl.c.result.Counts.Answered++
+			cl.next()
+			return
 		}
-		if sc.adding[s.id] == nil {
-			sc.nextID++
-			sc.adding[s.id] = &metapb.Peer{Id: sc.nextID, StoreId: s.id}
+		var e *errorpb.Error
+		if ok {
+			e = r.RegionError
 		}
-		from.post(machine.Addressed{RegionID: hb.Region.Id, Mail: machine.Admin{AdminRequest: &machine.AdminRequest{
-			RegionID: hb.Region.Id, Epoch: hb.Region.RegionEpoch,
-			Change: &machine.PeerChange{Type: eraftpb.ConfChangeType_AddNode, Peer: sc.adding[s.id]},
-		}}})
-		return
-	}
+		if l := e.GetNotLeader().GetLeader(); l != nil {
+			cl.leader = l
+		} else {
+			cl.region = nil
+		}
+		again()
+	})
 }

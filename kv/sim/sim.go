@@ -1,186 +1,168 @@
-// Package sim runs a cluster in one goroutine from one seed. Time is virtual: a heap of events, ordered by time and
-// then by the order of their making. The stores are the product's own machines, and their rounds are carried out by the same CarryOut and the same
-// disk steps as in production; only the network, the clock, the engines (memdb) and the scheduler are modelled.
+// Package sim runs a whole cluster in one goroutine from one seed: stores, schedulers, clients, and the network, disks and
+// clocks that fail them. What is under test is the product's own code: machines, router, queues and their limits, disk steps, storage and
+// the commands of clients. Only the engine (memdb), the network, the clocks and the schedulers' durable map are modelled.
 //
-// This is the smoke simulation that proves the frame: three stores, message loss, delay and duplication, crashes that lose what
-// was not synced, one client whose writes and reads are checked, and a hash over everything that happened.
+// A run is a Config (Draw) and a list of Steps (Plan), both drawn from the seed, and has two phases. In the first, the steps happen: faults come and go. Then everything is healed, and the cluster must
+// come right within a bounded time: every region has a leader and answers. All the while the machines' rounds are held against the invariants
+// (package check), and at the end the clients' history against linearizability. What the seed did can be seen in the trace, whose hash is the same in every
+// run of the same seed and commit.
+//
+//	world        time, processes, network, trace: knows nothing of a database
+//	store.go     a store: the product's, its workers taken step by step
+//	disk.go      the store's engines, which forget what was not synced, and fail
+//	front.go     what a client's request meets on a store
+//	scheduler.go the scheduler group
+//	client.go    clients with a real client's routing and retries
+//	nemesis.go   faults: their steps, their undoing; a nemesis_*.go for each family of them
+//	swarm.go     what a seed draws
+//	judge.go     whether a healed cluster came right
+//	shrink.go    fewer steps that still show a violation
 package sim
 
 import (
-	"container/heap"
-	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
+	"runtime/debug"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
 	"github.com/pingcap/errors"
-	"github.com/pingcap/kvproto/pkg/metapb"
+	"github.com/pingcap/kvproto/pkg/eraftpb"
 
-	"github.com/shoal-kv/shoal/kv/raftstore/machine"
+	"github.com/shoal-kv/shoal/kv/sim/world"
 )
-
-// Config says what a run is like.
-type Config struct {
-	Seed     uint64
-	Stores   int
-	Duration time.Duration
-	// Loss and Duplicate are probabilities for each message between stores. CrashEvery is the mean time between crashes, 0 for none.
-	Loss, Duplicate float64
-	CrashEvery      time.Duration
-	// Machine is the stores' configuration; StoreID is set for each.
-	Machine machine.Config
-	Tick    time.Duration
-}
 
 // Result is what a run came to.
 type Result struct {
-	// Hash covers every message, write, reply and view. Equal seeds give equal hashes.
-	Hash                              uint64
-	Events, Acked, Reads, Crashes     int
-	Undetermined, Rejected, Snapshots int
-	// Violation is the first thing that was wrong, nil if nothing was.
-	Violation error
+	Seed uint64 `json:"seed"`
+	// Hash covers every message, write, reply and published view. Equal seeds give equal hashes.
+	Hash    uint64        `json:"hash"`
+	Virtual time.Duration `json:"virtual"`
+	// Healed is how long the cluster took to come right after everything was healed.
+	Healed time.Duration `json:"healed"`
+	// Violations are the things that were wrong, first come first; a run ends at the first that an event showed.
+	Violations []string `json:"violations,omitempty"`
+	Counts     Counts   `json:"counts"`
+}
+
+// Counts tell how much a run exercised.
+type Counts struct {
+	Events, Messages                  int
+	Operations, Answered, Undecided   int
+	Kills, Suspensions, Snapshots     int
+	Elections, Cuts, SchedulerChanges int
+	// DiskFailures are stores that stopped, or did not start, because of their disk; Flips snapshot files with a wrong bit.
+	DiskFailures, Flips int
+	// Faults counts the steps of each nemesis that hit somebody.
+	Faults map[string]int `json:",omitempty"`
+}
+
+// Err is the first violation, or nil.
+func (r *Result) Err() error {
+	if len(r.Violations) == 0 {
+		return nil
+	}
+	return errors.Errorf("seed %d: %s", r.Seed, r.Violations[0])
 }
 
 // Cluster is one run.
 type Cluster struct {
 	cfg    Config
-	now    machine.Instant
-	events eventHeap
-	seq    uint64
-	rng    *rand.Rand
-	hash   *xxhash.Digest
+	w      *world.World
+	net    *world.Network
 	stores []*store
-	sched  *scheduler
-	client *client
-	result Result
+	sched  *schedulers
+	// clients come and go with the scenario.
+	clients []*client
+	faults  faults
+	result  Result
+	// packets numbers the messages for the trace's readers.
+	packets uint64
+	// home is the first region's id.
+	home uint64
+	// filter, when not nil, may take a raft message out of the network's hands by answering false.
+	filter func(from, to *store, m *eraftpb.Message, deliver func()) bool
 }
 
-type event struct {
-	at  machine.Instant
-	seq uint64
-	do  func()
-}
-
-type eventHeap []event
-
-func (h eventHeap) Len() int { return len(h) }
-func (h eventHeap) Less(i, j int) bool {
-	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].seq < h[j].seq
-}
-func (h eventHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *eventHeap) Push(x any)   { *h = append(*h, x.(event)) }
-func (h *eventHeap) Pop() any {
-	old := *h
-	e := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return e
-}
-
-// Run plays one seed to its end.
-func Run(cfg Config) Result {
-	c := &Cluster{cfg: cfg, now: 1, rng: rand.New(rand.NewPCG(cfg.Seed, 0x5EED)), hash: xxhash.New()}
-	c.sched = newScheduler(c)
+// New builds a cluster of stores that are down, and tells the sink what happens from now on; sink may be nil.
+func New(cfg Config, sink func(world.Entry)) *Cluster {
+	c := &Cluster{cfg: cfg, w: world.New(cfg.Seed, world.NewTrace(sink)), faults: newFaults(), result: Result{Seed: cfg.Seed}}
+	c.result.Counts.Faults = make(map[string]int)
+	c.net = c.w.NewNetwork()
+	c.sched = newSchedulers(c)
 	for id := uint64(1); id <= uint64(cfg.Stores); id++ {
 		c.stores = append(c.stores, newStore(c, id))
 	}
-	first := &metapb.Region{Id: 1, RegionEpoch: &metapb.RegionEpoch{Version: 1, ConfVer: 1}, Peers: []*metapb.Peer{{Id: 2, StoreId: 1}}}
-	c.must(c.stores[0].writeFirst(first))
+	return c
+}
+
+// Boot makes the first region on the first store and starts everything.
+func (c *Cluster) Boot() {
+	c.sched.start()
+	for _, s := range c.stores {
+		s.join()
+	}
+	for _, s := range c.stores {
+		s.found()
+	}
 	for _, s := range c.stores {
 		s.start()
 	}
-	c.client = newClient(c)
-	c.client.next()
-	if cfg.CrashEvery > 0 {
-		c.scheduleCrash()
+	for i := range c.cfg.Clients {
+		c.clients = append(c.clients, newClient(c, i))
 	}
-	quiet := machine.Instant(cfg.Duration) * 3 / 4 // faults end here; then everything must come right again
-	c.runUntil(quiet)
-	c.cfg.Loss, c.cfg.Duplicate, c.cfg.CrashEvery = 0, 0, 0
-	c.runUntil(machine.Instant(cfg.Duration))
-	c.client.finish()
-	c.result.Hash = c.hash.Sum64()
+	for _, cl := range c.clients {
+		cl.start()
+	}
+}
+
+// Run plays one seed to its end.
+func Run(cfg Config, sink func(world.Entry)) Result { return Play(cfg, Plan(cfg), sink) }
+
+// Play is Run with steps that were drawn elsewhere: all of a run's, which repeats it, or fewer.
+func Play(cfg Config, steps []Step, sink func(world.Entry)) Result {
+	c := New(cfg, sink)
+	c.live(steps)
+	return c.finish()
+}
+
+// live is the life of a cluster in its three parts: it is set up, it suffers, it recovers. A panic is a violation like others.
+func (c *Cluster) live(steps []Step) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.violate("panic: %v", p)
+			c.w.Trace.Tell(world.Fault, nil, nil, string(debug.Stack()))
+		}
+	}()
+	c.Boot()
+	c.judge()
+	c.net.Weather = c.cfg.Weather
+	c.strike(steps)
+	c.w.RunUntil(c.w.Now() + world.Time(c.cfg.Duration))
+	c.heal()
+	c.result.Healed = c.judge()
+}
+
+func (c *Cluster) finish() Result {
+	c.result.Hash = c.w.Trace.Sum()
+	c.result.Virtual = time.Duration(c.w.Now())
+	c.result.Counts.Events = c.w.Events
+	c.result.Counts.Messages = c.net.Sent
+	for _, s := range c.stores {
+		c.result.Counts.Flips += s.disk.flips
+	}
 	return c.result
 }
 
-func (c *Cluster) runUntil(end machine.Instant) {
-	for len(c.events) > 0 && c.events[0].at <= end && c.result.Violation == nil {
-		e := heap.Pop(&c.events).(event)
-		c.now = e.at
-		c.result.Events++
-		e.do()
-	}
-}
-
-// after makes an event; everything that happens is one.
-func (c *Cluster) after(d time.Duration, do func()) {
-	c.seq++
-	heap.Push(&c.events, event{c.now + machine.Instant(d), c.seq, do})
-}
-
-// between draws a duration.
-func (c *Cluster) between(lo, hi time.Duration) time.Duration {
-	return lo + time.Duration(c.rng.Int64N(int64(hi-lo)))
-}
-
-func (c *Cluster) chance(p float64) bool { return c.rng.Float64() < p }
-
-// trace adds to the run's hash.
-func (c *Cluster) trace(kind byte, who uint64, what []byte) {
-	var head [25]byte
-	head[0] = kind
-	binary.BigEndian.PutUint64(head[1:], uint64(c.now))
-	binary.BigEndian.PutUint64(head[9:], who)
-	binary.BigEndian.PutUint64(head[17:], uint64(len(what)))
-	_, _ = c.hash.Write(head[:])
-	_, _ = c.hash.Write(what)
-}
-
+// violate notes that something is wrong, and ends the run: what follows from a broken state says nothing.
 func (c *Cluster) violate(format string, args ...any) {
-	if c.result.Violation == nil {
-		c.result.Violation = errors.Errorf("seed %d at %s: %s", c.cfg.Seed, time.Duration(c.now), fmt.Sprintf(format, args...))
-	}
+	what := fmt.Sprintf("at %s: %s", c.w.Now(), fmt.Sprintf(format, args...))
+	c.result.Violations = append(c.result.Violations, what)
+	c.w.Trace.Tell(world.Fault, nil, nil, "VIOLATION "+what)
+	c.w.Halt()
 }
 
+// must is for what cannot fail, unless the simulator is wrong.
 func (c *Cluster) must(err error) {
 	if err != nil {
-		c.violate("%v", err)
-	}
-}
-
-func (c *Cluster) scheduleCrash() {
-	c.after(c.between(c.cfg.CrashEvery/2, c.cfg.CrashEvery*3/2), func() {
-		if c.cfg.CrashEvery == 0 {
-			return
-		}
-		if s := c.stores[c.rng.IntN(len(c.stores))]; s.up {
-			s.crash()
-			c.after(c.between(10*time.Millisecond, 3*time.Second), s.start)
-		}
-		c.scheduleCrash()
-	})
-}
-
-// leader is the store that believes to lead region 1 in the highest term, nil if none does.
-func (c *Cluster) leader() *store {
-	var best *store
-	for _, s := range c.stores {
-		if v := s.views[1]; s.up && v != nil && v.IsLeader && (best == nil || v.Term > best.views[1].Term) {
-			best = s
-		}
-	}
-	return best
-}
-
-// checkLeaders is an invariant: two stores never lead in the same term.
-func (c *Cluster) checkLeaders() {
-	for i, a := range c.stores {
-		for _, b := range c.stores[i+1:] {
-			va, vb := a.views[1], b.views[1]
-			if a.up && b.up && va != nil && vb != nil && va.IsLeader && vb.IsLeader && va.Term == vb.Term {
-				c.violate("stores %d and %d both lead in term %d", a.id, b.id, va.Term)
-			}
-		}
+		c.violate("unexpected error: %+v", err)
 	}
 }

@@ -2,275 +2,291 @@ package sim
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"io"
 	"time"
 
 	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/pingcap/kvproto/pkg/kvrpcpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
+	"github.com/pingcap/kvproto/pkg/pdpb"
 	"github.com/pingcap/kvproto/pkg/raft_serverpb"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
 
-	"github.com/shoal-kv/shoal/kv/engine/memdb"
 	"github.com/shoal-kv/shoal/kv/raftstore"
-	"github.com/shoal-kv/shoal/kv/raftstore/logstore"
 	"github.com/shoal-kv/shoal/kv/raftstore/machine"
 	"github.com/shoal-kv/shoal/kv/raftstore/snapfile"
+	"github.com/shoal-kv/shoal/kv/sim/world"
 )
 
-// store is one store: the machines of a real one, and a disk that forgets.
+// store is one store: the product's, in a process that can die, over a disk that forgets.
 type store struct {
-	c          *Cluster
-	id         uint64
-	up         bool
-	life       int // events of an earlier life are void
-	log, state *memdb.DB
-	files      *snapfile.MemFS
+	c    *Cluster
+	id   uint64
+	p    *world.Process
+	disk *disk
+	// lives counts starts: every life draws other election timeouts.
+	lives   uint64
+	metrics *raftstore.Metrics
 
-	disk  *raftstore.Disk
-	raft  *machine.RaftMachine
-	store *machine.StoreMachine
-	apply *machine.ApplyMachine
-	views map[uint64]*machine.RegionView
-
-	mail, storeMail               []machine.Mail
-	writes                        []machine.WriteTask
-	applies                       []machine.ApplyTask
-	busy, storeBusy, wBusy, aBusy bool
+	// What follows belongs to one life.
+	opened *raftstore.Disk
+	st     *raftstore.Store
+	step   *raftstore.Stepper
+	busy   []bool
+	front  *front
+	// held are workers that stand still; still, when set, keeps ticks away. Scripts do that.
+	held  map[raftstore.WorkerKind]bool
+	still bool
+	// dying mutes a store that takes its last steps while its machine dies.
+	dying bool
 }
 
 func newStore(c *Cluster, id uint64) *store {
-	return &store{c: c, id: id, log: memdb.New(), state: memdb.New(), files: snapfile.NewMemFS()}
+	name := storeName(id)
+	return &store{
+		c: c, id: id, p: c.w.NewProcess(int(id), name), disk: newDisk(c.w, name),
+		metrics: raftstore.NewMetrics(prometheus.NewRegistry()), held: make(map[raftstore.WorkerKind]bool),
+	}
 }
 
-func (s *store) writeFirst(first *metapb.Region) error {
-	return raftstore.WriteFirstRegion(&raftstore.Disk{Log: logstore.New(s.log), State: s.state}, first, false)
+func storeName(id uint64) string { return fmt.Sprintf("store-%d", id) }
+
+// join makes an empty disk a member of the cluster.
+func (s *store) join() {
+	ident, err := raftstore.OpenIdent(context.Background(), s.disk.log, s.disk.state, s.c.sched.registry(), kvrpcpb.APIVersion_V1)
+	s.c.must(err)
+	if ident.StoreId != s.id {
+		s.c.violate("store %d was given the id %d", s.id, ident.StoreId)
+	}
 }
 
-// start makes the machines from what the disk holds.
+// found makes the first store the home of the first region, and every store known.
+func (s *store) found() {
+	d, err := s.disk.open(s.p, s.c.w.Trace)
+	s.c.must(err)
+	s.c.must(raftstore.Bootstrap(context.Background(), d, s.meta(), s.c.sched.registry()))
+	s.c.sched.putStore(s.meta())
+}
+
+func (s *store) meta() *metapb.Store {
+	return &metapb.Store{Id: s.id, Address: s.p.Name, Version: "8.5.0"}
+}
+
+// start begins a life from what the disk holds.
 func (s *store) start() {
-	snaps, err := snapfile.New(s.files)
-	s.c.must(err)
-	s.disk = &raftstore.Disk{Log: logstore.New(s.log), State: s.state, Snapshots: snaps}
-	found, err := s.disk.Load(s.id)
-	s.c.must(err)
-	cfg := s.c.cfg.Machine
-	cfg.StoreID, cfg.Seed = s.id, s.c.cfg.Seed+s.id*7919+uint64(s.life)
-	s.raft, err = machine.NewRaftMachine(cfg, found.Regions)
-	s.c.must(err)
-	s.store, err = machine.NewStoreMachine(s.id, found)
-	s.c.must(err)
-	s.apply = machine.NewApplyMachine(s.id, found.Regions)
-	s.views = make(map[uint64]*machine.RegionView)
-	s.up = true
-	s.later(s.c.cfg.Tick, s.tick)
-}
-
-// crash loses what was not synced: of each engine, and independently, a random prefix stays.
-func (s *store) crash() {
-	s.c.result.Crashes++
-	s.c.trace('C', s.id, nil)
-	s.up = false
-	s.life++
-	s.mail, s.storeMail, s.writes, s.applies = nil, nil, nil, nil
-	s.busy, s.storeBusy, s.wBusy, s.aBusy = false, false, false, false
-	keep := func(n int) int { return s.c.rng.IntN(n + 1) }
-	s.log, s.state = s.log.Crash(keep), s.state.Crash(keep)
-	s.files.Crash(keep)
-	s.c.client.storeDied(s.id)
-}
-
-// later makes an event of this life of the store.
-func (s *store) later(d time.Duration, do func()) {
-	life := s.life
-	s.c.after(d, func() {
-		if s.up && s.life == life {
-			do()
+	if s.p.Up() || s.c.w.Halted() {
+		return
+	}
+	s.p.Start()
+	s.lives++
+	if err := s.open(); err != nil {
+		if !ails(err) {
+			s.c.violate("store %d does not start again: %+v", s.id, err)
 		}
+		s.ended(err)
+		return
+	}
+	s.step = raftstore.NewStepper(s.st)
+	s.busy = make([]bool, len(s.step.Workers()))
+	s.front = newFront(s)
+	s.p.After(s.c.cfg.Tick, s.tick)
+	s.beat()
+}
+
+// open makes the store of what the disk holds.
+func (s *store) open() (err error) {
+	if s.opened, err = s.disk.open(s.p, s.c.w.Trace); err != nil {
+		return err
+	}
+	cfg := s.c.cfg.Machine
+	cfg.StoreID, cfg.Seed = s.id, s.c.cfg.Seed*31+s.id*7919+s.lives
+	s.st, err = raftstore.Open(raftstore.Options{
+		Machine: cfg, RaftWorkers: 1, Limits: s.c.cfg.Limits, Tick: s.c.cfg.Tick, Stats: func(*pdpb.StoreStats) {},
+		Disk: s.opened, Transport: s, Scheduler: s, Clock: func() machine.Instant { return machine.Instant(s.p.Monotonic()) },
+		Logger: zap.NewNop(), Metrics: s.metrics,
+		Watch: raftstore.Watch{Round: s.watchRound, Apply: s.watchApply},
 	})
+	return err
+}
+
+// kill ends the life as a machine's death does. What was being written may have reached the disk, without anybody hearing of it.
+func (s *store) kill() {
+	if !s.p.Up() {
+		return
+	}
+	s.c.result.Counts.Kills++
+	s.dying = true
+	for i := range s.busy { // none in a store that did not start
+		if s.step.Waits(i) && world.Chance(s.disk.rng, 0.5) {
+			_ = s.step.Step(i)
+		}
+	}
+	s.dying = false
+	s.busy = nil
+	s.p.Kill()
+	s.disk.crash()
 }
 
 func (s *store) tick() {
-	s.post(machine.Addressed{RegionID: 1, Mail: machine.Tick{}})
-	s.later(s.c.cfg.Tick+s.c.between(0, s.c.cfg.Tick/20), s.tick)
+	if !s.still {
+		s.ended(s.step.Tick())
+		s.pump()
+	}
+	s.p.After(s.c.cfg.Tick+world.Between(s.disk.rng, 0, s.c.cfg.Tick/20), s.tick)
 }
 
-// post puts mail into a worker's mailbox; the worker takes all of it a little later, as a goroutine would.
-func (s *store) post(a machine.Addressed) {
-	if a.Store {
-		s.storeMail = append(s.storeMail, a.Mail)
-		if !s.storeBusy {
-			s.storeBusy = true
-			s.later(s.c.between(1, 100*time.Microsecond), s.handleStore)
-		}
+// pump sets every worker going that has something to do and is not at work. It follows every call into the store.
+func (s *store) pump() {
+	if !s.p.Up() {
 		return
 	}
-	s.mail = append(s.mail, a.Mail)
-	if !s.busy {
-		s.busy = true
-		s.later(s.c.between(1, 200*time.Microsecond), s.handleRaft)
+	for i, kind := range s.step.Workers() {
+		if !s.busy[i] && !s.held[kind] && s.step.Waits(i) {
+			s.busy[i] = true
+			s.p.Soon(s.disk.latency(kind, s.c.w.Now()), func() {
+				s.busy[i] = false
+				s.ended(s.step.Step(i))
+				s.pump()
+			})
+		}
 	}
 }
 
-func (s *store) handleRaft() {
-	mail := s.mail
-	s.mail, s.busy = nil, false
-	round := s.raft.Handle(mail, s.c.now)
-	round.CarryOut(s.outlets())
-	s.c.checkLeaders()
-}
-
-func (s *store) handleStore() {
-	mail := s.storeMail
-	s.storeMail, s.storeBusy = nil, false
-	round := s.store.Handle(mail, s.c.now)
-	round.CarryOut(s.outlets())
-}
-
-func (s *store) outlets() machine.Outlets {
-	return machine.Outlets{
-		Publish: func(v *machine.RegionView) {
-			s.c.trace('V', s.id, []byte{byte(v.Term), byte(v.Log.Applied), b2i(v.IsLeader)})
-			if s.views[v.Region.Id] = v; v.Gone {
-				delete(s.views, v.Region.Id)
-			}
-		},
-		Send:  s.send,
-		Write: s.write,
-		Apply: func(t []machine.ApplyTask) { s.applies = append(s.applies, t...); s.wakeApply() },
-		Post:  s.post,
-		Reply: s.reply,
-		Ask: func(hb machine.RegionHeartbeat) {
-			s.later(s.c.between(time.Millisecond, 20*time.Millisecond), func() { s.c.sched.heartbeat(s, hb) })
-		},
-		Run: s.run,
+// ended stops a store whose disk failed, as the real one stops.
+func (s *store) ended(err error) {
+	if err == nil || s.dying {
+		return
 	}
+	s.c.result.Counts.DiskFailures++
+	s.c.w.Trace.Tell(world.Disk, s.p, nil, "stops: "+err.Error())
+	s.kill()
+	s.c.w.After(world.Between(s.disk.rng, 100*time.Millisecond, 3*time.Second), s.start)
 }
 
-func b2i(b bool) byte {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-func (s *store) reply(r machine.Reply) {
-	s.c.trace('R', s.id, []byte{b2i(r.Err == nil)})
-	if r.Grant != nil {
-		r.Grant(r.Read, r.Err)
-	} else {
-		r.Done(r.Err)
-	}
-}
-
-func (s *store) send(msgs []*raft_serverpb.RaftMessage) {
+// Send implements raftstore.Transport: every message is bytes on a wire.
+func (s *store) Send(msgs []*raft_serverpb.RaftMessage) {
 	for _, m := range msgs {
 		b, err := m.Marshal()
 		s.c.must(err)
-		s.c.trace('M', s.id, b)
-		copies := 1
-		if s.c.chance(s.c.cfg.Duplicate) {
-			copies = 2
+		to := s.c.stores[m.ToPeer.StoreId-1]
+		if s.dying {
+			continue
 		}
-		for range copies {
-			if !s.c.chance(s.c.cfg.Loss) {
-				s.c.after(s.c.between(100*time.Microsecond, 5*time.Millisecond), func() { s.arrive(b) })
+		s.c.w.Trace.Add(world.Message, s.p, b)
+		s.c.packets++
+		packet := s.c.packets
+		if s.c.w.Trace.Telling() {
+			s.c.w.Trace.TellMore(world.Message, s.p, to.p, world.Entry{Text: describe(m), Packet: packet})
+		}
+		if m.Message.GetMsgType() == eraftpb.MessageType_MsgSnapshot {
+			s.sendSnapshot(to, m, b, packet)
+			continue
+		}
+		deliver := func() { s.c.net.Send(s.p, to.p, func() { to.arrive(b, packet) }) }
+		if s.c.filter == nil || m.Message == nil || s.c.filter(s, to, m.Message, deliver) {
+			deliver()
+		}
+	}
+}
+
+// arrive hands a message to the store as it now is.
+func (s *store) arrive(b []byte, packet uint64) {
+	m := new(raft_serverpb.RaftMessage)
+	s.c.must(m.Unmarshal(b))
+	if s.c.w.Trace.Telling() {
+		s.c.w.Trace.TellMore(world.Deliver, s.p, s.c.stores[m.FromPeer.StoreId-1].p, world.Entry{Text: describe(m), Packet: packet})
+	}
+	s.st.Deliver([]*raft_serverpb.RaftMessage{m})
+	s.pump()
+}
+
+// sendSnapshot carries the file along. The sender is told how it ended, in any case: a connection's end is noticed.
+func (s *store) sendSnapshot(to *store, m *raft_serverpb.RaftMessage, b []byte, packet uint64) {
+	meta := m.Message.Snapshot.Metadata
+	key := snapfile.Key{RegionID: m.RegionId, Term: meta.Term, Index: meta.Index}
+	told := false
+	tell := func(ok bool) func() {
+		return func() {
+			if !told {
+				told = true
+				s.st.SnapshotSent(m.RegionId, m.ToPeer.Id, ok)
+				s.pump()
 			}
 		}
 	}
-}
-
-// arrive delivers a message; a snapshot brings its file along.
-func (s *store) arrive(b []byte) {
-	m := new(raft_serverpb.RaftMessage)
-	s.c.must(m.Unmarshal(b))
-	to := s.c.stores[m.ToPeer.StoreId-1]
-	if m.Message.GetMsgType() == eraftpb.MessageType_MsgSnapshot {
-		ok := to.up && s.up && s.copyFile(to, m)
-		if s.up {
-			s.post(machine.Addressed{RegionID: m.RegionId, Mail: machine.SnapshotSent{RegionID: m.RegionId, ToPeer: m.ToPeer.Id, OK: ok}})
-		}
-		if !ok {
+	s.p.Soon(5*time.Second, tell(false))
+	data := s.readSnapshot(key)
+	if data == nil {
+		s.p.Soon(0, tell(false))
+		return
+	}
+	arrived := false
+	s.c.net.Send(s.p, to.p, func() {
+		if arrived {
 			return
 		}
-		s.c.result.Snapshots++
-	}
-	if to.up {
-		to.post(machine.Addressed{RegionID: m.RegionId, Mail: machine.Step{Msg: m}})
-	}
+		arrived = true
+		ok := to.receiveSnapshot(key, data)
+		if ok {
+			s.c.result.Counts.Snapshots++
+			to.arrive(b, packet)
+		}
+		s.c.net.Send(to.p, s.p, tell(ok))
+	})
 }
 
-func (s *store) copyFile(to *store, m *raft_serverpb.RaftMessage) bool {
-	meta := m.Message.Snapshot.Metadata
-	key := snapfile.Key{RegionID: m.RegionId, Term: meta.Term, Index: meta.Index}
-	file, _, err := s.disk.Snapshots.OpenToSend(key)
+func (s *store) readSnapshot(key snapfile.Key) []byte {
+	file, _, err := s.opened.Snapshots.OpenToSend(key)
 	if err != nil {
-		return false
+		return nil
 	}
+	defer func() { _ = file.Close() }()
 	data, err := io.ReadAll(file)
 	s.c.must(err)
-	s.c.must(file.Close())
-	recv, err := to.disk.Snapshots.Receive(key)
+	return data
+}
+
+// receiveSnapshot answers whether the file is here now, whole: a damaged one is refused.
+func (s *store) receiveSnapshot(key snapfile.Key, data []byte) bool {
+	recv, err := s.opened.Snapshots.Receive(key)
 	if err != nil {
-		return false
+		return errors.Is(err, snapfile.ErrExists) // from an earlier transfer whose message came to nothing
 	}
-	_, err = io.Copy(recv, bytes.NewReader(data))
-	s.c.must(err)
-	_, err = recv.Commit()
-	s.c.must(err)
-	return true
+	defer recv.Abort()
+	if _, err = io.Copy(recv, bytes.NewReader(data)); err == nil {
+		_, err = recv.Commit()
+	}
+	s.c.w.Trace.Add(world.Write, s.p, data)
+	return err == nil
 }
 
-func (s *store) write(tasks []machine.WriteTask) {
-	s.writes = append(s.writes, tasks...)
-	if !s.wBusy {
-		s.wBusy = true
-		s.later(s.c.between(200*time.Microsecond, 3*time.Millisecond), s.writeLog)
-	}
+// beat reports the store to the scheduler now and then.
+func (s *store) beat() {
+	s.c.sched.storeHeartbeat(s, s.step.StoreStats(uint32(s.lives)))
+	s.p.After(5*time.Second, s.beat)
 }
 
-// writeLog is the log writer: what gathered while it was busy is one batch with one sync.
-func (s *store) writeLog() {
-	tasks := s.writes
-	s.writes, s.wBusy = nil, false
-	after, mail, err := s.disk.WriteLog(tasks, nil)
-	s.c.must(err)
-	s.c.trace('W', s.id, []byte{byte(len(tasks))})
-	s.send(after)
-	for _, m := range mail {
-		s.post(m)
-	}
+// StoreHeartbeat implements raftstore.Scheduler; beat does it here.
+func (s *store) StoreHeartbeat(context.Context, *pdpb.StoreStats) error { return nil }
+
+// RegionHeartbeat implements raftstore.Scheduler.
+func (s *store) RegionHeartbeat(hb *pdpb.RegionHeartbeatRequest) { s.c.sched.regionHeartbeat(s, hb) }
+
+// answer takes what the scheduler wants.
+func (s *store) answer(resp *pdpb.RegionHeartbeatResponse) {
+	s.st.Answer(resp)
+	s.pump()
 }
 
-func (s *store) wakeApply() {
-	if !s.aBusy {
-		s.aBusy = true
-		s.later(s.c.between(50*time.Microsecond, 2*time.Millisecond), s.applyOnce)
+func describe(m *raft_serverpb.RaftMessage) string {
+	if m.IsTombstone {
+		return fmt.Sprintf("region %d peer %d is gone", m.RegionId, m.ToPeer.GetId())
 	}
-}
-
-func (s *store) applyOnce() {
-	s.aBusy = false
-	batch := s.state.NewBatch()
-	round, rest, err := s.disk.Apply(s.apply, s.applies, batch)
-	s.c.must(err)
-	if s.applies = rest; len(rest) > 0 {
-		s.wakeApply()
-	}
-	for _, r := range round.Reply {
-		s.reply(r)
-	}
-	for _, m := range round.Mail {
-		s.post(m)
-	}
-}
-
-func (s *store) run(t machine.Task) {
-	s.later(s.c.between(100*time.Microsecond, 10*time.Millisecond), func() {
-		mail, err := s.disk.RunTask(t)
-		if _, drop := t.(machine.DropSnapshot); !drop {
-			s.c.must(err)
-		}
-		if mail != nil {
-			s.post(machine.Addressed{RegionID: 1, Mail: mail})
-		}
-	})
+	r := m.Message
+	return fmt.Sprintf("region %d %s term %d index %d log term %d commit %d entries %d reject %t",
+		m.RegionId, r.MsgType, r.Term, r.Index, r.LogTerm, r.Commit, len(r.Entries), r.Reject)
 }
