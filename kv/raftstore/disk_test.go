@@ -165,3 +165,29 @@ func copyReceived(t *testing.T, d *raftstore.Disk, regionID uint64, snap *eraftp
 	require.NoError(t, err)
 	require.NoError(t, file.Close())
 }
+
+// R16: raft sends an entry only when it knows the term of the one before, so a read of old log that brought a single large entry, the one in front, would be
+// repeated for ever, and the follower that waits would get nothing. Found by the simulator.
+func TestOldLogIsReadTwoEntriesAtATime(t *testing.T) {
+	d := newDisk()
+	open := d.open(t)
+	var log []eraftpb.Entry
+	for i := range uint64(5) {
+		log = append(log, put(machine.InitIndex+1+i, "k"))
+	}
+	last := log[len(log)-1].Index
+	require.NoError(t, open.Log.Write([]logstore.Update{{
+		RegionID: 1, Entries: log, Sync: true, State: &raft_serverpb.RaftLocalState{HardState: &eraftpb.HardState{Term: 6}, LastIndex: last},
+	}}))
+	read := func(lo, hi uint64) (indices []uint64) {
+		mail, err := open.RunTask(machine.ReadLog{RegionID: 1, PeerID: 2, Lo: lo, Hi: hi, MaxBytes: 1})
+		require.NoError(t, err)
+		for _, e := range mail.(machine.LogRead).Entries {
+			indices = append(indices, e.Index)
+		}
+		return indices
+	}
+	require.Equal(t, []uint64{last - 2, last - 1}, read(last-2, last+1))
+	require.Equal(t, []uint64{last - 1, last}, read(last-1, last+1))
+	require.Equal(t, []uint64{last}, read(last, last+1))
+}

@@ -99,7 +99,7 @@ func (d *Disk) install(in *machine.Installation, batch engine.Batch) (err error)
 func (d *Disk) RunTask(task machine.Task) (machine.Mail, error) {
 	switch t := task.(type) {
 	case machine.ReadLog:
-		entries, err := d.Log.Entries(t.RegionID, t.Lo, t.Hi, t.MaxBytes)
+		entries, err := d.readLog(t)
 		var gap *logstore.GapError
 		if stderrors.As(err, &gap) {
 			entries, err = nil, nil // cut meanwhile: raft will find out by asking again
@@ -115,6 +115,17 @@ func (d *Disk) RunTask(task machine.Task) (machine.Mail, error) {
 		return nil, d.Snapshots.Delete(key, t.Received)
 	}
 	panic(errors.Errorf("raftstore: unknown task %T", task))
+}
+
+// readLog reads two entries at least, if the range has two: raft needs the term of the first to send the second, and would ask for the first again and
+// again if a large one came alone.
+func (d *Disk) readLog(t machine.ReadLog) ([]eraftpb.Entry, error) {
+	entries, err := d.Log.Entries(t.RegionID, t.Lo, t.Hi, t.MaxBytes)
+	if err != nil || len(entries) != 1 || t.Lo+1 == t.Hi {
+		return entries, err
+	}
+	more, err := d.Log.Entries(t.RegionID, t.Lo+1, t.Hi, t.MaxBytes)
+	return append(entries, more...), err
 }
 
 // BuildSnapshot writes a region's applied state, as one engine snapshot shows it, into a file, and describes it for raft. The applied

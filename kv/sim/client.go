@@ -26,16 +26,20 @@ type client struct {
 const firstClient = 201
 
 func newClient(c *Cluster, i int) *client {
-	name := fmt.Sprintf("client-%d", i+1)
+	name := clientName(i)
 	return &client{c: c, id: i, p: c.w.NewProcess(firstClient+i, name), rng: c.w.Rand(name)}
 }
+
+func clientName(i int) string { return fmt.Sprintf("client-%d", i+1) }
 
 func (cl *client) start() {
 	cl.p.Start()
 	cl.next()
 }
 
-func (cl *client) next() { cl.p.After(world.Between(cl.rng, 10*time.Millisecond, 200*time.Millisecond), cl.operate) }
+func (cl *client) next() {
+	cl.p.After(world.Between(cl.rng, 10*time.Millisecond, 2*cl.c.cfg.Think), cl.operate)
+}
 
 func (cl *client) operate() {
 	cl.n++
@@ -49,7 +53,9 @@ func (cl *client) attempt(tries int) {
 		cl.next()
 		return
 	}
-	again := func() { cl.p.After(world.Between(cl.rng, 50*time.Millisecond, 300*time.Millisecond), func() { cl.attempt(tries + 1) }) }
+	again := func() {
+		cl.p.After(world.Between(cl.rng, 50*time.Millisecond, 300*time.Millisecond), func() { cl.attempt(tries + 1) })
+	}
 	if cl.region == nil || cl.leader == nil {
 		cl.c.sched.locate(cl.p, []byte("k"), func(r *metapb.Region, l *metapb.Peer) {
 			cl.region, cl.leader = r, l

@@ -5,26 +5,36 @@ import (
 
 	"github.com/shoal-kv/shoal/kv/raftstore"
 	"github.com/shoal-kv/shoal/kv/raftstore/machine"
+	"github.com/shoal-kv/shoal/kv/sim/world"
 )
 
 // Config says what a run is like.
 type Config struct {
 	Seed            uint64
 	Stores, Clients int
-	// Duration is the whole run, in virtual time.
+	// Schedulers is how many there are.
+	Schedulers int
+	// Duration is how long faults come and go, in virtual time.
 	Duration time.Duration
 	Tick     time.Duration
+	// Think is the mean time between a client's operations.
+	Think time.Duration
 	// Machine is the stores' configuration; StoreID and Seed are set for each.
 	Machine machine.Config
 	Limits  raftstore.Limits
 	// Replicas is how many the scheduler gives every region.
 	Replicas int
+	// Faults is how strong each nemesis is; 1 is its usual frequency, and a missing one does nothing.
+	Faults map[string]float64
+	// Weather is what the network is like while there are faults.
+	Weather world.Weather
 }
 
 // Default is a cluster without faults, with small limits so that much happens.
 func Default(seed uint64) Config {
 	return Config{
 		Seed: seed, Stores: 5, Clients: 8, Duration: 60 * time.Second, Tick: 100 * time.Millisecond, Replicas: 3,
+		Schedulers: 1, Think: 100 * time.Millisecond, Weather: world.Fair,
 		Machine: machine.Config{
 			ElectionTicks: 10, HeartbeatTicks: 2, LeaseDuration: machine.Instant(700 * time.Millisecond), PreVote: true,
 			LogGCTicks: 10, LogGCThreshold: 10, LogGCCountLimit: 50, RegionHeartbeatTicks: 20,

@@ -17,19 +17,25 @@ import (
 // by itself when the machine dies. How long things take is drawn here too.
 type disk struct {
 	log, state *memdb.DB
-	files      *snapfile.MemFS
+	dir        *snapfile.MemFS
 	rng        *rand.Rand
+	diskFaults
 	// stalledUntil is when a disk that hangs goes on.
 	stalledUntil world.Time
+	// keep, when not nil, says how much of what is not synced a crash leaves.
+	keep func(n int) int
 }
 
 func newDisk(w *world.World, name string) *disk {
-	return &disk{log: memdb.New(), state: memdb.New(), files: snapfile.NewMemFS(), rng: w.Rand(name + "/disk")}
+	return &disk{log: memdb.New(), state: memdb.New(), dir: snapfile.NewMemFS(), rng: w.Rand(name + "/disk"), diskFaults: diskFaults{slow: 1, flip: -1}}
 }
 
 // open is the disk as a store that starts sees it.
 func (d *disk) open(p *world.Process, trace *world.Trace) (*raftstore.Disk, error) {
-	snaps, err := snapfile.New(d.files)
+	if d.full {
+		d.obstruct()
+	}
+	snaps, err := snapfile.New(directory{d.dir, d})
 	if err != nil {
 		return nil, err
 	}
@@ -40,9 +46,12 @@ func (d *disk) open(p *world.Process, trace *world.Trace) (*raftstore.Disk, erro
 
 // crash loses what was not synced: of each engine, and independently, a random prefix stays.
 func (d *disk) crash() {
-	keep := func(n int) int { return d.rng.IntN(n + 1) }
+	keep := d.keep
+	if keep == nil {
+		keep = func(n int) int { return d.rng.IntN(n + 1) }
+	}
 	d.log, d.state = d.log.Crash(keep), d.state.Crash(keep)
-	d.files.Crash(keep)
+	d.dir.Crash(keep)
 }
 
 // latency is how long a worker's next step takes.
@@ -60,6 +69,7 @@ func (d *disk) latency(kind raftstore.WorkerKind, now world.Time) time.Duration 
 	default:
 		t = world.Between(d.rng, 100*time.Microsecond, 10*time.Millisecond)
 	}
+	t = time.Duration(float64(t) * d.slow)
 	if d.stalledUntil > now {
 		t += time.Duration(d.stalledUntil - now)
 	}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/pingcap/errors"
@@ -25,10 +26,21 @@ type schedulers struct {
 const firstScheduler = 101
 
 func newSchedulers(c *Cluster) *schedulers {
-	return &schedulers{c: c, p: c.w.NewProcess(firstScheduler, "scheduler-1"), picture: cluster.NewPicture(c.cfg.Replicas)}
+	return &schedulers{c: c, p: c.w.NewProcess(firstScheduler, schedulerName(1)), picture: cluster.NewPicture(c.cfg.Replicas)}
 }
 
+func schedulerName(id int) string { return fmt.Sprintf("scheduler-%d", id) }
+
 func (g *schedulers) start() { g.p.Start() }
+
+// power turns the whole group off or on.
+func (g *schedulers) power(on bool) {
+	if on && !g.p.Up() {
+		g.p.Start()
+	} else if !on {
+		g.p.Kill()
+	}
+}
 
 func (g *schedulers) now() time.Time { return time.Unix(0, g.p.Monotonic()) }
 
@@ -91,7 +103,9 @@ func (r *registry) AllocID(context.Context) (uint64, error) {
 	return r.lastID, nil
 }
 
-func (r *registry) IsBootstrapped(context.Context) (bool, error) { return r.picture.Cluster() != nil, nil }
+func (r *registry) IsBootstrapped(context.Context) (bool, error) {
+	return r.picture.Cluster() != nil, nil
+}
 
 func (r *registry) Bootstrap(_ context.Context, s *metapb.Store, first *metapb.Region) error {
 	if err := cluster.CheckBootstrap(s, first); err != nil {
@@ -101,6 +115,7 @@ func (r *registry) Bootstrap(_ context.Context, s *metapb.Store, first *metapb.R
 		return errors.New("bootstrapped already")
 	}
 	r.picture.SetCluster(&metapb.Cluster{Id: 7})
+	r.c.home = first.Id
 	return nil
 }
 

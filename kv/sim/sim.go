@@ -2,7 +2,7 @@
 // clocks that fail them. What is under test is the product's own code: machines, router, queues and their limits, disk steps, storage and
 // the commands of clients. Only the engine (memdb), the network, the clocks and the schedulers' durable map are modelled.
 //
-// A run has two phases. In the first, faults of the kinds that the seed drew (Swarm) come and go. Then everything is healed, and the cluster must
+// A run is a Config (Draw) and a list of Steps (Plan), both drawn from the seed, and has two phases. In the first, the steps happen: faults come and go. Then everything is healed, and the cluster must
 // come right within a bounded time: every region has a leader and answers. All the while the machines' rounds are held against the invariants
 // (package check), and at the end the clients' history against linearizability. What the seed did can be seen in the trace, whose hash is the same in every
 // run of the same seed and commit.
@@ -13,14 +13,19 @@
 //	front.go     what a client's request meets on a store
 //	scheduler.go the scheduler group
 //	client.go    clients with a real client's routing and retries
-//	nemesis.go   faults
+//	nemesis.go   faults: their steps, their undoing; a nemesis_*.go for each family of them
+//	swarm.go     what a seed draws
+//	judge.go     whether a healed cluster came right
+//	shrink.go    fewer steps that still show a violation
 package sim
 
 import (
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/pingcap/errors"
+	"github.com/pingcap/kvproto/pkg/eraftpb"
 
 	"github.com/shoal-kv/shoal/kv/sim/world"
 )
@@ -31,6 +36,8 @@ type Result struct {
 	// Hash covers every message, write, reply and published view. Equal seeds give equal hashes.
 	Hash    uint64        `json:"hash"`
 	Virtual time.Duration `json:"virtual"`
+	// Healed is how long the cluster took to come right after everything was healed.
+	Healed time.Duration `json:"healed"`
 	// Violations are the things that were wrong, first come first; a run ends at the first that an event showed.
 	Violations []string `json:"violations,omitempty"`
 	Counts     Counts   `json:"counts"`
@@ -42,6 +49,10 @@ type Counts struct {
 	Operations, Answered, Undecided   int
 	Kills, Suspensions, Snapshots     int
 	Elections, Cuts, SchedulerChanges int
+	// DiskFailures are stores that stopped, or did not start, because of their disk; Flips snapshot files with a wrong bit.
+	DiskFailures, Flips int
+	// Faults counts the steps of each nemesis that hit somebody.
+	Faults map[string]int `json:",omitempty"`
 }
 
 // Err is the first violation, or nil.
@@ -61,12 +72,20 @@ type Cluster struct {
 	sched  *schedulers
 	// clients come and go with the scenario.
 	clients []*client
+	faults  faults
 	result  Result
+	// packets numbers the messages for the trace's readers.
+	packets uint64
+	// home is the first region's id.
+	home uint64
+	// filter, when not nil, may take a raft message out of the network's hands by answering false.
+	filter func(from, to *store, m *eraftpb.Message, deliver func()) bool
 }
 
 // New builds a cluster of stores that are down, and tells the sink what happens from now on; sink may be nil.
 func New(cfg Config, sink func(world.Entry)) *Cluster {
-	c := &Cluster{cfg: cfg, w: world.New(cfg.Seed, world.NewTrace(sink)), result: Result{Seed: cfg.Seed}}
+	c := &Cluster{cfg: cfg, w: world.New(cfg.Seed, world.NewTrace(sink)), faults: newFaults(), result: Result{Seed: cfg.Seed}}
+	c.result.Counts.Faults = make(map[string]int)
 	c.net = c.w.NewNetwork()
 	c.sched = newSchedulers(c)
 	for id := uint64(1); id <= uint64(cfg.Stores); id++ {
@@ -96,11 +115,30 @@ func (c *Cluster) Boot() {
 }
 
 // Run plays one seed to its end.
-func Run(cfg Config, sink func(world.Entry)) Result {
+func Run(cfg Config, sink func(world.Entry)) Result { return Play(cfg, Plan(cfg), sink) }
+
+// Play is Run with steps that were drawn elsewhere: all of a run's, which repeats it, or fewer.
+func Play(cfg Config, steps []Step, sink func(world.Entry)) Result {
 	c := New(cfg, sink)
-	c.Boot()
-	c.w.RunUntil(world.Time(cfg.Duration))
+	c.live(steps)
 	return c.finish()
+}
+
+// live is the life of a cluster in its three parts: it is set up, it suffers, it recovers. A panic is a violation like others.
+func (c *Cluster) live(steps []Step) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.violate("panic: %v", p)
+			c.w.Trace.Tell(world.Fault, nil, nil, string(debug.Stack()))
+		}
+	}()
+	c.Boot()
+	c.judge()
+	c.net.Weather = c.cfg.Weather
+	c.strike(steps)
+	c.w.RunUntil(c.w.Now() + world.Time(c.cfg.Duration))
+	c.heal()
+	c.result.Healed = c.judge()
 }
 
 func (c *Cluster) finish() Result {
@@ -108,6 +146,9 @@ func (c *Cluster) finish() Result {
 	c.result.Virtual = time.Duration(c.w.Now())
 	c.result.Counts.Events = c.w.Events
 	c.result.Counts.Messages = c.net.Sent
+	for _, s := range c.stores {
+		c.result.Counts.Flips += s.disk.flips
+	}
 	return c.result
 }
 

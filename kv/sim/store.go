@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -36,17 +37,22 @@ type store struct {
 	step   *raftstore.Stepper
 	busy   []bool
 	front  *front
+	// held are workers that stand still; still, when set, keeps ticks away. Scripts do that.
+	held  map[raftstore.WorkerKind]bool
+	still bool
 	// dying mutes a store that takes its last steps while its machine dies.
 	dying bool
 }
 
 func newStore(c *Cluster, id uint64) *store {
-	name := fmt.Sprintf("store-%d", id)
+	name := storeName(id)
 	return &store{
 		c: c, id: id, p: c.w.NewProcess(int(id), name), disk: newDisk(c.w, name),
-		metrics: raftstore.NewMetrics(prometheus.NewRegistry()),
+		metrics: raftstore.NewMetrics(prometheus.NewRegistry()), held: make(map[raftstore.WorkerKind]bool),
 	}
 }
+
+func storeName(id uint64) string { return fmt.Sprintf("store-%d", id) }
 
 // join makes an empty disk a member of the cluster.
 func (s *store) join() {
@@ -75,20 +81,12 @@ func (s *store) start() {
 		return
 	}
 	s.p.Start()
-	var err error
-	s.opened, err = s.disk.open(s.p, s.c.w.Trace)
-	s.c.must(err)
 	s.lives++
-	cfg := s.c.cfg.Machine
-	cfg.StoreID, cfg.Seed = s.id, s.c.cfg.Seed*31+s.id*7919+s.lives
-	s.st, err = raftstore.Open(raftstore.Options{
-		Machine: cfg, RaftWorkers: 1, Limits: s.c.cfg.Limits, Tick: s.c.cfg.Tick, Stats: func(*pdpb.StoreStats) {},
-		Disk: s.opened, Transport: s, Scheduler: s, Clock: func() machine.Instant { return machine.Instant(s.p.Monotonic()) },
-		Logger: zap.NewNop(), Metrics: s.metrics,
-		Watch: raftstore.Watch{Round: s.watchRound, Apply: s.watchApply},
-	})
-	if err != nil {
-		s.c.violate("store %d does not start again: %+v", s.id, err)
+	if err := s.open(); err != nil {
+		if !ails(err) {
+			s.c.violate("store %d does not start again: %+v", s.id, err)
+		}
+		s.ended(err)
 		return
 	}
 	s.step = raftstore.NewStepper(s.st)
@@ -98,6 +96,22 @@ func (s *store) start() {
 	s.beat()
 }
 
+// open makes the store of what the disk holds.
+func (s *store) open() (err error) {
+	if s.opened, err = s.disk.open(s.p, s.c.w.Trace); err != nil {
+		return err
+	}
+	cfg := s.c.cfg.Machine
+	cfg.StoreID, cfg.Seed = s.id, s.c.cfg.Seed*31+s.id*7919+s.lives
+	s.st, err = raftstore.Open(raftstore.Options{
+		Machine: cfg, RaftWorkers: 1, Limits: s.c.cfg.Limits, Tick: s.c.cfg.Tick, Stats: func(*pdpb.StoreStats) {},
+		Disk: s.opened, Transport: s, Scheduler: s, Clock: func() machine.Instant { return machine.Instant(s.p.Monotonic()) },
+		Logger: zap.NewNop(), Metrics: s.metrics,
+		Watch: raftstore.Watch{Round: s.watchRound, Apply: s.watchApply},
+	})
+	return err
+}
+
 // kill ends the life as a machine's death does. What was being written may have reached the disk, without anybody hearing of it.
 func (s *store) kill() {
 	if !s.p.Up() {
@@ -105,19 +119,22 @@ func (s *store) kill() {
 	}
 	s.c.result.Counts.Kills++
 	s.dying = true
-	for i := range s.busy {
+	for i := range s.busy { // none in a store that did not start
 		if s.step.Waits(i) && world.Chance(s.disk.rng, 0.5) {
 			_ = s.step.Step(i)
 		}
 	}
 	s.dying = false
+	s.busy = nil
 	s.p.Kill()
 	s.disk.crash()
 }
 
 func (s *store) tick() {
-	s.ended(s.step.Tick())
-	s.pump()
+	if !s.still {
+		s.ended(s.step.Tick())
+		s.pump()
+	}
 	s.p.After(s.c.cfg.Tick+world.Between(s.disk.rng, 0, s.c.cfg.Tick/20), s.tick)
 }
 
@@ -127,7 +144,7 @@ func (s *store) pump() {
 		return
 	}
 	for i, kind := range s.step.Workers() {
-		if !s.busy[i] && s.step.Waits(i) {
+		if !s.busy[i] && !s.held[kind] && s.step.Waits(i) {
 			s.busy[i] = true
 			s.p.Soon(s.disk.latency(kind, s.c.w.Now()), func() {
 				s.busy[i] = false
@@ -143,6 +160,7 @@ func (s *store) ended(err error) {
 	if err == nil || s.dying {
 		return
 	}
+	s.c.result.Counts.DiskFailures++
 	s.c.w.Trace.Tell(world.Disk, s.p, nil, "stops: "+err.Error())
 	s.kill()
 	s.c.w.After(world.Between(s.disk.rng, 100*time.Millisecond, 3*time.Second), s.start)
@@ -158,30 +176,35 @@ func (s *store) Send(msgs []*raft_serverpb.RaftMessage) {
 			continue
 		}
 		s.c.w.Trace.Add(world.Message, s.p, b)
+		s.c.packets++
+		packet := s.c.packets
 		if s.c.w.Trace.Telling() {
-			s.c.w.Trace.Tell(world.Message, s.p, to.p, describe(m))
+			s.c.w.Trace.TellMore(world.Message, s.p, to.p, world.Entry{Text: describe(m), Packet: packet})
 		}
 		if m.Message.GetMsgType() == eraftpb.MessageType_MsgSnapshot {
-			s.sendSnapshot(to, m, b)
+			s.sendSnapshot(to, m, b, packet)
 			continue
 		}
-		s.c.net.Send(s.p, to.p, func() { to.arrive(b) })
+		deliver := func() { s.c.net.Send(s.p, to.p, func() { to.arrive(b, packet) }) }
+		if s.c.filter == nil || m.Message == nil || s.c.filter(s, to, m.Message, deliver) {
+			deliver()
+		}
 	}
 }
 
 // arrive hands a message to the store as it now is.
-func (s *store) arrive(b []byte) {
+func (s *store) arrive(b []byte, packet uint64) {
 	m := new(raft_serverpb.RaftMessage)
 	s.c.must(m.Unmarshal(b))
 	if s.c.w.Trace.Telling() {
-		s.c.w.Trace.Tell(world.Deliver, s.p, s.c.stores[m.FromPeer.StoreId-1].p, describe(m))
+		s.c.w.Trace.TellMore(world.Deliver, s.p, s.c.stores[m.FromPeer.StoreId-1].p, world.Entry{Text: describe(m), Packet: packet})
 	}
 	s.st.Deliver([]*raft_serverpb.RaftMessage{m})
 	s.pump()
 }
 
 // sendSnapshot carries the file along. The sender is told how it ended, in any case: a connection's end is noticed.
-func (s *store) sendSnapshot(to *store, m *raft_serverpb.RaftMessage, b []byte) {
+func (s *store) sendSnapshot(to *store, m *raft_serverpb.RaftMessage, b []byte, packet uint64) {
 	meta := m.Message.Snapshot.Metadata
 	key := snapfile.Key{RegionID: m.RegionId, Term: meta.Term, Index: meta.Index}
 	told := false
@@ -202,13 +225,16 @@ func (s *store) sendSnapshot(to *store, m *raft_serverpb.RaftMessage, b []byte) 
 	}
 	arrived := false
 	s.c.net.Send(s.p, to.p, func() {
-		if arrived || !to.receiveSnapshot(key, data) {
+		if arrived {
 			return
 		}
 		arrived = true
-		s.c.result.Counts.Snapshots++
-		to.arrive(b)
-		s.c.net.Send(to.p, s.p, tell(true))
+		ok := to.receiveSnapshot(key, data)
+		if ok {
+			s.c.result.Counts.Snapshots++
+			to.arrive(b, packet)
+		}
+		s.c.net.Send(to.p, s.p, tell(ok))
 	})
 }
 
@@ -223,16 +249,17 @@ func (s *store) readSnapshot(key snapfile.Key) []byte {
 	return data
 }
 
+// receiveSnapshot answers whether the file is here now, whole: a damaged one is refused.
 func (s *store) receiveSnapshot(key snapfile.Key, data []byte) bool {
 	recv, err := s.opened.Snapshots.Receive(key)
 	if err != nil {
-		return false // it is there already, or is being received
+		return errors.Is(err, snapfile.ErrExists) // from an earlier transfer whose message came to nothing
 	}
+	defer recv.Abort()
 	if _, err = io.Copy(recv, bytes.NewReader(data)); err == nil {
 		_, err = recv.Commit()
 	}
 	s.c.w.Trace.Add(world.Write, s.p, data)
-	s.c.must(err)
 	return err == nil
 }
 

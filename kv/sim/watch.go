@@ -42,8 +42,11 @@ func (s *store) tellView(v *machine.RegionView) {
 	if v.Gone {
 		role = "gone"
 	}
-	s.c.w.Trace.Tell(world.View, s.p, nil, fmt.Sprintf("region %d peer %d %s term %d applied %d committed %d last %d",
-		v.Region.Id, v.PeerID, role, v.Term, v.Log.Applied, v.Log.Committed, v.Log.Last))
+	s.c.w.Trace.TellMore(world.View, s.p, nil, world.Entry{
+		Region: v.Region.Id, Term: v.Term, Role: role,
+		Text: fmt.Sprintf("region %d peer %d %s term %d applied %d committed %d last %d",
+			v.Region.Id, v.PeerID, role, v.Term, v.Log.Applied, v.Log.Committed, v.Log.Last),
+	})
 }
 
 func bits(flags ...bool) (b byte) {

@@ -68,6 +68,19 @@ func (d *MemFS) Crash(keep func(n int) int) {
 	d.crashes++
 }
 
+// Flip makes one bit of a file wrong, on the disk: 0 is its first bit, 0.5 the one in its middle. False when there is no such file or it is empty.
+func (d *MemFS) Flip(name string, where float64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	file := d.names[name]
+	if file == nil || len(file.data) == 0 || where < 0 || where >= 1 {
+		return false
+	}
+	bit := int(where * float64(8*len(file.data)))
+	file.data[bit/8] ^= 1 << (bit % 8)
+	return true
+}
+
 // Create implements FS.
 func (d *MemFS) Create(name string) (WriteFile, error) {
 	d.mu.Lock()

@@ -46,9 +46,10 @@ func (p *Process) Up() bool { return p.up }
 // Suspended says that the process is up and stands still.
 func (p *Process) Suspended() bool { return p.suspended }
 
-// Start begins a life.
+// Start begins a life. What was planned between two lives belongs to neither.
 func (p *Process) Start() {
 	p.up = true
+	p.life++
 	p.w.Trace.Add(Start, p, nil)
 }
 

@@ -46,6 +46,11 @@ type Entry struct {
 	// Who is the process that it happened to; With the other one, if there is one.
 	Who, With string
 	Text      string
+	// Packet numbers a message, when it leaves and each time it arrives; 0 for everything else.
+	Packet uint64
+	// Region, Term and Role are what a View shows of a region's peer.
+	Region, Term uint64
+	Role         string
 }
 
 // Trace is the run's hash: every entry's instant, kind, process and bytes. Two runs with equal hashes were the same run. With
@@ -85,10 +90,15 @@ func (t *Trace) Telling() bool { return t.Sink != nil }
 
 // Tell gives the listener, if there is one, a line. It is not part of the hash.
 func (t *Trace) Tell(kind Kind, who, with *Process, text string) {
+	t.TellMore(kind, who, with, Entry{Text: text})
+}
+
+// TellMore is Tell for an entry with more in it than text.
+func (t *Trace) TellMore(kind Kind, who, with *Process, e Entry) {
 	if t.Sink == nil {
 		return
 	}
-	e := Entry{At: *t.now, Kind: kind, Text: text}
+	e.At, e.Kind = *t.now, kind
 	if who != nil {
 		e.Who = who.Name
 	}

@@ -42,10 +42,13 @@ func New(seed uint64, trace *Trace) *World {
 func (w *World) Now() Time { return w.now }
 
 // Rand is the stream of random numbers that belongs to a name. The same name gives the same stream from its beginning.
-func (w *World) Rand(name string) *rand.Rand {
+func (w *World) Rand(name string) *rand.Rand { return Stream(w.seed, name) }
+
+// Stream is the stream of a name in the world of a seed, for what is drawn before there is a world.
+func Stream(seed uint64, name string) *rand.Rand {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(name))
-	return rand.New(rand.NewPCG(w.seed, h.Sum64()))
+	return rand.New(rand.NewPCG(seed, h.Sum64()))
 }
 
 // After makes an event.

@@ -1,0 +1,623 @@
+package sim
+
+import (
+	"bufio"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pingcap/errors"
+	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/pingcap/kvproto/pkg/kvrpcpb"
+	"github.com/pingcap/kvproto/pkg/metapb"
+
+	"github.com/shoal-kv/shoal/kv/raftstore"
+	"github.com/shoal-kv/shoal/kv/raftstore/machine"
+	"github.com/shoal-kv/shoal/kv/sim/world"
+)
+
+// A script is a directed scenario: what chance would hardly ever arrange, step by step. One step a line; # begins a comment.
+//
+//	stores 5 · replicas 5 · seed 7 · prevote off · lease off · loggc 5     before the first other step
+//	begin                       start, and wait until every store has its replica of the region and there is a leader
+//	let L leader                names: L is the store that leads; let A B follower the others, by id
+//	run 500ms                   let time pass
+//	put K V on X · get K V on X must succeed, within 10 s; V may be - for none
+//	try N put K V on X · try N get K on X · try N add Y on X · try N remove Y on X   starts it and goes on; N names it
+//	await N ok|refused|open|V   what has become of N: done, refused, no answer yet, or (get) done with the value V; waits up to 10 s except for open
+//	kill X · start X · suspend X · resume X · kill all · start all
+//	cut X Y · cut X -> Y · isolate X · heal
+//	drop TYPE X -> Y · keep TYPE X -> Y · pass          messages (MsgAppend, *) are lost, or kept until pass; X or Y may be *; with "fitting" behind it,
+//	                            only appends of a leader's own term that the receiver would accept
+//	release                     what is kept goes on its way; the rules stay. forget: what is kept is lost, and the rules end.
+//	forget-rules                the rules end, what is kept stays kept
+//	ticks off X · ticks on X · ticks off all · tick X N a store without ticks never campaigns and never beats; N ticks at once
+//	scheduler off · scheduler on
+//	hold WORKER X · free WORKER X                       raft, log, apply, quick, snapshot: the worker stands still
+//	transfer X · expect leader X · expect follower X · expect no leader · expect peers N
+//	until leader X · until follower X                   wait, up to 60 s
+//	crash X keeping all|nothing                         a kill after which of the unsynced writes all or none are there
+//	judge                       heal everything; the cluster must come right and all checks hold
+type script struct {
+	c     *Cluster
+	names map[string]*store
+	tries map[string]*attempt
+	hand  *world.Process
+	rules []rule
+	kept  []func()
+	line  int
+}
+
+// attempt is an operation of a script.
+type attempt struct {
+	over  bool
+	err   string
+	value string
+}
+
+// rule loses or keeps messages.
+type rule struct {
+	kind     string
+	from, to *store // nil for any
+	keep     bool
+	fitting  bool
+}
+
+// matches tells whether the rule is about a message.
+func (r *rule) matches(from, to *store, m *eraftpb.Message) bool {
+	if r.kind != "*" && r.kind != m.MsgType.String() || r.from != nil && r.from != from || r.to != nil && r.to != to {
+		return false
+	}
+	return !r.fitting || fits(to, m)
+}
+
+// fits says that an append brings an entry of its sender's own term behind one that the receiver has.
+func fits(to *store, m *eraftpb.Message) bool {
+	n := len(m.Entries)
+	if m.MsgType != eraftpb.MessageType_MsgAppend || n == 0 || m.Entries[n-1].Term != m.Term || !to.p.Up() {
+		return false
+	}
+	log, err := to.opened.Log.State(to.c.home)
+	return err == nil && log != nil && log.LastIndex >= m.Index
+}
+
+const scriptHand = 301
+
+// RunScript plays a script and reports what was wrong.
+func RunScript(text string, sink func(world.Entry)) (Result, error) {
+	s := &script{names: map[string]*store{}, tries: map[string]*attempt{}}
+	cfg := Default(1)
+	cfg.Clients, cfg.Replicas = 0, cfg.Stores
+	scan := bufio.NewScanner(strings.NewReader(text))
+	for s.line = 1; scan.Scan(); s.line++ {
+		words := strings.Fields(strings.SplitN(scan.Text(), "#", 2)[0])
+		if len(words) == 0 {
+			continue
+		}
+		var err error
+		switch {
+		case s.c == nil && words[0] == "begin":
+			s.c = New(cfg, sink)
+			err = s.begin()
+		case s.c == nil:
+			err = configure(&cfg, words)
+		default:
+			err = s.step(words)
+		}
+		if err == nil && s.c != nil && len(s.c.result.Violations) > 0 {
+			err = errors.New(s.c.result.Violations[0])
+		}
+		if err != nil {
+			var r Result
+			if s.c != nil {
+				r = s.c.finish()
+			}
+			return r, errors.Annotatef(err, "line %d: %s", s.line, strings.Join(words, " "))
+		}
+	}
+	if s.c == nil {
+		return Result{}, errors.New("the script does not begin")
+	}
+	r := s.c.finish()
+	return r, r.Err()
+}
+
+func configure(cfg *Config, words []string) error {
+	if len(words) != 2 {
+		return errors.New("expected a setting and its value")
+	}
+	on := words[1] == "on"
+	n, err := strconv.ParseUint(words[1], 10, 64)
+	if err != nil && words[1] != "on" && words[1] != "off" {
+		return err
+	}
+	switch words[0] {
+	case "stores":
+		cfg.Stores = int(n)
+		cfg.Replicas = int(n)
+	case "replicas":
+		cfg.Replicas = int(n)
+	case "seed":
+		cfg.Seed = n
+	case "prevote":
+		cfg.Machine.PreVote = on
+	case "lease":
+		if !on {
+			cfg.Machine.LeaseDuration = 0
+		}
+	case "loggc":
+		cfg.Machine.LogGCThreshold, cfg.Machine.LogGCCountLimit = max(1, n/2), n
+	case "maxmsg":
+		cfg.Machine.Raft.MaxSizePerMsg = n
+	default:
+		return errors.Errorf("unknown setting %s", words[0])
+	}
+	return nil
+}
+
+func (s *script) begin() error {
+	s.hand = s.c.w.NewProcess(scriptHand, "hand")
+	s.hand.Start()
+	s.c.filter = s.filter
+	s.c.Boot()
+	return s.until(60*time.Second, func() bool {
+		l := s.leader()
+		if l == nil {
+			return false
+		}
+		v := l.st.View(s.c.home)
+		if len(v.Region.Peers) != s.c.cfg.Replicas {
+			return false
+		}
+		for _, p := range v.Region.Peers {
+			if w := s.c.stores[p.StoreId-1].st.View(s.c.home); w == nil || !w.Initialized || w.Log.Applied < v.Log.Applied {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// leader is the store that leads in the highest term, nil if none does.
+func (s *script) leader() *store {
+	var best *store
+	for _, st := range s.c.stores {
+		if !st.p.Up() {
+			continue
+		}
+		if v := st.st.View(st.c.home); v != nil && v.IsLeader && v.Ready && (best == nil || v.Term > best.st.View(s.c.home).Term) {
+			best = st
+		}
+	}
+	return best
+}
+
+// until lets time pass until cond holds.
+func (s *script) until(limit time.Duration, cond func() bool) error {
+	s.c.w.RunWhile(s.c.w.Now()+world.Time(limit), func() bool { return !cond() })
+	if len(s.c.result.Violations) > 0 {
+		return errors.New(s.c.result.Violations[0])
+	}
+	if !cond() {
+		return errors.Errorf("it did not happen within %s", limit)
+	}
+	return nil
+}
+
+// find is a store by its name or number.
+func (s *script) find(name string) (*store, error) {
+	if st := s.names[name]; st != nil {
+		return st, nil
+	}
+	n, err := strconv.Atoi(name)
+	if err != nil || n < 1 || n > len(s.c.stores) {
+		return nil, errors.Errorf("no store is called %s", name)
+	}
+	return s.c.stores[n-1], nil
+}
+
+// several are the stores that a word stands for: all, *, or one.
+func (s *script) several(name string) ([]*store, error) {
+	if name == "all" || name == "*" {
+		return s.c.stores, nil
+	}
+	st, err := s.find(name)
+	return []*store{st}, err
+}
+
+func (s *script) step(w []string) error {
+	do, ok := scriptSteps[w[0]]
+	if !ok {
+		return errors.Errorf("there is no step called %s", w[0])
+	}
+	if len(w)-1 < do.words {
+		return errors.Errorf("%s needs %d words", w[0], do.words)
+	}
+	return do.run(s, w[1:])
+}
+
+// scriptSteps are the steps, with the number of words that they need at least.
+var scriptSteps = map[string]struct {
+	words int
+	run   func(*script, []string) error
+}{
+	"let":          {2, (*script).let},
+	"run":          {1, (*script).pass},
+	"put":          {4, func(s *script, w []string) error { return s.must("put", w) }},
+	"get":          {4, func(s *script, w []string) error { return s.must("get", w) }},
+	"try":          {4, (*script).try},
+	"await":        {2, (*script).await},
+	"kill":         {1, func(s *script, w []string) error { return s.each(w[0], (*store).kill) }},
+	"start":        {1, func(s *script, w []string) error { return s.each(w[0], (*store).start) }},
+	"suspend":      {1, func(s *script, w []string) error { return s.each(w[0], func(st *store) { st.p.Suspend() }) }},
+	"resume":       {1, func(s *script, w []string) error { return s.each(w[0], func(st *store) { st.p.Resume() }) }},
+	"crash":        {3, (*script).crash},
+	"cut":          {2, (*script).cut},
+	"isolate":      {1, (*script).isolate},
+	"heal":         {0, func(s *script, _ []string) error { s.c.net.HealAll(); return nil }},
+	"drop":         {4, func(s *script, w []string) error { return s.addRule(w, false) }},
+	"keep":         {4, func(s *script, w []string) error { return s.addRule(w, true) }},
+	"pass":         {0, (*script).letPass},
+	"forget":       {0, (*script).forget},
+	"release":      {0, (*script).release},
+	"forget-rules": {0, func(s *script, _ []string) error { s.rules = nil; return nil }},
+	"tick":         {2, (*script).tick},
+	"scheduler": {1, func(s *script, w []string) error {
+		s.c.sched.power(w[0] == "on")
+		return nil
+	}},
+	"ticks":    {2, func(s *script, w []string) error { return s.each(w[1], func(st *store) { st.still = w[0] == "off" }) }},
+	"hold":     {2, func(s *script, w []string) error { return s.hold(w, true) }},
+	"free":     {2, func(s *script, w []string) error { return s.hold(w, false) }},
+	"transfer": {1, (*script).transfer},
+	"expect":   {2, (*script).expect},
+	"until":    {2, (*script).untilRole},
+	"judge":    {0, (*script).judge},
+}
+
+func (s *script) each(name string, do func(*store)) error {
+	list, err := s.several(name)
+	if err == nil {
+		for _, st := range list {
+			do(st)
+		}
+	}
+	return err
+}
+
+func (s *script) let(w []string) error {
+	names, role := w[:len(w)-1], w[len(w)-1]
+	l := s.leader()
+	if l == nil {
+		return errors.New("there is no leader")
+	}
+	if role == "leader" {
+		s.names[names[0]] = l
+		return nil
+	}
+	for _, st := range s.c.stores {
+		if st != l && len(names) > 0 {
+			s.names[names[0]], names = st, names[1:]
+		}
+	}
+	return nil
+}
+
+func (s *script) pass(w []string) error {
+	d, err := time.ParseDuration(w[0])
+	if err == nil {
+		s.c.w.RunUntil(s.c.w.Now() + world.Time(d))
+	}
+	return err
+}
+
+// must does an operation that has to succeed.
+func (s *script) must(what string, w []string) error {
+	name := fmt.Sprintf("line %d", s.line)
+	args := []string{name, what, w[0], w[1], w[2], w[3]}
+	want := "ok"
+	if what == "get" {
+		args, want = []string{name, what, w[0], w[2], w[3]}, w[1]
+	}
+	if err := s.try(args); err != nil {
+		return err
+	}
+	return s.await([]string{name, want})
+}
+
+func (s *script) try(w []string) error {
+	a := &attempt{}
+	s.tries[w[0]] = a
+	st, err := s.find(w[len(w)-1])
+	if err != nil {
+		return err
+	}
+	if !st.p.Up() {
+		return errors.New("the store is down")
+	}
+	switch w[1] {
+	case "put":
+		s.request(st, a, &kvrpcpb.RawPutRequest{Context: contextOf(st), Key: []byte(w[2]), Value: []byte(w[3])})
+	case "get":
+		s.request(st, a, &kvrpcpb.RawGetRequest{Context: contextOf(st), Key: []byte(w[2])})
+	case "add", "remove":
+		return s.change(st, a, w[1], w[2])
+	default:
+		return errors.Errorf("cannot try %s", w[1])
+	}
+	return nil
+}
+
+// contextOf addresses the region as the store itself has it.
+func contextOf(st *store) *kvrpcpb.Context {
+	v := st.st.View(st.c.home)
+	if v == nil {
+		return &kvrpcpb.Context{RegionId: st.c.home}
+	}
+	return &kvrpcpb.Context{RegionId: st.c.home, RegionEpoch: v.Region.RegionEpoch, Peer: &metapb.Peer{Id: v.PeerID, StoreId: st.id}}
+}
+
+func (s *script) request(st *store, a *attempt, req any) {
+	s.c.call(s.hand, st.p, time.Hour, func(answer func(any)) { st.front.handle(req, answer) }, func(resp any) {
+		a.over = true
+		switch r := resp.(type) {
+		case *kvrpcpb.RawPutResponse:
+			a.err = errorText(r.RegionError, r.Error)
+		case *kvrpcpb.RawGetResponse:
+			a.err = errorText(r.RegionError, r.Error)
+			if a.value = string(r.Value); r.NotFound {
+				a.value = "-"
+			}
+		default:
+			a.err = "no answer"
+		}
+	})
+}
+
+func errorText(e fmt.Stringer, text string) string {
+	if e != nil && fmt.Sprint(e) != "<nil>" && fmt.Sprint(e) != "" {
+		return e.String()
+	}
+	return text
+}
+
+func (s *script) await(w []string) error {
+	a := s.tries[w[0]]
+	if a == nil {
+		return errors.Errorf("nothing called %s was tried", w[0])
+	}
+	if w[1] == "open" {
+		if a.over {
+			return errors.Errorf("it is over: value %q error %q", a.value, a.err)
+		}
+		return nil
+	}
+	if err := s.until(10*time.Second, func() bool { return a.over }); err != nil {
+		return err
+	}
+	switch {
+	case w[1] == "refused" && a.err != "", w[1] == "ok" && a.err == "", w[1] == "any":
+		return nil
+	case w[1] == "refused", w[1] == "ok", a.err != "":
+		return errors.Errorf("value %q error %q", a.value, a.err)
+	case a.value != w[1]:
+		return errors.Errorf("it is %q", a.value)
+	}
+	return nil
+}
+
+func (s *script) crash(w []string) error {
+	return s.each(w[0], func(st *store) {
+		keepAll := w[2] == "all"
+		st.disk.keep = func(n int) int {
+			if keepAll {
+				return n
+			}
+			return 0
+		}
+		st.kill()
+		st.disk.keep = nil
+	})
+}
+
+func (s *script) cut(w []string) error {
+	oneWay := w[1] == "->"
+	from, err := s.several(w[0])
+	if err != nil {
+		return err
+	}
+	to, err := s.several(w[len(w)-1])
+	if err != nil {
+		return err
+	}
+	for _, a := range from {
+		for _, b := range to {
+			s.c.net.Cut(a.p, b.p)
+			if !oneWay {
+				s.c.net.Cut(b.p, a.p)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *script) isolate(w []string) error {
+	st, err := s.find(w[0])
+	if err != nil {
+		return err
+	}
+	for _, other := range s.c.stores {
+		if other != st {
+			s.c.net.Cut(st.p, other.p)
+			s.c.net.Cut(other.p, st.p)
+		}
+	}
+	return nil
+}
+
+func (s *script) addRule(w []string, keep bool) error {
+	r := rule{kind: w[0], keep: keep, fitting: len(w) > 4 && w[4] == "fitting"}
+	var err error
+	if w[1] != "*" {
+		if r.from, err = s.find(w[1]); err != nil {
+			return err
+		}
+	}
+	if w[3] != "*" {
+		if r.to, err = s.find(w[3]); err != nil {
+			return err
+		}
+	}
+	s.rules = append(s.rules, r)
+	return nil
+}
+
+// filter is asked for every raft message: false takes it out of the network's hands.
+func (s *script) filter(from, to *store, m *eraftpb.Message, deliver func()) bool {
+	for i := range s.rules {
+		if r := &s.rules[i]; r.matches(from, to, m) {
+			if r.keep {
+				s.kept = append(s.kept, deliver)
+			}
+			return false
+		}
+	}
+	return true
+}
+
+func (s *script) letPass([]string) error {
+	s.rules = nil
+	return s.release(nil)
+}
+
+func (s *script) release([]string) error {
+	waiting := s.kept
+	s.kept = nil
+	for _, deliver := range waiting {
+		deliver()
+	}
+	return nil
+}
+
+func (s *script) forget([]string) error {
+	s.rules, s.kept = nil, nil
+	return nil
+}
+
+func (s *script) tick(w []string) error {
+	n, err := strconv.Atoi(w[1])
+	if err != nil {
+		return err
+	}
+	return s.each(w[0], func(st *store) {
+		for range n {
+			st.ended(st.step.Tick())
+			st.pump()
+			s.c.w.RunUntil(s.c.w.Now() + world.Time(2*time.Millisecond))
+		}
+	})
+}
+
+var scriptWorkers = map[string]raftstore.WorkerKind{
+	"raft": raftstore.RaftWorker, "log": raftstore.LogWriter, "apply": raftstore.ApplyWorker, "quick": raftstore.QuickTasks, "snapshot": raftstore.SnapshotTasks,
+}
+
+func (s *script) hold(w []string, hold bool) error {
+	kind, ok := scriptWorkers[w[0]]
+	if !ok {
+		return errors.Errorf("there is no worker called %s", w[0])
+	}
+	return s.each(w[1], func(st *store) {
+		st.held[kind] = hold
+		st.pump()
+	})
+}
+
+func (s *script) transfer(w []string) error {
+	to, err := s.find(w[0])
+	l := s.leader()
+	if err != nil || l == nil {
+		return errors.Errorf("no leader, or %v", err)
+	}
+	v := l.st.View(s.c.home)
+	for _, p := range v.Region.Peers {
+		if p.StoreId == to.id {
+			l.st.Admin(&machine.AdminRequest{RegionID: s.c.home, TransferTo: p})
+			l.pump()
+			return nil
+		}
+	}
+	return errors.New("the store has no peer")
+}
+
+func (s *script) expect(w []string) error {
+	switch {
+	case w[0] == "no":
+		if l := s.leader(); l != nil {
+			return errors.Errorf("store %d leads", l.id)
+		}
+	case w[0] == "leader":
+		want, err := s.find(w[1])
+		if l := s.leader(); err != nil || l != want {
+			return errors.Errorf("another leads, or none (%v)", err)
+		}
+	case w[0] == "follower":
+		st, err := s.find(w[1])
+		if err != nil || st.st.View(st.c.home).IsLeader {
+			return errors.Errorf("it leads (%v)", err)
+		}
+	case w[0] == "peers":
+		l := s.leader()
+		if l == nil || strconv.Itoa(len(l.st.View(s.c.home).Region.Peers)) != w[1] {
+			return errors.New("there are others, or there is no leader")
+		}
+	default:
+		return errors.New("cannot expect that")
+	}
+	return nil
+}
+
+func (s *script) untilRole(w []string) error {
+	st, err := s.find(w[1])
+	if err != nil {
+		return err
+	}
+	return s.until(60*time.Second, func() bool {
+		if !st.p.Up() {
+			return false
+		}
+		v := st.st.View(st.c.home)
+		return v != nil && v.IsLeader == (w[0] == "leader")
+	})
+}
+
+// judge undoes everything that a script can do, and holds the cluster to what it promises.
+func (s *script) judge([]string) error {
+	if err := s.letPass(nil); err != nil {
+		return err
+	}
+	s.c.net.HealAll()
+	for _, st := range s.c.stores {
+		st.p.Resume()
+		st.still = false
+		clear(st.held)
+		st.start()
+		st.pump()
+	}
+	return s.until(60*time.Second, func() bool { return s.leader() != nil })
+}
+
+// change asks a leader for a change of its members.
+func (s *script) change(st *store, a *attempt, what, name string) error {
+	target, err := s.find(name)
+	if err != nil {
+		return err
+	}
+	return s.c.changePeer(st, what == "add", target, func(err error) {
+		a.over = true
+		if err != nil {
+			a.err = err.Error()
+		}
+	})
+}
