@@ -193,7 +193,7 @@ func (c *Cluster) servers() []*world.Process {
 	for _, s := range c.stores {
 		ps = append(ps, s.p)
 	}
-	return append(ps, c.sched.p)
+	return append(ps, c.sched.processes()...)
 }
 
 // processes are all there are.
@@ -209,15 +209,19 @@ func (c *Cluster) processes() []*world.Process {
 func (c *Cluster) kill(p *world.Process) {
 	if s := c.storeOf(p); s != nil {
 		s.kill()
-		return
+	} else if m := c.sched.member(p); m != nil {
+		m.kill()
+	} else {
+		p.Kill()
 	}
-	p.Kill()
 }
 
 // revive starts a process that is down.
 func (c *Cluster) revive(p *world.Process) {
 	if s := c.storeOf(p); s != nil {
 		s.start()
+	} else if m := c.sched.member(p); m != nil {
+		m.start()
 	} else if !p.Up() {
 		p.Start()
 	}
