@@ -66,7 +66,7 @@ type nemesis struct {
 // nemeses are all kinds of faults. A new one is a file with a function that returns it, and a line here. Their order decides between steps of
 // the same instant.
 func nemeses() []nemesis {
-	return slices.Concat(processNemeses(), clockNemeses(), networkNemeses(), weatherNemeses(), diskNemeses(), memberNemeses())
+	return slices.Concat(processNemeses(), clockNemeses(), networkNemeses(), weatherNemeses(), diskNemeses(), memberNemeses(), schedulerNemeses())
 }
 
 // Nemeses are the names of the kinds of faults, as Config.Faults has them.
@@ -241,7 +241,8 @@ func (c *Cluster) who(s Step, names []string) []*world.Process {
 	var found []*world.Process
 	for _, name := range names {
 		for _, p := range c.processes() {
-			if p.Name == name || name == leader && p == c.leaderOf(s.Key) || name == follower && p == c.followerOf(s.Key) {
+			if p.Name == name || name == leader && p == c.leaderOf(s.Key) || name == follower && p == c.followerOf(s.Key) ||
+				name == leadingScheduler && p == c.sched.leadingProcess() {
 				found = append(found, p)
 				break
 			}
