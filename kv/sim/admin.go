@@ -1,8 +1,6 @@
 package sim
 
 import (
-	"context"
-
 	"github.com/pingcap/errors"
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
@@ -22,8 +20,7 @@ func (c *Cluster) changePeer(on *store, add bool, target *store, done func(error
 	}
 	change := &machine.PeerChange{Type: eraftpb.ConfChangeType_RemoveNode, Peer: region.FindPeerOn(v.Region, target.id)}
 	if add {
-		id, _ := c.sched.registry().AllocID(context.Background())
-		change = &machine.PeerChange{Type: eraftpb.ConfChangeType_AddNode, Peer: &metapb.Peer{Id: id, StoreId: target.id}}
+		change = &machine.PeerChange{Type: eraftpb.ConfChangeType_AddNode, Peer: &metapb.Peer{Id: c.sched.foreignID(), StoreId: target.id}}
 	}
 	if change.Peer == nil {
 		return errors.New("there is no peer to remove")

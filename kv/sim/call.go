@@ -12,9 +12,9 @@ import (
 // in the caller's life: with the answer, or with nil when patience ends or the connection is refused. serve runs in the callee; what it is given
 // sends the answer, once.
 func (c *Cluster) call(from, to *world.Process, patience time.Duration, serve func(answer func(any)), done func(any)) {
-	over, served := false, false
+	over, served, life := false, false, from.Life()
 	end := func(resp any) {
-		if !over {
+		if !over && from.Life() == life {
 			over = true
 			done(resp)
 		}

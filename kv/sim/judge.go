@@ -54,7 +54,7 @@ func (j *judgement) look() string {
 			return lack
 		}
 	}
-	return ""
+	return j.c.sched.settled()
 }
 
 func (j *judgement) lookAt(id uint64, views map[uint64]*machine.RegionView) string {

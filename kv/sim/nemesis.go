@@ -66,7 +66,7 @@ type nemesis struct {
 // nemeses are all kinds of faults. A new one is a file with a function that returns it, and a line here. Their order decides between steps of
 // the same instant.
 func nemeses() []nemesis {
-	return slices.Concat(processNemeses(), clockNemeses(), networkNemeses(), weatherNemeses(), diskNemeses(), memberNemeses())
+	return slices.Concat(processNemeses(), clockNemeses(), networkNemeses(), weatherNemeses(), diskNemeses(), memberNemeses(), schedulerNemeses())
 }
 
 // Nemeses are the names of the kinds of faults, as Config.Faults has them.
@@ -193,7 +193,7 @@ func (c *Cluster) servers() []*world.Process {
 	for _, s := range c.stores {
 		ps = append(ps, s.p)
 	}
-	return append(ps, c.sched.p)
+	return append(ps, c.sched.processes()...)
 }
 
 // processes are all there are.
@@ -209,15 +209,19 @@ func (c *Cluster) processes() []*world.Process {
 func (c *Cluster) kill(p *world.Process) {
 	if s := c.storeOf(p); s != nil {
 		s.kill()
-		return
+	} else if m := c.sched.member(p); m != nil {
+		m.kill()
+	} else {
+		p.Kill()
 	}
-	p.Kill()
 }
 
 // revive starts a process that is down.
 func (c *Cluster) revive(p *world.Process) {
 	if s := c.storeOf(p); s != nil {
 		s.start()
+	} else if m := c.sched.member(p); m != nil {
+		m.start()
 	} else if !p.Up() {
 		p.Start()
 	}
@@ -237,7 +241,8 @@ func (c *Cluster) who(s Step, names []string) []*world.Process {
 	var found []*world.Process
 	for _, name := range names {
 		for _, p := range c.processes() {
-			if p.Name == name || name == leader && p == c.leaderOf(s.Key) || name == follower && p == c.followerOf(s.Key) {
+			if p.Name == name || name == leader && p == c.leaderOf(s.Key) || name == follower && p == c.followerOf(s.Key) ||
+				name == leadingScheduler && p == c.sched.leadingProcess() {
 				found = append(found, p)
 				break
 			}

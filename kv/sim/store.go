@@ -94,6 +94,7 @@ func (s *store) start() {
 	s.busy = make([]bool, len(s.step.Workers()))
 	s.front = newFront(s)
 	s.p.After(s.c.cfg.Tick, s.tick)
+	s.c.sched.connect(s)
 	s.beat()
 }
 

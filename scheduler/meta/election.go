@@ -8,22 +8,15 @@ import (
 	"github.com/pingcap/errors"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/shoal-kv/shoal/scheduler/election"
 )
 
 const (
 	leaderKey      = "leader"
 	campaignEvery  = 50 * time.Millisecond
 	electionCallBy = 3 * time.Second
-	// driftShare bounds by how much two members' monotonic clocks may run apart: one part in so many.
-	driftShare = 10
 )
-
-// sighting is a leader key that was left behind: the one of another member, while this member's etcd leads the group.
-type sighting struct {
-	revision int64           // the key's create revision; 0 for none
-	since    time.Time       // of the monotonic clock
-	moved    <-chan struct{} // closed when the etcd group gets a leader again, be it this member
-}
 
 // Leader is the member that leads the scheduler group as this member last saw it.
 func (n *Node) Leader() (Member, bool) {
@@ -36,10 +29,7 @@ func (n *Node) Leader() (Member, bool) {
 // Campaign blocks until this member leads, or ctx ends. Only the member whose etcd leads its group campaigns, so that
 // the leader's writes take one round trip, and a member cut off from the group does not try.
 //
-// A leader key that names this very member is left over from a term that ended (in this process, or in one before it on
-// the same data directory): it is deleted rather than waited out. One that names another member is deleted once that
-// member's lease is over for certain (see outwaited); etcd, when its lead changes, grants every lease a second time and
-// its election timeout on top, and the group would be without a leader for all of that.
+// What it does about the leader key is decided by election.Candidate.
 func (n *Node) Campaign(ctx context.Context) (*Leadership, error) {
 	for {
 		l, err := n.tryCampaign(ctx)
@@ -65,22 +55,24 @@ func (n *Node) tryCampaign(ctx context.Context) (*Leadership, error) {
 	if err != nil {
 		return nil, errors.Annotate(err, "read the leader key")
 	}
-	if len(res.Kvs) == 0 {
-		n.leader.Store(nil)
-		if !n.leadsEtcd() {
-			return nil, nil
+	var look election.Look
+	var other *Member
+	if len(res.Kvs) > 0 {
+		var holder Member
+		if err := json.Unmarshal(res.Kvs[0].Value, &holder); err != nil {
+			return nil, errors.Annotate(err, "decode the leader key")
 		}
+		look = election.Look{Held: true, Revision: res.Kvs[0].CreateRevision, Own: holder.ID == n.self.ID, Stranger: !n.isMember(holder.ID)}
+		if !look.Own {
+			other = &holder
+		}
+	}
+	n.leader.Store(other)
+	switch n.candidate.Decide(n.seeEtcd(look)) {
+	case election.Take:
 		return n.takeLead(ctx)
-	}
-	var holder Member
-	if err := json.Unmarshal(res.Kvs[0].Value, &holder); err != nil {
-		return nil, errors.Annotate(err, "decode the leader key")
-	}
-	if holder.ID != n.self.ID {
-		n.leader.Store(&holder)
-		if !n.isMember(holder.ID) || !n.outwaited(res.Kvs[0].CreateRevision) {
-			return nil, nil
-		}
+	case election.Wait:
+		return nil, nil
 	}
 	n.leader.Store(nil)
 	_, err = n.client.Txn(ctx).
@@ -90,23 +82,13 @@ func (n *Node) tryCampaign(ctx context.Context) (*Leadership, error) {
 	return nil, errors.Annotate(err, "delete the leader key of an earlier term")
 }
 
-// outwaited reports whether the leader of another member's key is past its lease although the key is still there.
-//
-// A leader reckons its lease from before a read that its etcd, as the leader of the group, had confirmed by a quorum; or,
-// the first time, from before it created the key. So whatever it counts on began before this member's etcd was elected,
-// or before this member saw the key: one lease after both it is over, if the clocks keep about the same pace.
-func (n *Node) outwaited(revision int64) bool {
-	moved := n.etcd.Server.LeaderChangedNotify()
-	if !n.leadsEtcd() {
-		n.sighted = sighting{}
-		return false
-	}
-	now := n.cfg.Monotonic()
-	if n.sighted.revision != revision || isClosed(n.sighted.moved) {
-		n.sighted = sighting{revision: revision, since: now, moved: moved}
-		return false
-	}
-	return now.Sub(n.sighted.since) > n.cfg.Lease+n.cfg.Lease/driftShare
+// seeEtcd adds to a look what there is to see of etcd's lead.
+func (n *Node) seeEtcd(l election.Look) election.Look {
+	l.Moved = n.moved != nil && isClosed(n.moved)
+	n.moved = n.etcd.Server.LeaderChangedNotify()
+	l.LeadsEtcd = n.leadsEtcd()
+	l.Now = n.cfg.Monotonic()
+	return l
 }
 
 // leadsEtcd is what this member believes; another may have been elected without its knowing.

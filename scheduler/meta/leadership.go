@@ -9,6 +9,8 @@ import (
 	"github.com/pingcap/errors"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+
+	"github.com/shoal-kv/shoal/scheduler/election"
 )
 
 const (
@@ -33,7 +35,8 @@ func newLeadership(n *Node, lease clientv3.LeaseID, revision int64, began time.T
 		node: n, lease: lease, revision: revision,
 		lost: make(chan struct{}), renewing: make(chan struct{}),
 	}
-	l.extend(began)
+	end := election.Begun(began, n.cfg.Lease)
+	l.end.Store(&end)
 	go func() {
 		defer close(l.renewing)
 		l.renew()
@@ -76,13 +79,11 @@ func (l *Leadership) lose(why string) {
 
 func (l *Leadership) isLost() bool { return isClosed(l.lost) }
 
-// extend moves the end to one lease after asked, the instant before the renewal was sent: etcd counts from later.
+// extend moves the end to one lease after asked, the instant before the renewal was sent.
 func (l *Leadership) extend(asked time.Time) {
-	end := asked.Add(l.node.cfg.Lease)
 	old := l.end.Load()
-	if old == nil || (!old.IsZero() && end.After(*old)) {
-		l.end.CompareAndSwap(old, &end)
-	}
+	end := election.Extended(*old, asked, l.node.cfg.Lease)
+	l.end.CompareAndSwap(old, &end) // unless it was lost meanwhile
 }
 
 // renew keeps the lease alive until the leadership is lost: because the lease ran out, the leader key was taken away, or
@@ -120,7 +121,7 @@ func (l *Leadership) renew() {
 
 // renewOnce renews the lease, provided the leader key is still there: a key that somebody deleted must not be led without.
 //
-// The read is confirmed by a quorum, and counts only if this member's etcd led throughout. Both matter to outwaited: a
+// The read is confirmed by a quorum, and counts only if this member's etcd led throughout. Both matter to the next leader (package election): a
 // member cut off from its group believes for a while that it leads, renews the lease with itself, and knows no better;
 // and one that was deposed meanwhile would have its renewal served by its successor.
 func (l *Leadership) renewOnce(ctx context.Context) error {

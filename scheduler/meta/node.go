@@ -38,6 +38,8 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
 	"go.uber.org/zap"
 	"google.golang.org/grpc"
+
+	"github.com/shoal-kv/shoal/scheduler/election"
 	"google.golang.org/grpc/keepalive"
 )
 
@@ -88,8 +90,10 @@ type Node struct {
 	clusterID uint64
 	self      Member
 	leader    atomic.Pointer[Member] // as last seen by Campaign; nil while nobody is known to lead
-	sighted   sighting               // Campaign's alone
-	failed    chan error             // why etcd stopped by itself
+	// Campaign's alone. moved is closed when the etcd group has got a leader again since the last look, be it this member.
+	candidate election.Candidate
+	moved     <-chan struct{}
+	failed    chan error // why etcd stopped by itself
 	closed    chan struct{}
 	watching  sync.WaitGroup
 }
@@ -97,7 +101,7 @@ type Node struct {
 // Start runs the member's etcd until it serves. It fails when ctx ends first, for instance because too few members of
 // the group are up.
 func Start(ctx context.Context, cfg Config) (*Node, error) {
-	n := &Node{cfg: cfg, failed: make(chan error, 1), closed: make(chan struct{})}
+	n := &Node{cfg: cfg, candidate: election.Candidate{Lease: cfg.Lease}, failed: make(chan error, 1), closed: make(chan struct{})}
 	g, err := findGroup(ctx, &cfg)
 	if err != nil {
 		return nil, err

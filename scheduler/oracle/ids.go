@@ -48,3 +48,11 @@ func (a *IDs) Next(count uint64, now, leaseEnd time.Time) IDGrant {
 
 // Saved reports that the bound is durable.
 func (a *IDs) Saved(bound uint64) { a.saved = max(a.saved, bound) }
+
+// Renew returns the bound to persist ahead of need, or 0 while more than half of the window is left.
+func (a *IDs) Renew() uint64 {
+	if a.saved-a.last > a.window/2 {
+		return 0
+	}
+	return a.saved + a.window
+}

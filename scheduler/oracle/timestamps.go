@@ -75,3 +75,6 @@ func (t *Timestamps) Renew(wall int64) int64 {
 
 // Saved reports that the bound is durable. Bounds may be reported late and in any order.
 func (t *Timestamps) Saved(bound int64) { t.saved = max(t.saved, bound) }
+
+// Physical is the physical part of the last timestamp, or of the first to come: no later one is below it.
+func (t *Timestamps) Physical() int64 { return t.physical }

@@ -1,19 +1,17 @@
 package server
 
 import (
-	"bytes"
 	stderrors "errors"
 	"io"
 	"strconv"
 	"time"
 
-	"github.com/pingcap/errors"
-	"github.com/pingcap/kvproto/pkg/eraftpb"
-	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/pingcap/kvproto/pkg/pdpb"
 	"go.uber.org/zap"
 
 	"github.com/shoal-kv/shoal/scheduler/cluster"
+	"github.com/shoal-kv/shoal/scheduler/machine"
+	"github.com/shoal-kv/shoal/scheduler/wire"
 )
 
 // RegionHeartbeat serves one store's stream: the leaders on it report their regions, and are told what to do. One goroutine
@@ -76,130 +74,49 @@ func (s *service) receiveHeartbeats(t *term, stream pdpb.PD_RegionHeartbeatServe
 func (t *term) heartbeat(req *pdpb.RegionHeartbeatRequest) (*pdpb.RegionHeartbeatResponse, error) {
 	began := time.Now()
 	store := req.GetLeader().GetStoreId()
-	if h := t.needsBootstrap(); h != nil {
-		return &pdpb.RegionHeartbeatResponse{Header: h}, nil
-	}
-	if err := t.checkReport(req); err != nil {
-		t.metrics.heartbeat(store, "report", "err")
-		return t.refuse(req, err), nil
-	}
-	r := regionOf(req)
-	now := t.clocks.Monotonic()
-	t.mu.Lock()
-	change, err := t.picture.CheckRegion(r)
-	if err != nil {
-		t.mu.Unlock()
-		t.metrics.heartbeat(store, "report", "stale")
-		return t.refuse(req, err), nil
-	}
-	t.picture.PutRegion(r, change)
-	t.mu.Unlock()
-	t.regions.changed(r, change)
-	t.metrics.heartbeat(store, "report", "ok")
-	t.metrics.heartbeatSeconds.Observe(time.Since(began).Seconds())
-	return t.repair(r.ID(), now)
-}
-
-// repair is the command that a region's leader needs to hear, or nil.
-func (t *term) repair(region uint64, now time.Time) (*pdpb.RegionHeartbeatResponse, error) {
-	t.mu.Lock()
-	r := t.picture.Region(region)
-	add := t.picture.AddReplica(region, now)
-	t.mu.Unlock()
-	if add == nil {
-		return nil, nil
-	}
-	if add.Id == 0 {
-		var err error
-		if add, err = t.propose(region, now); add == nil {
-			return nil, err
-		}
-	}
-	return &pdpb.RegionHeartbeatResponse{
-		Header: t.header(), RegionId: region, RegionEpoch: r.Meta.RegionEpoch, TargetPeer: r.Leader,
-		ChangePeer: &pdpb.ChangePeer{Peer: add, ChangeType: eraftpb.ConfChangeType_AddNode},
-	}, nil
-}
-
-// welcome puts a store to use that has just come up: regions that lack a replica need not wait for their next heartbeat.
-func (t *term) welcome(now time.Time) error {
-	t.mu.RLock()
-	lacking := t.picture.Lacking()
-	t.mu.RUnlock()
-	for _, region := range lacking {
-		res, err := t.repair(region, now)
-		if err != nil {
-			return err
-		}
-		if res != nil {
-			t.streams.push(res.TargetPeer.StoreId, res)
-		}
-	}
-	return nil
-}
-
-// propose gives the peer that a region lacks an id. Allocating may have to write, so the picture is asked again
-// afterwards; an id that is not needed any more is lost, which costs nothing.
-func (t *term) propose(region uint64, now time.Time) (*metapb.Peer, error) {
-	id, err := t.ids.next(1)
-	if err != nil {
+	var command *machine.Command
+	lags := false
+	_, err := t.desk.ask(func(at machine.Moment) (_ *machine.Save, err error) {
+		command, err = t.machine.RegionHeartbeat(wire.Region(req), at)
+		lags = t.machine.Lags()
 		return nil, err
+	})
+	if lags {
+		t.regions.wakeUp()
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	add := t.picture.AddReplica(region, now)
-	if add != nil && add.Id == 0 {
-		add.Id = id
-		t.picture.Propose(region, add)
-		t.log.Info("adding a replica", zap.Uint64("region", region), zap.Stringer("peer", add))
+	var stale *cluster.StaleError
+	switch {
+	case err == machine.ErrNotBootstrapped:
+	case stderrors.As(err, &stale):
+		t.metrics.heartbeat(store, "report", "stale")
+	case err != nil:
+		t.metrics.heartbeat(store, "report", "err")
+	default:
+		t.metrics.heartbeat(store, "report", "ok")
+		t.metrics.heartbeatSeconds.Observe(time.Since(began).Seconds())
+		return t.told(command)
 	}
-	return add, nil
+	return t.refuse(req, err)
 }
 
-// checkReport says what is wrong with a report by itself, and whether its store is known.
-func (t *term) checkReport(req *pdpb.RegionHeartbeatRequest) error {
-	region, leader := req.GetRegion(), req.GetLeader()
+// told is a command on its way to a store. A leader whose lease is over commands nobody: the next one may see more.
+func (t *term) told(c *machine.Command) (*pdpb.RegionHeartbeatResponse, error) {
 	switch {
-	case region.GetId() == 0:
-		return errors.Errorf("invalid request region, %v", region)
-	case leader.GetId() == 0 || leader.GetStoreId() == 0:
-		return errors.Errorf("invalid request leader, %v", leader)
-	case region.RegionEpoch == nil:
-		return errors.Errorf("region %d reports no epoch", region.Id)
-	case len(region.EndKey) > 0 && bytes.Compare(region.StartKey, region.EndKey) >= 0:
-		return errors.Errorf("region %d reports an empty range", region.Id)
+	case !t.leadership.Holds():
+		return nil, errNotLeader
+	case c == nil:
+		return nil, nil
+	case c.First:
+		t.log.Info("adding a replica", zap.Uint64("region", c.Region), zap.Stringer("peer", c.Add))
 	}
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	if t.picture.Store(leader.StoreId) == nil {
-		return errors.Errorf("invalid store ID %d, not found", leader.StoreId)
-	}
-	return nil
+	return wire.Command(c, t.clusterID), nil
 }
 
 // refuse tells a store why its report was not taken in.
-func (t *term) refuse(req *pdpb.RegionHeartbeatRequest, why error) *pdpb.RegionHeartbeatResponse {
+func (t *term) refuse(req *pdpb.RegionHeartbeatRequest, why error) (*pdpb.RegionHeartbeatResponse, error) {
 	t.log.Info("a region heartbeat was refused", zap.Uint64("region", req.GetRegion().GetId()), zap.Error(why))
-	return &pdpb.RegionHeartbeatResponse{
-		Header:     t.failed(pdpb.ErrorType_UNKNOWN, why.Error()),
-		RegionId:   req.GetRegion().GetId(),
-		TargetPeer: req.GetLeader(),
-	}
-}
-
-func regionOf(req *pdpb.RegionHeartbeatRequest) *cluster.Region {
-	r := &cluster.Region{
-		Meta: req.Region, Leader: req.Leader, Term: req.Term, Pending: req.PendingPeers,
-		Load: cluster.Load{
-			Size: req.ApproximateSize, Keys: req.ApproximateKeys,
-			BytesWritten: req.BytesWritten, KeysWritten: req.KeysWritten,
-			BytesRead: req.BytesRead, KeysRead: req.KeysRead,
-		},
-	}
-	for _, down := range req.DownPeers {
-		r.Down = append(r.Down, cluster.DownPeer{Peer: down.Peer, Seconds: down.DownSeconds})
-	}
-	return r
+	h, err := t.refused(why)
+	return &pdpb.RegionHeartbeatResponse{Header: h, RegionId: req.GetRegion().GetId(), TargetPeer: req.GetLeader()}, err
 }
 
 func label(store uint64) string { return "store-" + strconv.FormatUint(store, 10) }

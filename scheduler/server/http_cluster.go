@@ -12,6 +12,7 @@ import (
 	"github.com/pingcap/kvproto/pkg/metapb"
 
 	"github.com/shoal-kv/shoal/scheduler/cluster"
+	"github.com/shoal-kv/shoal/scheduler/machine"
 )
 
 const mebibyte = 1 << 20
@@ -29,7 +30,7 @@ func httpClusterStatus(t *term, w http.ResponseWriter, r *http.Request) {
 		IsInitialized     bool       `json:"is_initialized"`
 		ReplicationStatus string     `json:"replication_status"`
 	}{IsInitialized: t.needsBootstrap() == nil}
-	value, err := t.store.Load(r.Context(), bootstrapTimeKey)
+	value, err := t.store.Load(r.Context(), machine.BootstrapTimeKey)
 	if err != nil {
 		writeJSON(w, http.StatusInternalServerError, err.Error())
 		return
@@ -42,9 +43,9 @@ func httpClusterStatus(t *term, w http.ResponseWriter, r *http.Request) {
 }
 
 func httpClusterVersion(t *term, w http.ResponseWriter, _ *http.Request) {
-	t.mu.RLock()
-	version := t.picture.Version()
-	t.mu.RUnlock()
+	t.desk.mu.RLock()
+	version := t.machine.Picture.Version()
+	t.desk.mu.RUnlock()
 	writeJSON(w, http.StatusOK, version)
 }
 
@@ -88,7 +89,7 @@ type storeStatusJSON struct {
 
 // storeView shows one store; the caller holds the picture's lock.
 func (t *term) storeView(s *cluster.Store) storeJSON {
-	tally := t.picture.Tally(s.Meta.Id)
+	tally := t.machine.Picture.Tally(s.Meta.Id)
 	view := storeJSON{
 		Store: storeMetaJSON{Store: s.Meta, StateName: s.State(t.clocks.Monotonic()).String()},
 		Status: storeStatusJSON{
@@ -118,13 +119,13 @@ func httpStores(t *term, w http.ResponseWriter, _ *http.Request) {
 		Count  int         `json:"count"`
 		Stores []storeJSON `json:"stores"`
 	}{Stores: []storeJSON{}}
-	t.mu.RLock()
-	for _, s := range t.picture.Stores() {
+	t.desk.mu.RLock()
+	for _, s := range t.machine.Picture.Stores() {
 		if s.Meta.State != metapb.StoreState_Tombstone {
 			res.Stores = append(res.Stores, t.storeView(s))
 		}
 	}
-	t.mu.RUnlock()
+	t.desk.mu.RUnlock()
 	res.Count = len(res.Stores)
 	writeJSON(w, http.StatusOK, res)
 }
@@ -134,13 +135,13 @@ func httpStore(t *term, w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	t.mu.RLock()
-	s := t.picture.Store(id)
+	t.desk.mu.RLock()
+	s := t.machine.Picture.Store(id)
 	var view storeJSON
 	if s != nil {
 		view = t.storeView(s)
 	}
-	t.mu.RUnlock()
+	t.desk.mu.RUnlock()
 	if s == nil {
 		writeJSON(w, http.StatusNotFound, fmt.Sprintf("[PD:core:ErrStoreNotFound]store %d not found", id))
 		return

@@ -104,9 +104,9 @@ func writeRegions(w http.ResponseWriter, regions []*cluster.Region) {
 }
 
 func (t *term) scan(start, end []byte, limit int) []*cluster.Region {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.picture.Scan(start, end, limit)
+	t.desk.mu.RLock()
+	defer t.desk.mu.RUnlock()
+	return t.machine.Picture.Scan(start, end, limit)
 }
 
 func httpRegions(t *term, w http.ResponseWriter, _ *http.Request) {
@@ -150,9 +150,9 @@ func httpRegion(t *term, w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	t.mu.RLock()
-	region := t.picture.Region(id)
-	t.mu.RUnlock()
+	t.desk.mu.RLock()
+	region := t.machine.Picture.Region(id)
+	t.desk.mu.RUnlock()
 	writeRegion(w, region, fmt.Sprintf("region %d", id))
 }
 
@@ -172,9 +172,9 @@ func httpRegionOf(t *term, w http.ResponseWriter, r *http.Request) {
 		}
 		key = string(raw)
 	}
-	t.mu.RLock()
-	region := t.picture.RegionOf([]byte(key))
-	t.mu.RUnlock()
+	t.desk.mu.RLock()
+	region := t.machine.Picture.RegionOf([]byte(key))
+	t.desk.mu.RUnlock()
 	writeRegion(w, region, "the region of key "+hexKey([]byte(key)))
 }
 

@@ -70,6 +70,15 @@ func (m *metrics) handler(r *prometheus.Registry) http.Handler {
 
 func (m *metrics) tsoEvent(kind string) { m.tsoEvents.WithLabelValues(kind).Inc() }
 
+// savedBound counts the writes of the oracle's bound.
+func (m *metrics) savedBound(err error) {
+	if err != nil {
+		m.tsoEvent("err_save_tso")
+	} else {
+		m.tsoEvent("save")
+	}
+}
+
 func (m *metrics) heartbeat(store uint64, kind, outcome string) {
 	m.heartbeats.WithLabelValues(label(store), kind, outcome).Inc()
 }
@@ -90,24 +99,24 @@ func (m *metrics) Collect(to chan<- prometheus.Metric) {
 
 func (t *term) clusterStatus() map[string]float64 {
 	now := t.clocks.Monotonic()
-	t.mu.RLock()
-	defer t.mu.RUnlock()
+	t.desk.mu.RLock()
+	defer t.desk.mu.RUnlock()
 	status := map[string]float64{
 		"store_up_count": 0, "store_disconnected_count": 0, "store_down_count": 0, "store_offline_count": 0,
 		"store_tombstone_count": 0, "leader_count": 0, "storage_size": 0, "storage_capacity": 0,
-		"region_count": float64(t.picture.RegionCount()),
+		"region_count": float64(t.machine.Picture.RegionCount()),
 	}
 	name := map[cluster.State]string{
 		cluster.Up: "store_up_count", cluster.Disconnected: "store_disconnected_count", cluster.Down: "store_down_count",
 		cluster.Offline: "store_offline_count", cluster.Tombstone: "store_tombstone_count",
 	}
-	for _, s := range t.picture.Stores() {
+	for _, s := range t.machine.Picture.Stores() {
 		state := s.State(now)
 		status[name[state]]++
 		if state == cluster.Tombstone {
 			continue
 		}
-		status["leader_count"] += float64(t.picture.Tally(s.Meta.Id).Leaders)
+		status["leader_count"] += float64(t.machine.Picture.Tally(s.Meta.Id).Leaders)
 		status["storage_size"] += float64(s.Stats.UsedSize)
 		status["storage_capacity"] += float64(s.Stats.Capacity)
 	}

@@ -19,9 +19,9 @@ func (s *service) ScatterRegion(_ context.Context, req *pdpb.ScatterRegionReques
 		return &pdpb.ScatterRegionResponse{Header: h}, nil
 	}
 	if len(req.GetRegionsId()) == 0 && req.GetRegion() == nil {
-		t.mu.RLock()
-		r := t.picture.Region(req.GetRegionId()) //nolint:staticcheck // older clients send nothing else
-		t.mu.RUnlock()
+		t.desk.mu.RLock()
+		r := t.machine.Picture.Region(req.GetRegionId()) //nolint:staticcheck // older clients send nothing else
+		t.desk.mu.RUnlock()
 		if r == nil {
 			return nil, status.Errorf(codes.Unknown, "[PD:region:ErrRegionNotFound]region %d not found", req.GetRegionId()) //nolint:staticcheck // as above
 		}

@@ -1,42 +1,21 @@
 package server
 
 import (
-	"sync"
-
-	"github.com/pingcap/kvproto/pkg/metapb"
 	"go.uber.org/zap"
 
-	"github.com/shoal-kv/shoal/scheduler/cluster"
 	"github.com/shoal-kv/shoal/scheduler/meta"
 )
 
-// regionSaver writes region metas behind the heartbeats that brought them, so that the next leader knows the regions
-// before their heartbeats come. While one write is under way the next gathers, the newest meta of each region only. What
-// is lost with a term comes back with the heartbeats.
+// regionSaver writes region metas behind the heartbeats that brought them. While one write is under way the next gathers.
 type regionSaver struct {
-	store *meta.Store
-	log   *zap.Logger
-	wake  chan struct{}
-
-	mu      sync.Mutex
-	pending map[uint64]*metapb.Region // nil: to be deleted
+	t    *term
+	wake chan struct{}
 }
 
-func newRegionSaver(store *meta.Store, log *zap.Logger) *regionSaver {
-	return &regionSaver{store: store, log: log, wake: make(chan struct{}, 1), pending: make(map[uint64]*metapb.Region)}
-}
+func newRegionSaver(t *term) *regionSaver { return &regionSaver{t: t, wake: make(chan struct{}, 1)} }
 
-// changed notes what a heartbeat changed; nothing if the meta is as known.
-func (s *regionSaver) changed(r *cluster.Region, change cluster.Change) {
-	if !change.Meta && len(change.Overlapped) == 0 {
-		return
-	}
-	s.mu.Lock()
-	for _, other := range change.Overlapped {
-		s.pending[other.ID()] = nil
-	}
-	s.pending[r.ID()] = r.Meta
-	s.mu.Unlock()
+// wakeUp says that there is something to save.
+func (s *regionSaver) wakeUp() {
 	select {
 	case s.wake <- struct{}{}:
 	default:
@@ -51,37 +30,23 @@ func (s *regionSaver) run(lost <-chan struct{}) {
 			return
 		case <-s.wake:
 		}
-		s.mu.Lock()
-		batch := s.pending
-		s.pending = make(map[uint64]*metapb.Region)
-		s.mu.Unlock()
-		if err := s.save(batch); err != nil {
-			s.log.Warn("regions were not saved; heartbeats will bring them back", zap.Error(err))
+		if err := s.save(); err != nil {
+			s.t.log.Warn("regions were not saved; heartbeats will bring them back", zap.Error(err))
 			return // every failed write ends the term
 		}
 	}
 }
 
-func (s *regionSaver) save(batch map[uint64]*metapb.Region) error {
-	ops := make([]meta.Op, 0, min(len(batch), meta.MaxWrite))
-	for id, m := range batch {
-		op := meta.Delete(regionKey(id))
-		if m != nil {
-			value, err := m.Marshal()
-			if err != nil {
-				return err
-			}
-			op = meta.Put(regionKey(id), value)
+func (s *regionSaver) save() error {
+	for {
+		s.t.desk.mu.Lock()
+		ops := s.t.machine.Behind(meta.MaxWrite)
+		s.t.desk.mu.Unlock()
+		if len(ops) == 0 {
+			return nil
 		}
-		if ops = append(ops, op); len(ops) == meta.MaxWrite {
-			if err := s.store.Write(ops...); err != nil {
-				return err
-			}
-			ops = ops[:0]
+		if err := s.t.store.Write(metaOps(ops)...); err != nil {
+			return err
 		}
 	}
-	if len(ops) == 0 {
-		return nil
-	}
-	return s.store.Write(ops...)
 }

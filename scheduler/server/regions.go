@@ -9,6 +9,7 @@ import (
 	"github.com/pingcap/kvproto/pkg/pdpb"
 
 	"github.com/shoal-kv/shoal/scheduler/cluster"
+	"github.com/shoal-kv/shoal/scheduler/wire"
 )
 
 // maxScan bounds a scan whose caller names no limit.
@@ -37,14 +38,14 @@ func (s *service) lookup(h *pdpb.RequestHeader, find func(*cluster.Picture) *clu
 	if h := t.needsBootstrap(); h != nil {
 		return &pdpb.GetRegionResponse{Header: h}, nil
 	}
-	t.mu.RLock()
-	r := find(t.picture)
-	t.mu.RUnlock()
+	t.desk.mu.RLock()
+	r := find(t.machine.Picture)
+	t.desk.mu.RUnlock()
 	if r == nil {
 		return &pdpb.GetRegionResponse{Header: t.header()}, nil
 	}
 	return &pdpb.GetRegionResponse{
-		Header: t.header(), Region: r.Meta, Leader: r.Leader, DownPeers: downPB(r), PendingPeers: r.Pending,
+		Header: t.header(), Region: r.Meta, Leader: r.Leader, DownPeers: wire.DownPeers(r), PendingPeers: r.Pending,
 	}, nil
 }
 
@@ -83,21 +84,21 @@ func (t *term) query(req *pdpb.QueryRegionRequest) *pdpb.QueryRegionResponse {
 		}
 		if res.RegionsById[r.ID()] == nil {
 			res.RegionsById[r.ID()] = &pdpb.RegionResponse{
-				Region: r.Meta, Leader: r.Leader, DownPeers: downPB(r), PendingPeers: r.Pending,
+				Region: r.Meta, Leader: r.Leader, DownPeers: wire.DownPeers(r), PendingPeers: r.Pending,
 			}
 		}
 		return r.ID()
 	}
-	t.mu.RLock()
-	defer t.mu.RUnlock()
+	t.desk.mu.RLock()
+	defer t.desk.mu.RUnlock()
 	for _, key := range req.Keys {
-		res.KeyIdMap = append(res.KeyIdMap, add(t.picture.RegionOf(key)))
+		res.KeyIdMap = append(res.KeyIdMap, add(t.machine.Picture.RegionOf(key)))
 	}
 	for _, key := range req.PrevKeys {
-		res.PrevKeyIdMap = append(res.PrevKeyIdMap, add(t.picture.RegionBefore(key)))
+		res.PrevKeyIdMap = append(res.PrevKeyIdMap, add(t.machine.Picture.RegionBefore(key)))
 	}
 	for _, id := range req.Ids {
-		if add(t.picture.Region(id)) == 0 {
+		if add(t.machine.Picture.Region(id)) == 0 {
 			res.RegionsById[id] = &pdpb.RegionResponse{}
 		}
 	}
@@ -113,9 +114,9 @@ func (s *service) ScanRegions(_ context.Context, req *pdpb.ScanRegionsRequest) (
 	if h := t.needsBootstrap(); h != nil {
 		return &pdpb.ScanRegionsResponse{Header: h}, nil
 	}
-	t.mu.RLock()
-	found := t.picture.Scan(req.GetStartKey(), req.GetEndKey(), scanLimit(req.GetLimit()))
-	t.mu.RUnlock()
+	t.desk.mu.RLock()
+	found := t.machine.Picture.Scan(req.GetStartKey(), req.GetEndKey(), scanLimit(req.GetLimit()))
+	t.desk.mu.RUnlock()
 	res := &pdpb.ScanRegionsResponse{Header: t.header()}
 	for _, r := range found {
 		pb := regionPB(r)
@@ -139,9 +140,9 @@ func (s *service) BatchScanRegions(_ context.Context, req *pdpb.BatchScanRegions
 	for _, rg := range req.GetRanges() {
 		ranges = append(ranges, cluster.Range{Start: rg.StartKey, End: rg.EndKey})
 	}
-	t.mu.RLock()
-	found, whole := t.picture.ScanRanges(ranges, scanLimit(req.GetLimit()))
-	t.mu.RUnlock()
+	t.desk.mu.RLock()
+	found, whole := t.machine.Picture.ScanRanges(ranges, scanLimit(req.GetLimit()))
+	t.desk.mu.RUnlock()
 	if req.GetContainAllKeyRange() && !whole {
 		return &pdpb.BatchScanRegionsResponse{Header: t.failed(pdpb.ErrorType_REGIONS_NOT_CONTAIN_ALL_KEY_RANGE,
 			"found a hole region in the given key ranges")}, nil
@@ -166,16 +167,5 @@ func regionPB(r *cluster.Region) *pdpb.Region {
 	if leader == nil {
 		leader = &metapb.Peer{}
 	}
-	return &pdpb.Region{Region: r.Meta, Leader: leader, DownPeers: downPB(r), PendingPeers: r.Pending}
-}
-
-func downPB(r *cluster.Region) []*pdpb.PeerStats {
-	if len(r.Down) == 0 {
-		return nil
-	}
-	list := make([]*pdpb.PeerStats, 0, len(r.Down))
-	for _, d := range r.Down {
-		list = append(list, &pdpb.PeerStats{Peer: d.Peer, DownSeconds: d.Seconds})
-	}
-	return list
+	return &pdpb.Region{Region: r.Meta, Leader: leader, DownPeers: wire.DownPeers(r), PendingPeers: r.Pending}
 }

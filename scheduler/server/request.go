@@ -1,10 +1,14 @@
 package server
 
 import (
+	"errors"
+
 	"github.com/pingcap/kvproto/pkg/pdpb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/shoal-kv/shoal/scheduler/cluster"
+	"github.com/shoal-kv/shoal/scheduler/machine"
 	"github.com/shoal-kv/shoal/scheduler/meta"
 )
 
@@ -12,11 +16,6 @@ import (
 var (
 	errNotLeader  = status.Error(codes.Unavailable, "not leader")
 	errNotStarted = status.Error(codes.Unavailable, "server not started")
-)
-
-const (
-	notBootstrapped     = "cluster is not bootstrapped"
-	alreadyBootstrapped = "cluster is already bootstrapped"
 )
 
 // running is the node, or an error while etcd does not serve yet.
@@ -49,18 +48,27 @@ func (t *term) failed(kind pdpb.ErrorType, message string) *pdpb.ResponseHeader 
 
 // needsBootstrap is the header that says so, or nil once the cluster is bootstrapped.
 func (t *term) needsBootstrap() *pdpb.ResponseHeader {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	if t.picture.Cluster() != nil {
+	if read(t, func(p *cluster.Picture) bool { return p.Cluster() != nil }) {
 		return nil
 	}
-	return t.failed(pdpb.ErrorType_NOT_BOOTSTRAPPED, notBootstrapped)
+	return t.failed(pdpb.ErrorType_NOT_BOOTSTRAPPED, machine.ErrNotBootstrapped.Error())
 }
 
-// asStatus turns a failed write into what a client acts on: a lost leadership sends it to look for the next leader.
-func asStatus(err error) error {
-	if err == nil {
-		return nil
+// refused turns the machine's error into what a client acts on: a header that says what is wrong, or, when the leadership is lost, a status
+// that sends it to look for the next leader.
+func (t *term) refused(err error) (*pdpb.ResponseHeader, error) {
+	var buried *cluster.TombstoneError
+	switch {
+	case err == machine.ErrNotLeader:
+		return nil, errNotLeader
+	case endsTerm(err):
+		return nil, status.Error(codes.Unavailable, err.Error())
+	case err == machine.ErrNotBootstrapped:
+		return t.failed(pdpb.ErrorType_NOT_BOOTSTRAPPED, err.Error()), nil
+	case err == machine.ErrAlreadyBootstrapped:
+		return t.failed(pdpb.ErrorType_ALREADY_BOOTSTRAPPED, err.Error()), nil
+	case errors.As(err, &buried):
+		return t.failed(pdpb.ErrorType_STORE_TOMBSTONE, err.Error()), nil
 	}
-	return status.Error(codes.Unavailable, "not leader: "+err.Error())
+	return t.failed(pdpb.ErrorType_UNKNOWN, err.Error()), nil
 }

@@ -3,12 +3,13 @@ package server
 import (
 	"context"
 
-	"github.com/pingcap/errors"
 	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/pingcap/kvproto/pkg/pdpb"
 	"go.uber.org/zap"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/shoal-kv/shoal/scheduler/machine"
 )
 
 // maxSplits bounds the parts that one split may make.
@@ -27,19 +28,16 @@ func (s *service) AskBatchSplit(_ context.Context, req *pdpb.AskBatchSplitReques
 	if req.GetRegion() == nil {
 		return nil, status.Error(codes.Unknown, "missing region for split")
 	}
-	if err := t.checkSplit(req.Region); err != nil {
-		return &pdpb.AskBatchSplitResponse{Header: t.failed(pdpb.ErrorType_UNKNOWN, err.Error())}, nil
-	}
 	if req.SplitCount == 0 || req.SplitCount > maxSplits {
 		return nil, status.Errorf(codes.InvalidArgument, "split count %d must lie between 1 and %d", req.SplitCount, maxSplits)
 	}
+	list, h, err := t.split(req.Region, int(req.SplitCount))
+	if err != nil || h != nil {
+		return &pdpb.AskBatchSplitResponse{Header: h}, err
+	}
 	res := &pdpb.AskBatchSplitResponse{Header: t.header()}
-	for range req.SplitCount {
-		ids, err := t.splitIDs(len(req.Region.Peers))
-		if err != nil {
-			return nil, err
-		}
-		res.Ids = append(res.Ids, ids)
+	for _, ids := range list {
+		res.Ids = append(res.Ids, &pdpb.SplitID{NewRegionId: ids.Region, NewPeerIds: ids.Peers})
 	}
 	return res, nil
 }
@@ -56,32 +54,23 @@ func (s *service) AskSplit(_ context.Context, req *pdpb.AskSplitRequest) (*pdpb.
 	if req.GetRegion() == nil {
 		return nil, status.Error(codes.Unknown, "missing region for split")
 	}
-	if err := t.checkSplit(req.Region); err != nil {
-		return &pdpb.AskSplitResponse{Header: t.failed(pdpb.ErrorType_UNKNOWN, err.Error())}, nil
+	list, h, err := t.split(req.Region, 1)
+	if err != nil || h != nil {
+		return &pdpb.AskSplitResponse{Header: h}, err
 	}
-	ids, err := t.splitIDs(len(req.Region.Peers))
-	if err != nil {
-		return nil, err
-	}
-	return &pdpb.AskSplitResponse{Header: t.header(), NewRegionId: ids.NewRegionId, NewPeerIds: ids.NewPeerIds}, nil
+	return &pdpb.AskSplitResponse{Header: t.header(), NewRegionId: list[0].Region, NewPeerIds: list[0].Peers}, nil
 }
 
-func (t *term) checkSplit(region *metapb.Region) error {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.picture.CheckSplit(region)
-}
-
-func (t *term) splitIDs(peers int) (*pdpb.SplitID, error) {
-	first, err := t.ids.next(uint64(1 + peers))
+// split gets the ids, or the header or the status that says why not.
+func (t *term) split(region *metapb.Region, parts int) (list []machine.SplitIDs, h *pdpb.ResponseHeader, err error) {
+	err = t.desk.allocate(func(at machine.Moment) (save *machine.Save, err error) {
+		list, save, err = t.machine.Split(region, parts, at)
+		return save, err
+	})
 	if err != nil {
-		return nil, err
+		h, err = t.refused(err)
 	}
-	ids := &pdpb.SplitID{NewRegionId: first}
-	for i := range peers {
-		ids.NewPeerIds = append(ids.NewPeerIds, first+1+uint64(i))
-	}
-	return ids, nil
+	return list, h, err
 }
 
 // ReportBatchSplit is told of a split that happened. The parts' own heartbeats bring them into the picture, with their
@@ -94,24 +83,9 @@ func (s *service) ReportBatchSplit(_ context.Context, req *pdpb.ReportBatchSplit
 	if h := t.needsBootstrap(); h != nil {
 		return &pdpb.ReportBatchSplitResponse{Header: h}, nil
 	}
-	if err := checkParts(req.GetRegions()); err != nil {
+	if err := machine.CheckParts(req.GetRegions()); err != nil {
 		return &pdpb.ReportBatchSplitResponse{Header: t.failed(pdpb.ErrorType_UNKNOWN, err.Error())}, nil
 	}
 	t.log.Info("region split", zap.Int("parts", len(req.Regions)), zap.Uint64("region", req.Regions[0].GetId()))
 	return &pdpb.ReportBatchSplitResponse{Header: t.header()}, nil
-}
-
-// checkParts wants neighbours in key order.
-func checkParts(parts []*metapb.Region) error {
-	if len(parts) < 2 {
-		return errors.New("invalid split region: fewer than two parts")
-	}
-	for i := 1; i < len(parts); i++ {
-		left, right := parts[i-1], parts[i]
-		if len(left.GetEndKey()) == 0 || string(left.GetEndKey()) != string(right.GetStartKey()) {
-			return errors.Errorf("invalid split region: region %d does not end where region %d begins",
-				left.GetId(), right.GetId())
-		}
-	}
-	return nil
 }

@@ -2,32 +2,22 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"sync"
+	"time"
 
 	"github.com/pingcap/errors"
-	"github.com/pingcap/kvproto/pkg/metapb"
 	"go.uber.org/zap"
 
 	"github.com/shoal-kv/shoal/scheduler/cluster"
+	"github.com/shoal-kv/shoal/scheduler/machine"
 	"github.com/shoal-kv/shoal/scheduler/meta"
 )
 
-// Where things lie in the durable map.
-const (
-	clusterKey       = "raft"
-	storePrefix      = "raft/s/"
-	regionPrefix     = "raft/r/"
-	bootstrapTimeKey = "raft/status/raft_bootstrap_time"
-	timestampKey     = "timestamp"
-	idKey            = "alloc_id"
-)
+// renewalsPerWindow is how often in a window of timestamps the bounds are looked after.
+const renewalsPerWindow = 6
 
-func storeKey(id uint64) string  { return fmt.Sprintf("%s%020d", storePrefix, id) }
-func regionKey(id uint64) string { return fmt.Sprintf("%s%020d", regionPrefix, id) }
-
-// term is everything that a leader owns. It is built when the leadership is won, dropped when it is lost, and never
-// reused: nothing in it survives into another leader's time.
+// term is the shell around everything that a leader owns: it serialises what is asked of the machine, and makes durable what
+// the machine says must be. It is built when the leadership is won, dropped when it is lost, and never reused.
 type term struct {
 	clusterID  uint64
 	log        *zap.Logger
@@ -36,15 +26,10 @@ type term struct {
 	leadership *meta.Leadership
 	store      *meta.Store
 
-	timestamps *timestamps
-	ids        *ids
-	gc         *safePoints
-
-	// admin serialises changes that are made durable before they enter the picture; mu guards the picture itself and is
-	// never held across a write.
-	admin   sync.Mutex
-	mu      sync.RWMutex
-	picture *cluster.Picture
+	// desk guards the machine, except for its timestamps, which have a desk of their own.
+	desk       desk
+	machine    *machine.Term
+	timestamps timestamps
 
 	regions *regionSaver
 	streams *streams
@@ -58,65 +43,69 @@ func newTerm(ctx context.Context, s *Server, leadership *meta.Leadership) (*term
 		leadership: leadership, store: leadership.Store(),
 		streams: newStreams(),
 	}
-	var err error
-	if t.timestamps, err = loadTimestamps(ctx, t, s.cfg.TSOSaveInterval); err != nil {
+	t.desk = desk{t: t}
+	t.timestamps.desk = desk{t: t, saved: t.metrics.savedBound}
+	err := t.load(ctx, machine.Config{ClusterID: t.clusterID, Replicas: s.cfg.MaxReplicas, TimestampWindow: s.cfg.TSOSaveInterval})
+	if err != nil {
 		return nil, err
 	}
-	if t.ids, err = loadIDs(ctx, t); err != nil {
-		return nil, err
-	}
-	if t.gc, err = loadSafePoints(ctx, t.store); err != nil {
-		return nil, err
-	}
-	if t.picture, err = t.loadPicture(ctx, s.cfg.MaxReplicas); err != nil {
-		return nil, err
-	}
-	t.regions = newRegionSaver(t.store, t.log)
+	t.regions = newRegionSaver(t)
 	t.running.Go(func() { t.regions.run(leadership.Lost()) })
-	t.running.Go(func() { t.timestamps.keepAhead(leadership.Lost()) })
+	t.running.Go(func() { t.keepAhead(s.cfg.TSOSaveInterval/renewalsPerWindow, leadership.Lost()) })
 	return t, nil
+}
+
+func (t *term) load(ctx context.Context, cfg machine.Config) error {
+	l := machine.NewLoader(cfg, t.clocks.Monotonic())
+	for _, prefix := range l.Prefixes() {
+		if err := t.store.Scan(ctx, prefix, l.Take); err != nil {
+			return err
+		}
+	}
+	for _, err := range l.Outdated {
+		t.log.Info("a saved region is outdated", zap.Error(err))
+	}
+	at := t.moment()
+	m, save := l.Term(at)
+	if ahead := m.Timestamps.Ahead(at.Wall); ahead > 2*cfg.TimestampWindow {
+		t.log.Warn("the clock stepped back: timestamps stand still until it has caught up", zap.Duration("by", ahead))
+	}
+	if err := t.timestamps.desk.persist(save); err != nil {
+		return errors.Annotate(err, "begin the term")
+	}
+	t.machine, t.timestamps.machine = m, m.Timestamps
+	return nil
+}
+
+// keepAhead persists the bounds of timestamps and ids before they are needed.
+func (t *term) keepAhead(every time.Duration, lost <-chan struct{}) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-lost:
+			return
+		case <-tick.C:
+		}
+		if err := t.timestamps.desk.change(t.timestamps.machine.Renew); err != nil {
+			return // every failed write ends the term
+		}
+		if err := t.desk.change(t.machine.RenewIDs); err != nil {
+			return
+		}
+	}
 }
 
 // join waits for the term's goroutines after the leadership was lost.
 func (t *term) join() { t.running.Wait() }
 
-func (t *term) loadPicture(ctx context.Context, replicas int) (*cluster.Picture, error) {
-	p := cluster.NewPicture(replicas)
-	value, err := t.store.Load(ctx, clusterKey)
-	if err != nil || value == nil {
-		return p, err
-	}
-	var c metapb.Cluster
-	if err := c.Unmarshal(value); err != nil {
-		return nil, errors.Annotate(err, "decode the cluster's meta")
-	}
-	p.SetCluster(&c)
-	now := t.clocks.Monotonic()
-	err = t.store.Scan(ctx, storePrefix, func(key string, value []byte) error {
-		var s metapb.Store
-		if err := s.Unmarshal(value); err != nil {
-			return errors.Annotatef(err, "decode %s", key)
-		}
-		p.PutStore(&s, now)
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	err = t.store.Scan(ctx, regionPrefix, func(key string, value []byte) error {
-		var m metapb.Region
-		if err := m.Unmarshal(value); err != nil {
-			return errors.Annotatef(err, "decode %s", key)
-		}
-		r := &cluster.Region{Meta: &m}
-		change, err := p.CheckRegion(r)
-		if err != nil {
-			// Saves lag behind heartbeats, so the map may hold a region beside one that replaced it.
-			t.log.Info("a saved region is outdated", zap.Error(err))
-			return nil
-		}
-		p.PutRegion(r, change)
-		return nil
-	})
-	return p, err
+func (t *term) moment() machine.Moment {
+	return machine.Moment{Now: t.clocks.Monotonic(), LeaseEnd: t.leadership.End(), Wall: t.clocks.Wall()}
+}
+
+// read lets f look at the picture. What it returns from it may be kept: the values inside are immutable.
+func read[T any](t *term, f func(*cluster.Picture) T) T {
+	t.desk.mu.RLock()
+	defer t.desk.mu.RUnlock()
+	return f(t.machine.Picture)
 }

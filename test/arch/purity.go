@@ -19,8 +19,11 @@ var pureRooms = []string{
 	"kv/txn/latch",
 	"kv/txn/mvcc",
 	"scheduler/cluster",
+	"scheduler/election",
+	"scheduler/machine",
 	"scheduler/oracle",
 	"scheduler/schedule",
+	"scheduler/wire",
 }
 
 var impureRooms = []string{"raft/rafttest"}

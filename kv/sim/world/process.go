@@ -40,6 +40,9 @@ func (w *World) NewProcess(id int, name string) *Process {
 	return &Process{Name: name, w: w, ID: id, monotonic: clock{rate: 1}, wall: clock{read: wallEpoch, rate: 1}}
 }
 
+// Life counts the lives that have ended.
+func (p *Process) Life() int { return p.life }
+
 // Up says that the process runs, suspended or not.
 func (p *Process) Up() bool { return p.up }
 

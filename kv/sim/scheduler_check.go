@@ -1,0 +1,135 @@
+package sim
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/pingcap/kvproto/pkg/metapb"
+
+	"github.com/shoal-kv/shoal/proto/region"
+	"github.com/shoal-kv/shoal/scheduler/cluster"
+)
+
+// grants holds what was handed out against what must hold of it: timestamps and ids are never handed out twice, and what was asked for after an
+// answer had come is above it, whoever leads. All that is needed for that are the largest so far.
+type grants struct {
+	// granted are the largest that a scheduler has taken out of its machine, received the largest that anybody has been told.
+	granted, received floor
+}
+
+type floor struct{ stamp, id uint64 }
+
+func (f *grants) grantStamps(t *schedulerTerm, ts stamps) {
+	if ts.first <= f.granted.stamp {
+		t.s.g.c.violate("%s grants timestamps %s to %s, although %s was granted before", t.s.p.Name, stamp(ts.first), stamp(ts.last), stamp(f.granted.stamp))
+	}
+	f.granted.stamp = max(f.granted.stamp, ts.last)
+}
+
+func (f *grants) grantIDs(t *schedulerTerm, ids idRange) {
+	if ids.first <= f.granted.id {
+		t.s.g.c.violate("%s grants ids %d to %d, although %d was granted before", t.s.p.Name, ids.first, ids.last, f.granted.id)
+	}
+	f.granted.id = max(f.granted.id, ids.last)
+}
+
+// answered holds when a grant leaves its scheduler: its lease holds by its own clock, so nobody else may lead.
+func (f *grants) answered(t *schedulerTerm) {
+	g := t.s.g
+	if now := g.etcd.leader; now.revision != t.revision {
+		who := "nobody"
+		if now.revision != 0 {
+			who = now.holder.p.Name
+		}
+		g.c.violate("%s answers with a grant, %s before the end of its lease by its clock, although its leader key of revision %d is gone: %s leads (revision %d)",
+			t.s.p.Name, t.end.Sub(t.s.now()), t.revision, who, now.revision)
+	}
+}
+
+// receive holds when a grant comes to whoever asked for it.
+func (f *grants) receive(x *errand, res any) {
+	c := x.a.g.c
+	switch r := res.(type) {
+	case stamps:
+		if r.first <= x.floor.stamp {
+			c.violate("%s got the timestamps %s to %s, although %s had been received when it asked", x.a.p.Name, stamp(r.first), stamp(r.last), stamp(x.floor.stamp))
+		}
+		f.received.stamp = max(f.received.stamp, r.last)
+	case idRange:
+		if r.first <= x.floor.id {
+			c.violate("%s got the ids %d to %d, although %d had been received when it asked", x.a.p.Name, r.first, r.last, x.floor.id)
+		}
+		f.received.id = max(f.received.id, r.last)
+	}
+}
+
+func stamp(ts uint64) string { return fmt.Sprintf("%d.%d", ts>>18, ts&(1<<18-1)) }
+
+type epoch struct{ version, confVer uint64 }
+
+// checkTaken looks at a region that was just taken into the picture: its epoch has not gone back in this term, and nothing overlaps it.
+func (t *schedulerTerm) checkTaken(r *cluster.Region) {
+	e := r.Meta.RegionEpoch
+	was := t.seen[r.ID()]
+	if e.Version < was.version || e.ConfVer < was.confVer {
+		t.s.g.c.violate("%s took region %d at epoch %d/%d into its picture, where it had been at %d/%d",
+			t.s.p.Name, r.ID(), e.Version, e.ConfVer, was.version, was.confVer)
+	}
+	t.seen[r.ID()] = epoch{e.Version, e.ConfVer}
+	if there := t.m.Picture.Scan(r.Meta.StartKey, r.Meta.EndKey, 2); len(there) != 1 || there[0].ID() != r.ID() {
+		t.s.g.c.violate("%s has more than region %d in the picture between %q and %q", t.s.p.Name, r.ID(), r.Meta.StartKey, r.Meta.EndKey)
+	}
+}
+
+// settled says what is missing until the leader's picture is whole and equal to what the stores' leaders say; nothing when it is, or when the group was
+// turned off.
+func (g *schedulers) settled() string {
+	if g.off {
+		return ""
+	}
+	t := g.leading()
+	if t == nil {
+		return "no scheduler leads"
+	}
+	regions := t.m.Picture.Scan(nil, nil, 0)
+	var end []byte
+	for i, r := range regions {
+		if !bytes.Equal(r.Meta.StartKey, end) || i > 0 && len(end) == 0 {
+			return fmt.Sprintf("%s has a hole or an overlap in its picture before region %d, at %q", t.s.p.Name, r.ID(), r.Meta.StartKey)
+		}
+		end = r.Meta.EndKey
+	}
+	if len(regions) == 0 || len(end) > 0 {
+		return fmt.Sprintf("%s's picture ends at %q", t.s.p.Name, end)
+	}
+	return g.differs(t)
+}
+
+func (g *schedulers) differs(t *schedulerTerm) string {
+	views := g.c.views()
+	if len(views) != t.m.Picture.RegionCount() {
+		return fmt.Sprintf("%s knows %d regions, and the stores have %d", t.s.p.Name, t.m.Picture.RegionCount(), len(views))
+	}
+	for _, id := range slices.Sorted(maps.Keys(views)) {
+		v, _ := leading(views[id])
+		r := t.m.Picture.Region(id)
+		switch {
+		case v == nil:
+			return fmt.Sprintf("region %d has no leader", id)
+		case r == nil:
+			return fmt.Sprintf("%s does not know region %d", t.s.p.Name, id)
+		case !region.SameEpoch(r.Meta.RegionEpoch, v.Region.RegionEpoch) || !samePeers(r.Meta.Peers, v.Region.Peers) ||
+			!bytes.Equal(r.Meta.StartKey, v.Region.StartKey) || !bytes.Equal(r.Meta.EndKey, v.Region.EndKey):
+			return fmt.Sprintf("%s knows region %d as {%v}, and its leader says {%v}", t.s.p.Name, id, r.Meta, v.Region)
+		case r.Leader.GetId() != v.PeerID || r.Term != v.Term:
+			return fmt.Sprintf("%s knows peer %d as region %d's leader in term %d, which is %d in term %d", t.s.p.Name, r.Leader.GetId(), id, r.Term, v.PeerID, v.Term)
+		}
+	}
+	return ""
+}
+
+func samePeers(a, b []*metapb.Peer) bool {
+	return slices.EqualFunc(a, b, func(x, y *metapb.Peer) bool { return x.Id == y.Id && x.StoreId == y.StoreId && x.Role == y.Role })
+}
