@@ -44,7 +44,7 @@ type Result struct {
 
 // Counts tell how much a run exercised.
 type Counts struct {
-	Events, Messages                  int
+	Events, Messages, Lost            int
 	Operations, Answered, Undecided   int
 	Kills, Suspensions, Snapshots     int
 	Elections, Cuts, SchedulerChanges int
@@ -138,7 +138,7 @@ func (c *Cluster) finish() Result {
 	c.result.Hash = c.w.Trace.Sum()
 	c.result.Virtual = time.Duration(c.w.Now())
 	c.result.Counts.Events = c.w.Events
-	c.result.Counts.Messages = c.net.Sent
+	c.result.Counts.Messages, c.result.Counts.Lost = c.net.Sent, c.net.Lost
 	for _, s := range c.stores {
 		c.result.Counts.Flips += s.disk.flips
 	}

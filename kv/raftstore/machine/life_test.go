@@ -11,6 +11,7 @@ import (
 	"github.com/shoal-kv/shoal/kv/engine"
 	"github.com/shoal-kv/shoal/kv/raftstore/command"
 	"github.com/shoal-kv/shoal/proto/region"
+	"github.com/shoal-kv/shoal/raft"
 )
 
 func testConfig(storeID uint64) Config {
@@ -212,4 +213,19 @@ func TestClaimsDoNotOverlap(t *testing.T) {
 	require.True(t, claim(r(6, "e", "f")))
 	_, err = NewStoreMachine(1, StoreState{Regions: []Restored{{Region: r(1, "b", "d")}, {Region: r(2, "c", "")}}})
 	require.ErrorContains(t, err, "overlap")
+}
+
+// A built snapshot whose sending failed is thrown away: its file may be damaged, and would be refused for ever. Found by the simulator.
+func TestFailedSnapshotIsBuiltAnew(t *testing.T) {
+	m, p := single(t)
+	built := &eraftpb.Snapshot{Metadata: &eraftpb.SnapshotMetadata{Index: p.applied.Index, Term: p.applied.Term, ConfState: &eraftpb.ConfState{}}}
+	m.Handle([]Mail{SnapshotBuilt{RegionID: 1, PeerID: 2, Snapshot: built}}, 600)
+	require.Empty(t, m.Handle([]Mail{SnapshotSent{RegionID: 1, ToPeer: 3, OK: true}}, 601).Tasks, "one more peer may want it")
+	_, err := p.log.Snapshot()
+	require.NoError(t, err)
+
+	round := m.Handle([]Mail{SnapshotSent{RegionID: 1, ToPeer: 3}}, 602)
+	require.Equal(t, []Task{DropSnapshot{RegionID: 1, At: p.applied}}, round.Tasks)
+	_, err = p.log.Snapshot()
+	require.ErrorIs(t, err, raft.ErrSnapshotTemporarilyUnavailable)
 }

@@ -135,6 +135,10 @@ func (m *RaftMachine) handleSnapshotSent(mail SnapshotSent) {
 	if p == nil || p.ending || !p.isLeader() {
 		return
 	}
+	if !mail.OK {
+		// The file itself may be what is wrong: the next attempt gets a new one.
+		m.dropBuilt(p)
+	}
 	p.node.ReportSnapshot(mail.ToPeer, mail.OK)
 	m.touch(p)
 }
