@@ -132,7 +132,7 @@ func TestSwarm(t *testing.T) {
 		var read Config
 		require.NoError(t, json.Unmarshal(b, &read))
 		require.Equal(t, cfg, read)
-		cfg.Seed, cfg.Duration = 0, 10*time.Second
+		cfg.Seed, cfg.Duration = 0, 5*time.Second
 		require.False(t, lines[cfg.String()], "seed %d draws what another one did", seed)
 		require.NotContains(t, cfg.String(), "\n")
 		lines[cfg.String()] = true
