@@ -331,6 +331,9 @@ func (m *RaftMachine) handleLogRead(mail LogRead) {
 	}
 	p.log.loaded(mail.Entries)
 	p.node.EntriesAvailable()
+	if p.isLeader() && p.duties.compactTo > 0 {
+		m.compactLog(p) // after the followers have asked for more: its read must not be put off for ever
+	}
 	m.touch(p)
 }
 
