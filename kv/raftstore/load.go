@@ -29,7 +29,9 @@ func (d *Disk) Load(storeID uint64) (machine.StoreState, error) {
 			return nil
 		}
 		for _, p := range s.RemovedRecords {
-			found.Tombstones[s.Region.Id] = machine.Tombstone{PeerID: p.Id, ConfVer: s.Region.GetRegionEpoch().GetConfVer()}
+			found.Tombstones[s.Region.Id] = machine.Tombstone{
+				PeerID: p.Id, ConfVer: s.Region.GetRegionEpoch().GetConfVer(), Members: s.Region.GetPeers(),
+			}
 		}
 		return d.finishDestroy(snap, s.Region)
 	})

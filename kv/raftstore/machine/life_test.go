@@ -39,9 +39,10 @@ func TestTombstonesHold(t *testing.T) {
 	require.NoError(t, err)
 	created := unknown(m, message(7, 20, 30, eraftpb.MessageType_MsgHeartbeat, 5))
 	require.IsType(t, Create{}, created[0].Mail)
-	m.Handle([]Mail{Gone{RegionID: 7, PeerID: 30, ConfVer: 6}}, 0)
+	last := &metapb.Region{Id: 7, RegionEpoch: &metapb.RegionEpoch{Version: 1, ConfVer: 6}, Peers: []*metapb.Peer{{Id: 20, StoreId: 20}}}
+	m.Handle([]Mail{Gone{RegionID: 7, PeerID: 30, Region: last}}, 0)
 
-	restarted, err := NewStoreMachine(1, StoreState{Tombstones: map[uint64]Tombstone{7: {PeerID: 30, ConfVer: 6}}})
+	restarted, err := NewStoreMachine(1, StoreState{Tombstones: map[uint64]Tombstone{7: {PeerID: 30, ConfVer: 6, Members: last.Peers}}})
 	require.NoError(t, err)
 	for _, m := range []*StoreMachine{m, restarted} {
 		for kind := range eraftpb.MessageType_name {
@@ -53,6 +54,28 @@ func TestTombstonesHold(t *testing.T) {
 		require.Empty(t, unknown(m, message(7, 20, 31, eraftpb.MessageType_MsgHeartbeat, 5)), "an epoch before the removal proves nothing")
 		require.IsType(t, Create{}, unknown(m, message(7, 20, 31, eraftpb.MessageType_MsgHeartbeat, 7))[0].Mail)
 	}
+}
+
+// S8: a peer was removed and did not hear of it, and everybody whom it knows has left the region since. A store whose own peer left later than it tells it;
+// one whose peer left while it was still a member says nothing. Found by the simulator.
+func TestTheBuriedBuryTheForgotten(t *testing.T) {
+	last := &metapb.Region{Id: 7, RegionEpoch: &metapb.RegionEpoch{Version: 1, ConfVer: 6}, Peers: []*metapb.Peer{{Id: 20, StoreId: 20}}}
+	m, err := NewStoreMachine(1, StoreState{Tombstones: map[uint64]Tombstone{7: {PeerID: 30, ConfVer: 6, Members: last.Peers}, 8: {PeerID: 30}}})
+	require.NoError(t, err)
+	told := func(regionID, from, confVer uint64, kind eraftpb.MessageType) []*raft_serverpb.RaftMessage {
+		round := m.Handle([]Mail{Unknown{message(regionID, from, 30, kind, confVer)}}, 0)
+		require.Empty(t, round.Mail)
+		return round.Send
+	}
+	sent := told(7, 10, 4, eraftpb.MessageType_MsgRequestVote)
+	require.Len(t, sent, 1)
+	require.True(t, sent[0].IsTombstone)
+	require.Equal(t, uint64(10), sent[0].ToPeer.Id)
+	require.Equal(t, uint64(6), sent[0].RegionEpoch.ConfVer)
+	require.Empty(t, told(7, 20, 4, eraftpb.MessageType_MsgRequestVote), "a member")
+	require.Empty(t, told(7, 10, 6, eraftpb.MessageType_MsgRequestVote), "it may know better")
+	require.Empty(t, told(7, 10, 4, eraftpb.MessageType_MsgRequestVoteResponse), "an answer")
+	require.Empty(t, told(8, 10, 4, eraftpb.MessageType_MsgRequestVote), "a peer that never had its data knows nobody")
 }
 
 // S5: a peer that has no data yet gives way to a newer one of its region, keeps its vote, and hears nothing any more.
@@ -74,7 +97,7 @@ func TestUninitializedPeerIsReplaced(t *testing.T) {
 	round = m.Handle([]Mail{Cleared{7, 30}}, 4)
 	require.True(t, round.Write[0].Destroy && round.Write[0].Sync)
 	round = m.Handle([]Mail{LogDestroyed{7, 30}, Cleared{7, 30}}, 5)
-	require.Equal(t, Gone{RegionID: 7, PeerID: 30}, round.Mail[0].Mail)
+	require.Equal(t, Gone{RegionID: 7, PeerID: 30, Region: &metapb.Region{Id: 7}}, round.Mail[0].Mail)
 	require.Empty(t, m.peers)
 	late := m.Handle([]Mail{Persisted{7, 30, 3}, Applied{RegionID: 7, PeerID: 30}, LogDestroyed{7, 30}}, 6)
 	require.Empty(t, late.Write, "completions of a peer that is gone are dropped")
