@@ -22,6 +22,7 @@ import (
 
 	"github.com/pingcap/errors"
 
+	"github.com/shoal-kv/shoal/kv/sim/history"
 	"github.com/shoal-kv/shoal/kv/sim/world"
 )
 
@@ -61,13 +62,18 @@ type Cluster struct {
 	sched  *schedulers
 	// clients come and go with the scenario.
 	clients []*client
-	result  Result
+	keys    *keySpace
+	history *history.History
+	// timestamp asks the schedulers for one, where they give any.
+	timestamp func(from *world.Process, done func())
+	result    Result
 }
 
 // New builds a cluster of stores that are down, and tells the sink what happens from now on; sink may be nil.
 func New(cfg Config, sink func(world.Entry)) *Cluster {
 	c := &Cluster{cfg: cfg, w: world.New(cfg.Seed, world.NewTrace(sink)), result: Result{Seed: cfg.Seed}}
-	c.net = c.w.NewNetwork()
+	c.net, c.keys = c.w.NewNetwork(), newKeySpace()
+	c.history = history.New(func() time.Duration { return time.Duration(c.w.Now()) })
 	c.sched = newSchedulers(c)
 	for id := uint64(1); id <= uint64(cfg.Stores); id++ {
 		c.stores = append(c.stores, newStore(c, id))
