@@ -21,6 +21,8 @@ type disk struct {
 	rng        *rand.Rand
 	// stalledUntil is when a disk that hangs goes on.
 	stalledUntil world.Time
+	// ledger counts what the state engine holds.
+	ledger *ledger
 }
 
 func newDisk(w *world.World, name string) *disk {
@@ -34,7 +36,8 @@ func (d *disk) open(p *world.Process, trace *world.Trace) (*raftstore.Disk, erro
 		return nil, err
 	}
 	log := &traced{Engine: d.log, trace: trace, p: p, name: 'L'}
-	state := &traced{Engine: d.state, trace: trace, p: p, name: 'S'}
+	d.ledger = newLedger(d.state)
+	state := &traced{Engine: d.state, trace: trace, p: p, name: 'S', ledger: d.ledger}
 	return &raftstore.Disk{Log: logstore.New(log), State: state, Snapshots: snaps}, nil
 }
 
@@ -72,6 +75,8 @@ type traced struct {
 	trace *world.Trace
 	p     *world.Process
 	name  byte
+	// ledger is told of every write, where there is one.
+	ledger *ledger
 }
 
 // NewBatch implements engine.Engine.
@@ -82,6 +87,9 @@ func (t *traced) Ingest(in engine.Ingestion) error {
 	if also, ok := in.Also.(*tracedBatch); ok {
 		also.flush(true)
 		in.Also = also.Batch
+	}
+	if t.ledger != nil {
+		defer t.ledger.recount()
 	}
 	return t.Engine.Ingest(in)
 }
@@ -122,6 +130,9 @@ func (b *tracedBatch) DeleteRange(cf engine.CF, start, end []byte) {
 }
 
 func (b *tracedBatch) flush(sync bool) {
+	if b.t.ledger != nil {
+		b.t.ledger.take(b.buf)
+	}
 	kind := byte('w')
 	if sync {
 		kind = 'y'

@@ -22,6 +22,7 @@ import (
 
 	"github.com/pingcap/errors"
 
+	"github.com/shoal-kv/shoal/kv/sim/check"
 	"github.com/shoal-kv/shoal/kv/sim/history"
 	"github.com/shoal-kv/shoal/kv/sim/world"
 )
@@ -64,6 +65,7 @@ type Cluster struct {
 	clients []*client
 	keys    *keySpace
 	history *history.History
+	checker *check.Checker
 	// timestamp asks the schedulers for one, where they give any.
 	timestamp func(from *world.Process, done func())
 	result    Result
@@ -73,6 +75,7 @@ type Cluster struct {
 func New(cfg Config, sink func(world.Entry)) *Cluster {
 	c := &Cluster{cfg: cfg, w: world.New(cfg.Seed, world.NewTrace(sink)), result: Result{Seed: cfg.Seed}}
 	c.net, c.keys = c.w.NewNetwork(), newKeySpace()
+	c.checker = check.New(func(what string) { c.violate("%s", what) })
 	c.history = history.New(func() time.Duration { return time.Duration(c.w.Now()) })
 	c.sched = newSchedulers(c)
 	for id := uint64(1); id <= uint64(cfg.Stores); id++ {
@@ -114,6 +117,7 @@ func (c *Cluster) finish() Result {
 	c.result.Virtual = time.Duration(c.w.Now())
 	c.result.Counts.Events = c.w.Events
 	c.result.Counts.Messages = c.net.Sent
+	c.result.Counts.Elections = c.checker.Elections
 	return c.result
 }
 
