@@ -70,15 +70,19 @@ func (k *keySpace) pick(cl *client) *group {
 	return g
 }
 
-// between lists the keys in [start, end) that are in use.
+// between lists the keys in [start, end) that are or were in use.
 func (k *keySpace) between(start, end []byte) (keys [][]byte) {
-	for _, g := range k.groups {
-		for _, key := range g.keys {
+	take := func(from [][]byte) {
+		for _, key := range from {
 			if bytes.Compare(key, start) >= 0 && (len(end) == 0 || bytes.Compare(key, end) < 0) {
 				keys = append(keys, key)
 			}
 		}
 	}
+	for _, g := range k.groups {
+		take(g.keys)
+	}
+	take(k.retired)
 	return keys
 }
 

@@ -13,6 +13,8 @@
 //	front.go     what a client's request meets on a store
 //	scheduler.go the scheduler group
 //	client.go    clients with a real client's routing and retries
+//	watch.go     what stores decide and do goes to the checker (package check), ledger.go what they hold
+//	judge.go     the end of a run: is everything whole, and does it fit what clients saw (package history)?
 //	nemesis.go   faults
 package sim
 
@@ -44,6 +46,8 @@ type Counts struct {
 	Operations, Answered, Undecided   int
 	Kills, Suspensions, Snapshots     int
 	Elections, Cuts, SchedulerChanges int
+	// Unknown counts the groups of keys whose history was too hard to judge.
+	Unknown int
 }
 
 // Err is the first violation, or nil.
@@ -107,8 +111,11 @@ func (c *Cluster) Boot() {
 // Run plays one seed to its end.
 func Run(cfg Config, sink func(world.Entry)) Result {
 	c := New(cfg, sink)
-	c.Boot()
-	c.w.RunUntil(world.Time(cfg.Duration))
+	c.guard(func() {
+		c.Boot()
+		c.w.RunUntil(world.Time(cfg.Duration))
+		c.judge()
+	})
 	return c.finish()
 }
 
