@@ -22,6 +22,8 @@ type disk struct {
 	diskFaults
 	// stalledUntil is when a disk that hangs goes on.
 	stalledUntil world.Time
+	// ledger counts what the state engine holds.
+	ledger *ledger
 }
 
 func newDisk(w *world.World, name string) *disk {
@@ -38,7 +40,8 @@ func (d *disk) open(p *world.Process, trace *world.Trace) (*raftstore.Disk, erro
 		return nil, err
 	}
 	log := &traced{Engine: d.log, trace: trace, p: p, name: 'L'}
-	state := &traced{Engine: d.state, trace: trace, p: p, name: 'S'}
+	d.ledger = newLedger(d.state)
+	state := &traced{Engine: d.state, trace: trace, p: p, name: 'S', ledger: d.ledger}
 	return &raftstore.Disk{Log: logstore.New(log), State: state, Snapshots: snaps}, nil
 }
 
@@ -77,6 +80,8 @@ type traced struct {
 	trace *world.Trace
 	p     *world.Process
 	name  byte
+	// ledger is told of every write, where there is one.
+	ledger *ledger
 }
 
 // NewBatch implements engine.Engine.
@@ -87,6 +92,9 @@ func (t *traced) Ingest(in engine.Ingestion) error {
 	if also, ok := in.Also.(*tracedBatch); ok {
 		also.flush(true)
 		in.Also = also.Batch
+	}
+	if t.ledger != nil {
+		defer t.ledger.recount()
 	}
 	return t.Engine.Ingest(in)
 }
@@ -127,6 +135,9 @@ func (b *tracedBatch) DeleteRange(cf engine.CF, start, end []byte) {
 }
 
 func (b *tracedBatch) flush(sync bool) {
+	if b.t.ledger != nil {
+		b.t.ledger.take(b.buf)
+	}
 	kind := byte('w')
 	if sync {
 		kind = 'y'

@@ -19,7 +19,7 @@ func TestLogStaysShortWhileAPeerStandsStill(t *testing.T) {
 		cfg.Machine.Raft.MaxCached = 1
 		c := New(cfg, nil)
 		c.Boot()
-		c.judge()
+		c.setUp()
 		_, lead := c.leadership(nil)
 		asleep := c.stores[lead.id%3]
 		before := c.result.Counts.Snapshots

@@ -9,7 +9,9 @@ import (
 
 	"github.com/pingcap/errors"
 
+	"github.com/shoal-kv/shoal/kv/raftstore/machine"
 	"github.com/shoal-kv/shoal/kv/sim/world"
+	"github.com/shoal-kv/shoal/proto/region"
 )
 
 // Step is one thing that goes wrong, and how long it stays so. The steps of a run are drawn before it begins (Plan), so a run is its Config and
@@ -182,6 +184,8 @@ func (c *Cluster) heal() {
 		s.disk.heal()
 	}
 	for _, p := range c.servers() {
+		p.Drift(1)
+		p.SetWallRight()
 		p.Resume()
 		c.revive(p)
 	}
@@ -255,6 +259,36 @@ func (c *Cluster) whoStores(s Step) []*store {
 		}
 	}
 	return found
+}
+
+// leadership is who leads the region that holds a key, and where: the leader of the newest term, as far as the stores that run show. nil when nobody does.
+func (c *Cluster) leadership(key []byte) (best *machine.RegionView, at *store) {
+	for _, s := range c.stores {
+		if !s.p.Up() {
+			continue
+		}
+		s.st.Views(func(_ uint64, v *machine.RegionView) bool { // order-free: a maximum
+			if v.IsLeader && region.Contains(v.Region, key) && (best == nil || v.Term > best.Term) {
+				best, at = v, s
+			}
+			return true
+		})
+	}
+	return best, at
+}
+
+// initialized says that all peers of a region have its data.
+func (c *Cluster) initialized(v *machine.RegionView) bool {
+	for _, q := range v.Region.Peers {
+		s := c.stores[q.StoreId-1]
+		if !s.p.Up() {
+			return false
+		}
+		if mine := s.st.View(v.Region.Id); mine == nil || mine.PeerID != q.Id || !mine.Initialized {
+			return false
+		}
+	}
+	return true
 }
 
 // Names in steps that stand for whoever it is at that moment.

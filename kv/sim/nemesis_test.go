@@ -75,7 +75,7 @@ func TestFaultyRunsRepeat(t *testing.T) {
 		cfg := Draw(seed)
 		first := Run(cfg, nil)
 		require.NoError(t, first.Err(), "%s", cfg)
-		require.Less(t, first.Healed, patience)
+		require.Less(t, first.Healed, recovery)
 		require.Equal(t, first, Run(cfg, nil), "seed %d does not repeat itself", seed)
 	}
 }

@@ -89,6 +89,7 @@ func (s *store) start() {
 	s.step = raftstore.NewStepper(s.st)
 	s.busy = make([]bool, len(s.step.Workers()))
 	s.front = newFront(s)
+	s.watchStart()
 	s.p.After(s.c.cfg.Tick, s.tick)
 	s.beat()
 }
@@ -125,6 +126,7 @@ func (s *store) kill() {
 	s.busy = nil
 	s.p.Kill()
 	s.disk.crash()
+	s.c.checker.Killed(s.id)
 }
 
 func (s *store) tick() {
@@ -170,6 +172,7 @@ func (s *store) Send(msgs []*raft_serverpb.RaftMessage) {
 		if s.dying {
 			continue
 		}
+		s.c.checker.Sent(s.id, m)
 		s.c.w.Trace.Add(world.Message, s.p, b)
 		if s.c.w.Trace.Telling() {
 			s.c.w.Trace.Tell(world.Message, s.p, to.p, describe(m))
