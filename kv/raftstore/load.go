@@ -66,7 +66,8 @@ func (d *Disk) finishDestroy(snap engine.Snapshot, r *metapb.Region) error {
 		}
 	}
 	log, err := d.Log.State(r.Id)
-	if err != nil || log == nil {
+	if err != nil || log == nil || log.LastIndex == 0 {
+		// A log without entries is that of a peer without data: a younger one than the tombstone names, most likely, and its vote must be remembered.
 		return err
 	}
 	return d.Log.Write([]logstore.Update{{RegionID: r.Id, Destroy: true, Sync: true}})
