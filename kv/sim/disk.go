@@ -39,9 +39,9 @@ func (d *disk) open(p *world.Process, trace *world.Trace) (*raftstore.Disk, erro
 	if err != nil {
 		return nil, err
 	}
-	log := &traced{Engine: d.log, trace: trace, p: p, name: 'L'}
+	log := &traced{Engine: d.log, trace: trace, p: p, d: d, name: 'L'}
 	d.ledger = newLedger(d.state)
-	state := &traced{Engine: d.state, trace: trace, p: p, name: 'S', ledger: d.ledger}
+	state := &traced{Engine: d.state, trace: trace, p: p, d: d, name: 'S', ledger: d.ledger}
 	return &raftstore.Disk{Log: logstore.New(log), State: state, Snapshots: snaps}, nil
 }
 
@@ -79,6 +79,7 @@ type traced struct {
 	engine.Engine
 	trace *world.Trace
 	p     *world.Process
+	d     *disk
 	name  byte
 	// ledger is told of every write, where there is one.
 	ledger *ledger
@@ -96,7 +97,9 @@ func (t *traced) Ingest(in engine.Ingestion) error {
 	if t.ledger != nil {
 		defer t.ledger.recount()
 	}
-	return t.Engine.Ingest(in)
+	err := t.Engine.Ingest(in)
+	t.d.tore(in.Replace[engine.Default], err != nil)
+	return err
 }
 
 // Sync implements engine.Engine.

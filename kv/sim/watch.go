@@ -46,7 +46,7 @@ func (s *store) watchApply(tasks []machine.ApplyTask, round *machine.ApplyRound)
 // sumOf is the fingerprint of what the store holds of a region; not ok where the engine has failed, or the region is gone.
 func (s *store) sumOf(regionID uint64) (uint64, bool) {
 	r := s.regionOnDisk(regionID)
-	if r == nil || s.disk.state.Failed() {
+	if r == nil || s.disk.state.Failed() || s.disk.isTorn(r.StartKey, r.EndKey) {
 		return 0, false
 	}
 	return s.disk.ledger.sum(r.StartKey, r.EndKey), true
