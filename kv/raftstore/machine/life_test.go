@@ -252,3 +252,38 @@ func TestFailedSnapshotIsBuiltAnew(t *testing.T) {
 	_, err = p.log.Snapshot()
 	require.ErrorIs(t, err, raft.ErrSnapshotTemporarilyUnavailable)
 }
+
+// R15, S2: an append that comes in the same batch as the snapshot before it must not be acknowledged: nobody would write it. Found by the simulator.
+func TestAppendBehindASnapshotWaits(t *testing.T) {
+	m, err := NewRaftMachine(testConfig(1), nil)
+	require.NoError(t, err)
+	m.Handle([]Mail{Create{RegionID: 7, PeerID: 30, First: message(7, 20, 30, eraftpb.MessageType_MsgHeartbeat, 2)}}, 1)
+	r := &metapb.Region{
+		Id: 7, RegionEpoch: &metapb.RegionEpoch{Version: 1, ConfVer: 2}, Peers: []*metapb.Peer{{Id: 20, StoreId: 20}, {Id: 30, StoreId: 1}},
+	}
+	data, err := (&raft_serverpb.RaftSnapshotData{Region: r}).Marshal()
+	require.NoError(t, err)
+	snapshot := message(7, 20, 30, eraftpb.MessageType_MsgSnapshot, 2)
+	snapshot.Message.Snapshot = &eraftpb.Snapshot{
+		Data: data, Metadata: &eraftpb.SnapshotMetadata{Index: 50, Term: 6, ConfState: &eraftpb.ConfState{Voters: []uint64{20, 30}}},
+	}
+	next := message(7, 20, 30, eraftpb.MessageType_MsgAppend, 2)
+	next.Message.Index, next.Message.LogTerm, next.Message.Commit = 50, 6, 50
+	next.Message.Entries = []*eraftpb.Entry{{Index: 51, Term: 6}}
+
+	m.Handle([]Mail{Step{snapshot}}, 2)
+	round := m.Handle([]Mail{ClaimGranted{RegionID: 7, Granted: true}, Step{next}}, 3)
+	require.Len(t, round.Apply, 1)
+	require.Equal(t, Pair{50, 6}, round.Apply[0].Install.At)
+	round = m.Handle([]Mail{Step{next}, Applied{RegionID: 7, PeerID: 30, Results: ApplyResults{Applied: Pair{50, 6}, Installed: true, Region: r}}}, 4)
+	require.Len(t, round.Write, 1)
+	require.True(t, round.Write[0].Reset)
+	for _, a := range round.Write[0].After {
+		require.LessOrEqual(t, a.Message.Index, uint64(50), "index 51 is nowhere")
+	}
+	m.Handle([]Mail{Persisted{7, 30, round.Write[0].Number}}, 5)
+	round = m.Handle([]Mail{Step{next}}, 6)
+	require.Len(t, round.Write, 1)
+	require.Equal(t, uint64(51), round.Write[0].Entries[0].Index)
+	require.Equal(t, uint64(51), round.Write[0].After[0].Message.Index)
+}

@@ -1,6 +1,8 @@
 package machine
 
 import (
+	"fmt"
+
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/pingcap/kvproto/pkg/raft_serverpb"
@@ -83,6 +85,9 @@ func (m *RaftMachine) installSnapshot(p *peer, rd *raft.Ready) {
 	var data raft_serverpb.RaftSnapshotData
 	if err := data.Unmarshal(rd.Snapshot.Data); err != nil {
 		panic("machine: raft accepted a snapshot that receiveSnapshot refuses: " + err.Error())
+	}
+	if len(rd.Entries) > 0 {
+		panic(fmt.Sprintf("machine: %s: entries from index %d on came with a snapshot", p, rd.Entries[0].Index))
 	}
 	p.snap.installing, p.snap.number, p.snap.at = true, rd.Number, snapshotPair(&rd.Snapshot)
 	p.snap.after = m.envelopes(p, nil, rd.PersistedMessages)

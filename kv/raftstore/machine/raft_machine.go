@@ -182,8 +182,8 @@ func (m *RaftMachine) handleStep(msg *raft_serverpb.RaftMessage) {
 }
 
 func (m *RaftMachine) step(p *peer, msg *eraftpb.Message) {
-	if p.snap.installing && msg.MsgType == eraftpb.MessageType_MsgAppend {
-		return // the log's end is not known yet; the leader sends again
+	if (p.snap.claimed || p.snap.installing) && msg.MsgType == eraftpb.MessageType_MsgAppend {
+		return // behind a snapshot that is not in place yet nothing can be written; the leader sends again
 	}
 	// What raft refuses is a message that it may lose: from a peer it does not know (yet), or a local one.
 	if err := p.node.Step(*msg); err == nil {
