@@ -5,8 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/stretchr/testify/require"
 
+	"github.com/shoal-kv/shoal/kv/raftstore/machine"
 	"github.com/shoal-kv/shoal/kv/sim/world"
 )
 
@@ -38,7 +40,7 @@ func (tr *trouble) strike() {
 	c.w.After(world.Between(tr.rng, 200*time.Millisecond, 3*time.Second), tr.strike)
 	s := c.stores[tr.rng.IntN(len(c.stores))]
 	length := world.Between(tr.rng, 100*time.Millisecond, 4*time.Second)
-	switch tr.rng.IntN(4) {
+	switch tr.rng.IntN(6) {
 	case 0:
 		s.kill()
 		c.w.After(length, s.start)
@@ -68,6 +70,24 @@ func (tr *trouble) strike() {
 				c.w.After(world.Between(tr.rng, 0, length), o.start)
 			}
 		}
+	default:
+		tr.administer()
+	}
+}
+
+// administer asks a leader to hand over, or to remove another peer.
+func (tr *trouble) administer() {
+	for _, r := range tr.c.regions() {
+		if r.leader == nil || r.leader.p.Suspended() {
+			continue
+		}
+		p := r.region.Peers[tr.rng.IntN(len(r.region.Peers))]
+		req := &machine.AdminRequest{RegionID: r.id, TransferTo: p}
+		if len(r.region.Peers) >= 3 && p.StoreId != r.leader.id && tr.rng.IntN(2) == 0 {
+			req.TransferTo, req.Change = nil, &machine.PeerChange{Type: eraftpb.ConfChangeType_RemoveNode, Peer: p}
+		}
+		r.leader.st.Admin(req)
+		r.leader.pump()
 	}
 }
 

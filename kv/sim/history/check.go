@@ -2,7 +2,6 @@ package history
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"sort"
 	"strings"
@@ -21,8 +20,12 @@ type Verdict struct {
 // maxGroup is how many keys a group may have.
 const maxGroup = 8
 
-// state is the values of a group's keys, each by its number in the group; 0 is none.
-type state [maxGroup]uint32
+// state is the values of a group's keys, each by its number in the group, 0 for none; and how many unanswered deletes of each had to be made use
+// of to get there.
+type state struct {
+	values [maxGroup]uint32
+	used   [maxGroup]uint16
+}
 
 // effect is one Op's part in one group, in numbers.
 type effect struct {
@@ -34,6 +37,8 @@ type effect struct {
 type number struct {
 	key   uint8
 	value uint32
+	// deletes is, where there was no value, how many unanswered deletes had begun that could be the reason.
+	deletes uint16
 }
 
 // Check judges the history. group names the group of a key; steps bounds the search for an order in each group. It may be called more
@@ -116,53 +121,80 @@ type keyGroup struct {
 	name   string
 	keys   []string
 	values map[string]uint32
-	// certain have happened; possible may have.
-	certain, possible []*effect
+	// effects are those that have happened.
+	effects []*effect
+	// deletes are, for each key, the beginnings of deletes that may have happened.
+	deletes [maxGroup][]int64
 }
 
 func (h *History) divide(group func(string) string) []*keyGroup {
 	groups := make(map[string]*keyGroup)
 	var order []*keyGroup
+	of := func(c Cell) *keyGroup {
+		name := group(c.Key)
+		g := groups[name]
+		if g == nil {
+			g = &keyGroup{name: name, values: map[string]uint32{"": 0}}
+			groups[name], order = g, append(order, g)
+		}
+		return g
+	}
 	for _, op := range h.ops {
-		if op.rejected || op.open() && op.settled == 0 && !op.removes() {
-			continue // it did not happen, or nobody can tell
-		}
-		parts := make(map[*keyGroup]*effect, 1)
-		part := func(c Cell) (*keyGroup, *effect) {
-			name := group(c.Key)
-			g := groups[name]
-			if g == nil {
-				g = &keyGroup{name: name, values: map[string]uint32{"": 0}}
-				groups[name], order = g, append(order, g)
+		switch {
+		case op.rejected:
+		case op.open() && op.settled == 0:
+			for _, c := range op.writes {
+				if c.Value == "" { // what else it wrote was never seen: nobody can tell, and it does not matter
+					g := of(c)
+					n := g.number(c)
+					g.deletes[n.key] = append(g.deletes[n.key], op.begin)
+				}
 			}
-			if parts[g] == nil {
-				parts[g] = &effect{op: op, begin: op.begin, end: op.end}
-				g.add(parts[g])
-			}
-			return g, parts[g]
+		default:
+			op.divide(of)
 		}
-		for _, c := range op.reads {
-			g, e := part(c)
-			e.reads = append(e.reads, g.number(c))
-		}
-		for _, c := range op.writes {
-			g, e := part(c)
-			e.writes = append(e.writes, g.number(c))
-		}
+	}
+	for _, g := range order {
+		g.countDeletes()
 	}
 	return order
 }
 
-func (g *keyGroup) add(e *effect) {
-	switch {
-	case !e.op.open():
-		g.certain = append(g.certain, e)
-	case e.op.settled > 0:
-		e.end = e.op.settled
-		g.certain = append(g.certain, e)
-	default:
-		e.end = math.MaxInt64
-		g.possible = append(g.possible, e)
+// divide gives each group that the Op touches its part.
+func (o *Op) divide(of func(Cell) *keyGroup) {
+	parts := make(map[*keyGroup]*effect, 1)
+	part := func(c Cell) (*keyGroup, *effect) {
+		g := of(c)
+		e := parts[g]
+		if e == nil {
+			e = &effect{op: o, begin: o.begin, end: o.end}
+			if o.open() {
+				e.end = o.settled
+			}
+			parts[g], g.effects = e, append(g.effects, e)
+		}
+		return g, e
+	}
+	for _, c := range o.reads {
+		g, e := part(c)
+		e.reads = append(e.reads, g.number(c))
+	}
+	for _, c := range o.writes {
+		g, e := part(c)
+		e.writes = append(e.writes, g.number(c))
+	}
+}
+
+// countDeletes notes at every read of nothing how many unanswered deletes it may owe that to. Where such a delete took place need not be searched: just
+// before the read, or it would not matter. It may be any that has begun by the read's end, and those serve later reads as well, so a count is enough.
+func (g *keyGroup) countDeletes() {
+	for _, e := range g.effects {
+		for i := range e.reads {
+			if r := &e.reads[i]; r.value == 0 {
+				begun, _ := slices.BinarySearch(g.deletes[r.key], e.end)
+				r.deletes = uint16(begun)
+			}
+		}
 	}
 }
 
@@ -180,24 +212,18 @@ func (g *keyGroup) number(c Cell) number {
 		value = uint32(len(g.values))
 		g.values[c.Value] = value
 	}
-	return number{uint8(key), value}
+	return number{key: uint8(key), value: value}
 }
 
-// check looks for an order, first without what may not have happened: an order without it is an order.
+// check looks for an order.
 func (g *keyGroup) check(steps int) (porcupine.CheckResult, string) {
-	result, _ := search(g.certain, steps, false)
-	if result == porcupine.Ok || len(g.possible) == 0 && result == porcupine.Unknown {
-		return result, ""
-	}
-	all := g.certain
-	if len(g.possible) > 0 {
-		all = append(slices.Clone(g.certain), g.possible...)
-		if result, _ = search(all, steps, false); result != porcupine.Illegal {
+	if g.tighten() {
+		if result, _ := search(g.effects, steps, false); result != porcupine.Illegal {
 			return result, ""
 		}
 	}
-	_, info := search(all, steps, true)
-	return porcupine.Illegal, g.explain(all, info)
+	_, info := search(g.effects, steps, true)
+	return porcupine.Illegal, g.explain(info)
 }
 
 // search looks for an order of the effects, in a bounded number of steps: a bound in time would not be the same in every run.
@@ -212,12 +238,17 @@ func search(effects []*effect, steps int, verbose bool) (porcupine.CheckResult, 
 				return false, st
 			}
 			for _, r := range e.reads {
-				if st[r.key] != r.value {
+				if st.values[r.key] == r.value {
+					continue
+				}
+				if r.value != 0 || st.used[r.key] >= r.deletes {
 					return false, st
 				}
+				st.used[r.key]++
+				st.values[r.key] = 0
 			}
 			for _, w := range e.writes {
-				st[w.key] = w.value
+				st.values[w.key] = w.value
 			}
 			return true, st
 		},
@@ -240,7 +271,7 @@ func search(effects []*effect, steps int, verbose bool) (porcupine.CheckResult, 
 }
 
 // explain names the Op that no order could take in, and those around it.
-func (g *keyGroup) explain(all []*effect, info porcupine.LinearizationInfo) string {
+func (g *keyGroup) explain(info porcupine.LinearizationInfo) string {
 	var longest []porcupine.Operation
 	for _, part := range info.PartialLinearizationsOperations() {
 		for _, order := range part {
@@ -253,7 +284,7 @@ func (g *keyGroup) explain(all []*effect, info porcupine.LinearizationInfo) stri
 	for i := range longest {
 		ordered[longest[i].Input.(*effect)] = true
 	}
-	rest := slices.DeleteFunc(slices.Clone(all), func(e *effect) bool { return ordered[e] })
+	rest := slices.DeleteFunc(slices.Clone(g.effects), func(e *effect) bool { return ordered[e] })
 	sort.SliceStable(rest, func(i, j int) bool { return rest[i].end < rest[j].end })
 	var b strings.Builder
 	fmt.Fprintf(&b, "the history of the keys %s cannot be explained by any order of its operations.", strings.Join(g.keys, " "))

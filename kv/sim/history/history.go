@@ -11,7 +11,7 @@
 //
 // Open ends make the search for an order expensive, and most of them need not be searched (see settle): a write whose value was seen
 // has happened, before the first answer that shows it; one whose value nobody ever saw changes nothing. What stays open are
-// deletes, and they are tried only where the history cannot be explained without.
+// deletes, and they are made use of only where a read of nothing cannot be explained without.
 package history
 
 import (
@@ -103,16 +103,6 @@ func (o *Op) Swapped(happened bool, previous string) {
 func (o *Op) Reject() { o.rejected = true }
 
 func (o *Op) open() bool { return o.end == 0 }
-
-// removes says that the Op writes something that cannot be told from what others write.
-func (o *Op) removes() bool {
-	for _, c := range o.writes {
-		if c.Value == "" {
-			return true
-		}
-	}
-	return false
-}
 
 func (o *Op) String() string {
 	end := "never answered"
