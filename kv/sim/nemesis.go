@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -261,20 +262,43 @@ func (c *Cluster) whoStores(s Step) []*store {
 	return found
 }
 
-// leadership is who leads the region that holds a key, and where: the leader of the newest term, as far as the stores that run show. nil when nobody does.
-func (c *Cluster) leadership(key []byte) (best *machine.RegionView, at *store) {
+// views are what the stores that run show, by region and store.
+func (c *Cluster) views() map[uint64]map[uint64]*machine.RegionView {
+	all := make(map[uint64]map[uint64]*machine.RegionView)
 	for _, s := range c.stores {
 		if !s.p.Up() {
 			continue
 		}
-		s.st.Views(func(_ uint64, v *machine.RegionView) bool { // order-free: a maximum
-			if v.IsLeader && region.Contains(v.Region, key) && (best == nil || v.Term > best.Term) {
-				best, at = v, s
+		s.st.Views(func(id uint64, v *machine.RegionView) bool { // order-free: a map of them
+			if all[id] == nil {
+				all[id] = make(map[uint64]*machine.RegionView)
 			}
+			all[id][s.id] = v
 			return true
 		})
 	}
-	return best, at
+	return all
+}
+
+// leading is the leader of the newest term.
+func leading(views map[uint64]*machine.RegionView) (best *machine.RegionView, store uint64) {
+	for id, v := range views { // order-free: one leader a term
+		if v.IsLeader && (best == nil || v.Term > best.Term) {
+			best, store = v, id
+		}
+	}
+	return best, store
+}
+
+// leadership is who leads the region that holds a key, and where; nil when nobody does, as far as the stores that run know.
+func (c *Cluster) leadership(key []byte) (*machine.RegionView, *store) {
+	all := c.views()
+	for _, id := range slices.Sorted(maps.Keys(all)) {
+		if v, at := leading(all[id]); v != nil && region.Contains(v.Region, key) {
+			return v, c.stores[at-1]
+		}
+	}
+	return nil, nil
 }
 
 // initialized says that all peers of a region have its data.
