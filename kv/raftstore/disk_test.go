@@ -191,3 +191,93 @@ func TestOldLogIsReadTwoEntriesAtATime(t *testing.T) {
 	require.Equal(t, []uint64{last - 1, last}, read(last-1, last+1))
 	require.Equal(t, []uint64{last}, read(last, last+1))
 }
+
+// removed is a disk on which a peer's removal was applied, and nothing of its destruction done.
+func removed(t *testing.T, d *disk) (*raftstore.Disk, *machine.ApplyMachine, *metapb.Region) {
+	t.Helper()
+	open := d.open(t)
+	r := firstRegion()
+	r.Peers = append(r.Peers, &metapb.Peer{Id: 3, StoreId: 2})
+	require.NoError(t, raftstore.WriteFirstRegion(open, r, false))
+	found, err := open.Load(1)
+	require.NoError(t, err)
+	m := machine.NewApplyMachine(1, found.Regions)
+	self := r.Peers[0]
+	cmd := command.Command{
+		Kind: command.ChangePeer, Epoch: command.EpochOf(r.RegionEpoch), Body: command.EncodeChangePeer(eraftpb.ConfChangeType_RemoveNode, self),
+	}
+	cc := eraftpb.ConfChange{ChangeType: eraftpb.ConfChangeType_RemoveNode, NodeId: self.Id, Context: command.Encode(cmd)}
+	data, err := cc.Marshal()
+	require.NoError(t, err)
+	change := eraftpb.Entry{EntryType: eraftpb.EntryType_EntryConfChange, Index: machine.InitIndex + 2, Term: 6, Data: data}
+	applyAll(t, open, m, machine.ApplyTask{RegionID: 1, PeerID: 2, Entries: []eraftpb.Entry{put(machine.InitIndex+1, "k"), change}})
+	return open, m, r
+}
+
+// R4: a leader that was removed may have to send a snapshot to one of those who remain, or they will never be able to do without it. Found by
+// the simulator.
+func TestRemovedLeaderBuildsSnapshots(t *testing.T) {
+	open, m, r := removed(t, newDisk())
+	snap, err := open.BuildSnapshot(1)
+	require.NoError(t, err)
+	require.Equal(t, []uint64{3}, snap.Metadata.ConfState.Voters)
+	require.Equal(t, uint64(machine.InitIndex+2), snap.Metadata.Index)
+
+	applyAll(t, open, m, machine.ApplyTask{RegionID: 1, PeerID: 2, Destroy: r})
+	snap, err = open.BuildSnapshot(1)
+	require.NoError(t, err)
+	require.Nil(t, snap, "its data is gone")
+}
+
+// S7: between the tombstone, which travels with the removal, and the deletion of the data the machine may die. The next start deletes it.
+func TestStartFinishesADestruction(t *testing.T) {
+	d := newDisk()
+	removed(t, d)
+	d.crash(all)
+	open := d.open(t)
+	found, err := open.Load(1)
+	require.NoError(t, err)
+	require.Empty(t, found.Regions)
+	require.Equal(t, uint64(2), found.Tombstones[1].PeerID)
+	snap := d.state.NewSnapshot()
+	v, err := snap.Get(engine.Default, []byte("k"))
+	require.NoError(t, err)
+	require.Nil(t, v)
+	v, err = snap.Get(engine.Local, keys.ApplyState(1))
+	require.NoError(t, err)
+	require.Nil(t, v)
+}
+
+// R15: after a peer was destroyed a younger one came, which has no data yet and has voted. Its vote is not taken for what the dead peer left behind.
+// Found by the simulator.
+func TestVoteOutlivesTheTombstoneBeforeIt(t *testing.T) {
+	d := newDisk()
+	open, m, r := removed(t, d)
+	applyAll(t, open, m, machine.ApplyTask{RegionID: 1, PeerID: 2, Destroy: r})
+	vote := &raft_serverpb.RaftLocalState{HardState: &eraftpb.HardState{Term: 11, Vote: 20}}
+	require.NoError(t, open.Log.Write([]logstore.Update{
+		{RegionID: 1, Destroy: true, Sync: true}, {RegionID: 1, State: vote, Sync: true},
+	}))
+	for range 2 {
+		d.crash(all)
+		found, err := d.open(t).Load(1)
+		require.NoError(t, err)
+		require.Equal(t, uint64(2), found.Tombstones[1].PeerID)
+		require.Equal(t, vote.HardState, found.Orphans[1].GetHardState())
+	}
+}
+
+// What the dead peer did leave behind, its log, is deleted.
+func TestLogOfTheDeadIsDeleted(t *testing.T) {
+	d := newDisk()
+	open, m, r := removed(t, d)
+	applyAll(t, open, m, machine.ApplyTask{RegionID: 1, PeerID: 2, Destroy: r})
+	d.crash(all)
+	open = d.open(t)
+	found, err := open.Load(1)
+	require.NoError(t, err)
+	require.Empty(t, found.Orphans)
+	state, err := open.Log.State(1)
+	require.NoError(t, err)
+	require.Nil(t, state)
+}

@@ -3,6 +3,7 @@ package raftstore
 import (
 	"github.com/pingcap/errors"
 	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/pingcap/kvproto/pkg/raft_serverpb"
 
 	"github.com/shoal-kv/shoal/kv/engine"
@@ -13,7 +14,8 @@ import (
 )
 
 // Load reads what a store held when it stopped, and finishes what a crash interrupted: snapshots that are in the state
-// engine but whose log was not reset, and logs of peers that were destroyed.
+// engine but whose log was not reset, and the destruction of peers. Nobody remembers any snapshot file: what was received is in the engine or
+// will be sent again.
 func (d *Disk) Load(storeID uint64) (machine.StoreState, error) {
 	found := machine.StoreState{
 		Tombstones: make(map[uint64]machine.Tombstone), Orphans: make(map[uint64]*raft_serverpb.RaftLocalState),
@@ -27,15 +29,16 @@ func (d *Disk) Load(storeID uint64) (machine.StoreState, error) {
 			return nil
 		}
 		for _, p := range s.RemovedRecords {
-			found.Tombstones[s.Region.Id] = machine.Tombstone{PeerID: p.Id, ConfVer: s.Region.GetRegionEpoch().GetConfVer()}
+			found.Tombstones[s.Region.Id] = machine.Tombstone{
+				PeerID: p.Id, ConfVer: s.Region.GetRegionEpoch().GetConfVer(), Members: s.Region.GetPeers(),
+			}
 		}
-		log, err := d.Log.State(s.Region.Id)
-		if err != nil || log == nil {
-			return err
-		}
-		return d.Log.Write([]logstore.Update{{RegionID: s.Region.Id, Destroy: true, Sync: true}})
+		return d.finishDestroy(snap, s.Region)
 	})
 	if err != nil {
+		return found, err
+	}
+	if err := d.Snapshots.DeleteAll(); err != nil {
 		return found, err
 	}
 	for _, s := range normal {
@@ -46,6 +49,28 @@ func (d *Disk) Load(storeID uint64) (machine.StoreState, error) {
 		found.Regions = append(found.Regions, r)
 	}
 	return found, d.loadOrphans(&found)
+}
+
+// finishDestroy takes what a peer left behind that has its tombstone: data, if it still has an apply state, then the log.
+func (d *Disk) finishDestroy(snap engine.Snapshot, r *metapb.Region) error {
+	b, err := snap.Get(engine.Local, keys.ApplyState(r.Id))
+	if err != nil {
+		return err
+	}
+	if b != nil {
+		batch := d.State.NewBatch()
+		defer func() { _ = batch.Close() }()
+		machine.EraseRegion(batch, r)
+		if err := batch.Commit(true); err != nil {
+			return errors.Annotatef(err, "region %d: finish its destruction", r.Id)
+		}
+	}
+	log, err := d.Log.State(r.Id)
+	if err != nil || log == nil || log.LastIndex == 0 {
+		// A log without entries is that of a peer without data: a younger one than the tombstone names, most likely, and its vote must be remembered.
+		return err
+	}
+	return d.Log.Write([]logstore.Update{{RegionID: r.Id, Destroy: true, Sync: true}})
 }
 
 func eachRegionState(snap engine.Snapshot, visit func(*raft_serverpb.RegionLocalState) error) (err error) {

@@ -156,13 +156,9 @@ func (d *Disk) readLog(t machine.ReadLog) ([]eraftpb.Entry, error) {
 func (d *Disk) BuildSnapshot(regionID uint64) (*eraftpb.Snapshot, error) {
 	snap := d.State.NewSnapshot()
 	defer func() { _ = snap.Close() }()
-	state, err := readRegionState(snap, regionID)
-	if err != nil || state == nil || state.State != raft_serverpb.PeerState_Normal {
+	state, applied, err := readWhole(snap, regionID)
+	if err != nil || state == nil {
 		return nil, err // gone meanwhile
-	}
-	applied, err := readApplyState(snap, regionID)
-	if err != nil {
-		return nil, err
 	}
 	key := snapfile.Key{RegionID: regionID, Term: applied.CommitTerm, Index: applied.AppliedIndex}
 	meta, err := d.Snapshots.Build(key, state.Region, snap)
@@ -178,6 +174,23 @@ func (d *Disk) BuildSnapshot(regionID uint64) (*eraftpb.Snapshot, error) {
 		out.Metadata.ConfState.Voters = append(out.Metadata.ConfState.Voters, p.Id)
 	}
 	return out, nil
+}
+
+// readWhole reads both states of a region whose data is here, and nil when it is not. A removed leader, which has its tombstone, still has
+// the data until it is destroyed, and may have to bring up one of those who remain before they can do without it (R4).
+func readWhole(snap engine.Snapshot, regionID uint64) (*raft_serverpb.RegionLocalState, *raft_serverpb.RaftApplyState, error) {
+	state, err := readRegionState(snap, regionID)
+	if err != nil || state == nil {
+		return nil, nil, err
+	}
+	if state.State == raft_serverpb.PeerState_Tombstone {
+		b, err := snap.Get(engine.Local, keys.ApplyState(regionID))
+		if err != nil || b == nil {
+			return nil, nil, err
+		}
+	}
+	applied, err := readApplyState(snap, regionID)
+	return state, applied, err
 }
 
 func readRegionState(snap engine.Snapshot, regionID uint64) (*raft_serverpb.RegionLocalState, error) {

@@ -41,8 +41,11 @@ func sizeOf(u *logstore.Update) int64 {
 	return n
 }
 
+// enqueueTask keeps what happens to built snapshots in order: a late deletion must not meet the file of the same name that was built since.
 func (s *Store) enqueueTask(t machine.Task) {
-	if _, slow := t.(machine.BuildSnapshot); slow {
+	drop, isDrop := t.(machine.DropSnapshot)
+	_, isBuild := t.(machine.BuildSnapshot)
+	if isBuild || isDrop && !drop.Received {
 		s.snapshots.put(t)
 	} else {
 		s.quick.put(t)

@@ -5,85 +5,101 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/pingcap/kvproto/pkg/errorpb"
-	"github.com/pingcap/kvproto/pkg/kvrpcpb"
-	"github.com/pingcap/kvproto/pkg/metapb"
+	"github.com/gogo/protobuf/proto"
 
 	"github.com/shoal-kv/shoal/kv/sim/world"
 )
 
-// client issues one operation after the other.
+// client issues one operation after the other, with a real client's cache of regions, retries and patience (client_route.go), and tells
+// the history what it did and saw.
 type client struct {
-	c      *Cluster
-	id     int
-	p      *world.Process
-	rng    *rand.Rand
-	region *metapb.Region
-	leader *metapb.Peer
-	n      int
+	c     *Cluster
+	id    int
+	p     *world.Process
+	rng   *rand.Rand
+	cache regionCache
+	// known is what it last saw of a key: what a swap expects.
+	known map[string]string
+	// n counts operations, values the values that were written: none is written twice.
+	n, values int
+	// patience is how long an operation may take before the client gives up.
+	patience time.Duration
+	// resting: it begins no more operations. busy: one is on its way.
+	resting, busy bool
 }
 
-const firstClient = 201
+const (
+	firstClient    = 201
+	clientPatience = 20 * time.Second
+)
 
 func newClient(c *Cluster, i int) *client {
 	name := clientName(i)
-	return &client{c: c, id: i, p: c.w.NewProcess(firstClient+i, name), rng: c.w.Rand(name)}
+	return &client{
+		c: c, id: i + 1, p: c.w.NewProcess(firstClient+i, name), rng: c.w.Rand(name),
+		known: make(map[string]string), patience: clientPatience,
+	}
 }
 
 func clientName(i int) string { return fmt.Sprintf("client-%d", i+1) }
 
 func (cl *client) start() {
 	cl.p.Start()
-	cl.next()
+	cl.think()
 }
 
-func (cl *client) next() {
-	cl.p.After(world.Between(cl.rng, 10*time.Millisecond, 2*cl.c.cfg.Think), cl.operate)
+func (cl *client) think() {
+	mean := cl.c.cfg.Think
+	cl.p.After(world.Between(cl.rng, mean/7, 2*mean-mean/7), cl.operate)
 }
 
+// operate does one operation, and the next after it.
 func (cl *client) operate() {
-	cl.n++
-	cl.c.result.Counts.Operations++
-	cl.attempt(0)
+	if cl.resting {
+		return
+	}
+	if cl.c.timestamp != nil && world.Chance(cl.rng, 0.05) {
+		cl.busy = true
+		cl.c.timestamp(cl.p, func() { cl.busy = false; cl.think() })
+		return
+	}
+	cl.do(cl.draw(), func(bool) { cl.think() })
 }
 
-func (cl *client) attempt(tries int) {
-	if tries > 10 {
-		cl.c.result.Counts.Undecided++
-		cl.next()
-		return
-	}
-	again := func() {
-		cl.p.After(world.Between(cl.rng, 50*time.Millisecond, 300*time.Millisecond), func() { cl.attempt(tries + 1) })
-	}
-	if cl.region == nil || cl.leader == nil {
-		cl.c.sched.locate(cl.p, []byte("k"), func(r *metapb.Region, l *metapb.Peer) {
-			cl.region, cl.leader = r, l
-			again()
-		})
-		return
-	}
-	req := &kvrpcpb.RawPutRequest{
-		Context: &kvrpcpb.Context{RegionId: cl.region.Id, RegionEpoch: cl.region.RegionEpoch, Peer: cl.leader},
-		Key:     fmt.Appendf(nil, "k%d", cl.rng.IntN(8)), Value: fmt.Appendf(nil, "%d-%d", cl.id, cl.n),
-	}
-	s := cl.c.stores[cl.leader.StoreId-1]
-	cl.c.call(cl.p, s.p, 2*time.Second, func(answer func(any)) { s.front.handle(req, answer) }, func(resp any) {
-		r, ok := resp.(*kvrpcpb.RawPutResponse)
-		if ok && r.RegionError == nil && r.Error == "" {
-			cl.c.result.Counts.Answered++
-			cl.next()
-			return
-		}
-		var e *errorpb.Error
+// do carries a task to its end: done says whether all of it was answered.
+func (cl *client) do(t *task, done func(ok bool)) {
+	cl.n++
+	cl.busy = true
+	cl.c.result.Counts.Operations++
+	e := &errand{cl: cl, task: t, deadline: cl.c.w.Now() + world.Time(cl.patience)}
+	e.done = func(ok bool) {
 		if ok {
-			e = r.RegionError
-		}
-		if l := e.GetNotLeader().GetLeader(); l != nil {
-			cl.leader = l
+			cl.c.result.Counts.Answered++
 		} else {
-			cl.region = nil
+			cl.c.result.Counts.Undecided++
 		}
-		again()
-	})
+		cl.busy = false
+		if tr := cl.c.w.Trace; tr.Telling() {
+			tr.Tell(world.Answer, cl.p, nil, fmt.Sprintf("%s: answered %t", t.name, ok))
+		}
+		done(ok)
+	}
+	e.step()
+}
+
+// value makes a value that nobody has ever written.
+func (cl *client) value() string {
+	cl.values++
+	return fmt.Sprintf("c%d.%d", cl.id, cl.values)
+}
+
+// note puts a request into the trace.
+func (cl *client) note(request proto.Message) {
+	b, err := proto.Marshal(request)
+	cl.c.must(err)
+	tr := cl.c.w.Trace
+	tr.Add(world.Operation, cl.p, b)
+	if tr.Telling() {
+		tr.Tell(world.Operation, cl.p, nil, fmt.Sprintf("%T %v", request, request))
+	}
 }

@@ -34,7 +34,7 @@ type Config struct {
 func Default(seed uint64) Config {
 	return Config{
 		Seed: seed, Stores: 5, Clients: 8, Duration: 60 * time.Second, Tick: 100 * time.Millisecond, Replicas: 3,
-		Schedulers: 3, Think: 100 * time.Millisecond, Weather: world.Fair,
+		Schedulers: 3, Think: 70 * time.Millisecond, Weather: world.Fair,
 		Machine: machine.Config{
 			ElectionTicks: 10, HeartbeatTicks: 2, LeaseDuration: machine.Instant(700 * time.Millisecond), PreVote: true,
 			LogGCTicks: 10, LogGCThreshold: 10, LogGCCountLimit: 50, RegionHeartbeatTicks: 20,

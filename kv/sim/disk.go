@@ -24,6 +24,8 @@ type disk struct {
 	stalledUntil world.Time
 	// keep, when not nil, says how much of what is not synced a crash leaves.
 	keep func(n int) int
+	// ledger counts what the state engine holds.
+	ledger *ledger
 }
 
 func newDisk(w *world.World, name string) *disk {
@@ -39,8 +41,9 @@ func (d *disk) open(p *world.Process, trace *world.Trace) (*raftstore.Disk, erro
 	if err != nil {
 		return nil, err
 	}
-	log := &traced{Engine: d.log, trace: trace, p: p, name: 'L'}
-	state := &traced{Engine: d.state, trace: trace, p: p, name: 'S'}
+	log := &traced{Engine: d.log, trace: trace, p: p, d: d, name: 'L'}
+	d.ledger = newLedger(d.state)
+	state := &traced{Engine: d.state, trace: trace, p: p, d: d, name: 'S', ledger: d.ledger}
 	return &raftstore.Disk{Log: logstore.New(log), State: state, Snapshots: snaps}, nil
 }
 
@@ -81,7 +84,10 @@ type traced struct {
 	engine.Engine
 	trace *world.Trace
 	p     *world.Process
+	d     *disk
 	name  byte
+	// ledger is told of every write, where there is one.
+	ledger *ledger
 }
 
 // NewBatch implements engine.Engine.
@@ -93,7 +99,12 @@ func (t *traced) Ingest(in engine.Ingestion) error {
 		also.flush(true)
 		in.Also = also.Batch
 	}
-	return t.Engine.Ingest(in)
+	if t.ledger != nil {
+		defer t.ledger.recount()
+	}
+	err := t.Engine.Ingest(in)
+	t.d.tore(in.Replace[engine.Default], err != nil)
+	return err
 }
 
 // Sync implements engine.Engine.
@@ -132,6 +143,9 @@ func (b *tracedBatch) DeleteRange(cf engine.CF, start, end []byte) {
 }
 
 func (b *tracedBatch) flush(sync bool) {
+	if b.t.ledger != nil {
+		b.t.ledger.take(b.buf)
+	}
 	kind := byte('w')
 	if sync {
 		kind = 'y'

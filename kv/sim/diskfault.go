@@ -1,9 +1,11 @@
 package sim
 
 import (
+	"bytes"
 	"errors"
 	"syscall"
 
+	"github.com/shoal-kv/shoal/kv/engine"
 	"github.com/shoal-kv/shoal/kv/raftstore/snapfile"
 )
 
@@ -24,6 +26,32 @@ type diskFaults struct {
 	flip float64
 	// flips counts the files in which a bit is wrong.
 	flips int
+	// torn are ranges whose ingestion failed, and was not repeated since: the data may be in the engine without the mark that says so (engine.Ingestion.Also),
+	// and be newer than the applied index. Applying the log once more makes it right.
+	torn []engine.Range
+}
+
+// tore notes how an ingestion ended.
+func (d *disk) tore(r engine.Range, failed bool) {
+	kept := d.torn[:0]
+	for _, t := range d.torn {
+		if !bytes.Equal(t.Start, r.Start) || !bytes.Equal(t.End, r.End) {
+			kept = append(kept, t)
+		}
+	}
+	if d.torn = kept; failed {
+		d.torn = append(d.torn, r)
+	}
+}
+
+// isTorn says that some of a range may be newer than it should.
+func (d *disk) isTorn(start, end []byte) bool {
+	for _, t := range d.torn {
+		if (len(end) == 0 || bytes.Compare(t.Start, end) < 0) && (len(t.End) == 0 || bytes.Compare(start, t.End) < 0) {
+			return true
+		}
+	}
+	return false
 }
 
 // fail makes something on the disk fail with err from now on, or not any more when err is nil.
@@ -64,9 +92,9 @@ func (d *disk) flipNext(where float64) { d.flip = where }
 // ails says that an error is one that a disk may answer.
 func ails(err error) bool { return errors.Is(err, errIO) || errors.Is(err, errFull) }
 
-// heal makes the disk good. Flipped bits stay.
+// heal makes the disk good. What it did to the data stays.
 func (d *disk) heal() {
-	d.diskFaults = diskFaults{slow: 1, flip: -1, flips: d.flips}
+	d.diskFaults = diskFaults{slow: 1, flip: -1, flips: d.flips, torn: d.torn}
 	d.stalledUntil = 0
 	for _, what := range ioErrors {
 		d.fail(what, nil)

@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/pingcap/kvproto/pkg/errorpb"
@@ -59,6 +60,8 @@ func (f *front) handle(req any, done func(resp any)) {
 		})
 	case *kvrpcpb.RawCASRequest:
 		f.compareAndSwap(q, func(r *kvrpcpb.RawCASResponse) { done(r) })
+	case *kvrpcpb.RawBatchGetRequest:
+		f.batchGet(q, func(r *kvrpcpb.RawBatchGetResponse) { done(r) })
 	case *kvrpcpb.RawScanRequest:
 		f.scan(q, func(r *kvrpcpb.RawScanResponse) { done(r) })
 	default:
@@ -96,6 +99,38 @@ func (f *front) get(q *kvrpcpb.RawGetRequest, done func(*kvrpcpb.RawGetResponse)
 		}
 		done(resp)
 	})
+}
+
+// batchGet reads keys of one snapshot; those that do not exist are not in the answer.
+func (f *front) batchGet(q *kvrpcpb.RawBatchGetRequest, done func(*kvrpcpb.RawBatchGetResponse)) {
+	f.storage.Read(context.Background(), target(q.Context), func(snap storage.Snapshot, err error) {
+		resp := &kvrpcpb.RawBatchGetResponse{}
+		if err == nil {
+			resp.Pairs, err = lookUpAll(snap, q.Keys)
+		}
+		if err != nil {
+			resp = &kvrpcpb.RawBatchGetResponse{}
+			resp.RegionError, _ = failure(err, q.Context)
+		}
+		done(resp)
+	})
+}
+
+func lookUpAll(snap storage.Snapshot, keys [][]byte) (pairs []*kvrpcpb.KvPair, err error) {
+	defer func() { _ = snap.Close() }()
+	for _, key := range keys {
+		if !region.Contains(snap.Region(), key) {
+			return nil, &region.KeyNotInRegionError{Key: key, Region: snap.Region()}
+		}
+		value, err := snap.Get(engine.Default, key)
+		if err != nil {
+			return nil, err
+		}
+		if value != nil {
+			pairs = append(pairs, &kvrpcpb.KvPair{Key: key, Value: value})
+		}
+	}
+	return pairs, nil
 }
 
 // lookUp reads one key and closes the snapshot.
@@ -172,6 +207,9 @@ func (f *front) compareAndSwap(q *kvrpcpb.RawCASRequest, done func(*kvrpcpb.RawC
 					if err != nil {
 						resp = &kvrpcpb.RawCASResponse{}
 						resp.RegionError, resp.Error = failure(err, q.Context)
+					}
+					if errors.Is(err, region.ErrUndetermined) { // repeated, it would meet its own outcome
+						resp.RegionError, resp.Error = nil, err.Error()
 					}
 					done(resp)
 				})

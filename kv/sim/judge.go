@@ -1,139 +1,233 @@
 package sim
 
 import (
+	"bytes"
 	"fmt"
-	"maps"
-	"slices"
+	"runtime/debug"
+	"sort"
 	"time"
 
-	"github.com/pingcap/kvproto/pkg/kvrpcpb"
+	"github.com/pingcap/kvproto/pkg/metapb"
+	"github.com/pingcap/kvproto/pkg/raft_serverpb"
 
+	"github.com/shoal-kv/shoal/kv/keys"
 	"github.com/shoal-kv/shoal/kv/raftstore/machine"
 	"github.com/shoal-kv/shoal/kv/sim/world"
 	"github.com/shoal-kv/shoal/proto/region"
 )
 
-// patience is how long a healed cluster has to come right, in virtual time.
-const patience = 60 * time.Second
+const (
+	// recovery is how long a healed cluster may take until every region answers and every replica is whole.
+	recovery = 60 * time.Second
+	// searchSteps bounds the search for an order of one group of keys.
+	searchSteps = 2_000_000
+)
 
-// judge lets time pass until the cluster is whole and every region has answered a write, and returns how long that took. That it takes longer than patience is
-// a violation.
-func (c *Cluster) judge() time.Duration {
-	begin := c.w.Now()
-	j := &judgement{c: c, targets: make(map[uint64]uint64), answered: make(map[uint64]bool)}
-	for !c.w.Halted() {
-		lack := j.look()
-		if lack == "" {
-			break
+// judge is the end of a run. Everything has just been healed: no fault is in force, and every process runs. Then, within the time of recovery,
+// every operation is answered, every region has one leader and its replicas, and they are equal; and what the clients saw in
+// all the run, and see now, fits together.
+func (c *Cluster) judge() {
+	deadline := c.w.Now() + world.Time(recovery)
+	for _, cl := range c.clients {
+		cl.resting = true
+	}
+	c.w.RunWhile(deadline, c.clientsBusy)
+	c.sweep(deadline)
+	c.settle(deadline)
+	if c.w.Halted() {
+		return
+	}
+	c.compareReplicas()
+	v := c.history.Check(groupOf, searchSteps)
+	c.result.Counts.Unknown = v.Unknown
+	if v.Violation != "" {
+		c.violate("%s", v.Violation)
+	}
+}
+
+// guard turns a panic of the product into a violation: in a real store it is the process's death.
+func (c *Cluster) guard(run func()) {
+	defer func() {
+		if what := recover(); what != nil {
+			c.violate("panic: %v", what)
+			c.w.Trace.Tell(world.Fault, nil, nil, string(debug.Stack()))
 		}
-		if c.w.Now() >= begin+world.Time(patience) {
-			c.violate("%s after everything works again, %s", patience, lack)
-			break
+	}()
+	run()
+}
+
+func (c *Cluster) clientsBusy() bool {
+	for _, cl := range c.clients {
+		if cl.busy {
+			return true
+		}
+	}
+	return false
+}
+
+// sweep writes to every group of keys and reads everything.
+func (c *Cluster) sweep(deadline world.Time) {
+	if len(c.clients) == 0 || c.w.Halted() {
+		return
+	}
+	if c.clientsBusy() {
+		c.violate("a client's operation is not over %s after healing", recovery)
+		return
+	}
+	cl, swept := c.clients[0], false
+	var tasks []*task
+	for _, g := range c.keys.groups {
+		tasks = append(tasks, cl.put(g.keys[0], g.swaps()))
+	}
+	tasks = append(tasks, cl.scan(nil, nil, 1<<20))
+	var next func()
+	next = func() {
+		if swept = len(tasks) == 0; swept {
+			return
+		}
+		t := tasks[0]
+		tasks = tasks[1:]
+		cl.patience = time.Duration(deadline - c.w.Now())
+		cl.do(t, func(ok bool) {
+			if !ok {
+				c.violate("a %s at %q is not answered %s after healing", t.name, t.keys[0], recovery)
+				return
+			}
+			next()
+		})
+	}
+	next()
+	c.w.RunWhile(deadline, func() bool { return !swept })
+	if !swept && !c.w.Halted() {
+		c.violate("not every region answers %s after healing", recovery)
+	}
+}
+
+// settle waits until every region is whole.
+func (c *Cluster) settle(deadline world.Time) {
+	for !c.w.Halted() {
+		lacking := c.lacking()
+		if lacking == "" {
+			return
+		}
+		if c.w.Now() >= deadline {
+			c.violate("%s after healing %s", recovery, lacking)
+			return
 		}
 		c.w.RunUntil(c.w.Now() + world.Time(100*time.Millisecond))
 	}
-	return time.Duration(c.w.Now() - begin)
 }
 
-// judgement is what was seen of a cluster that should come right.
-type judgement struct {
-	c *Cluster
-	// targets are where each leader stood when it was first seen: its followers have to get there.
-	targets  map[uint64]uint64
-	answered map[uint64]bool
+// shown is what the stores show of one region.
+type shown struct {
+	id      uint64
+	leader  *store
+	region  *metapb.Region // the leader's
+	applied uint64         // by the leader
+	on      []*store
+	leaders int
 }
 
-// look says what is missing, or nothing.
-func (j *judgement) look() string {
-	views := j.c.views()
-	if len(views) == 0 {
-		return "there is no region"
-	}
-	for _, id := range slices.Sorted(maps.Keys(views)) {
-		if lack := j.lookAt(id, views[id]); lack != "" {
-			return lack
-		}
-	}
-	return j.c.sched.settled()
-}
-
-func (j *judgement) lookAt(id uint64, views map[uint64]*machine.RegionView) string {
-	lead, at := leading(views)
-	if lead == nil || !lead.Ready {
-		return fmt.Sprintf("region %d has no leader that could serve", id)
-	}
-	if want := min(j.c.cfg.Replicas, j.c.cfg.Stores); len(lead.Region.Peers) != want {
-		return fmt.Sprintf("region %d has %d peers instead of %d", id, len(lead.Region.Peers), want)
-	}
-	if j.targets[id] == 0 {
-		j.targets[id] = lead.Log.Applied
-	}
-	for _, q := range lead.Region.Peers {
-		v := views[q.StoreId]
-		if v == nil || v.PeerID != q.Id || !v.Initialized || v.Log.Applied < j.targets[id] || !region.SameEpoch(v.Region.RegionEpoch, lead.Region.RegionEpoch) {
-			return fmt.Sprintf("peer %d of region %d, on store %d, is not where its leader was (%d)", q.Id, id, q.StoreId, j.targets[id])
-		}
-	}
-	for _, storeID := range slices.Sorted(maps.Keys(views)) {
-		if v := views[storeID]; region.FindPeer(lead.Region, v.PeerID) == nil {
-			return fmt.Sprintf("store %d keeps peer %d of region %d, which is not a member any more", storeID, v.PeerID, id)
-		}
-	}
-	if !j.answered[id] {
-		j.ask(id, lead, j.c.stores[at-1])
-		return fmt.Sprintf("region %d does not answer", id)
-	}
-	return ""
-}
-
-// ask writes a key that no client uses.
-func (j *judgement) ask(id uint64, v *machine.RegionView, s *store) {
-	req := &kvrpcpb.RawPutRequest{
-		Context: &kvrpcpb.Context{RegionId: id, RegionEpoch: v.Region.RegionEpoch, Peer: region.FindPeer(v.Region, v.PeerID)},
-		Key:     append(slices.Clone(v.Region.StartKey), "\x00judge"...), Value: []byte("answered"),
-	}
-	s.front.handle(req, func(resp any) {
-		if r, ok := resp.(*kvrpcpb.RawPutResponse); ok && r.RegionError == nil && r.Error == "" {
-			j.answered[id] = true
-		}
-	})
-}
-
-// views are what the stores that run publish, by region and store.
-func (c *Cluster) views() map[uint64]map[uint64]*machine.RegionView {
-	all := make(map[uint64]map[uint64]*machine.RegionView)
+// regions lists what the stores show, by region id.
+func (c *Cluster) regions() []*shown {
+	byID := make(map[uint64]*shown)
+	var all []*shown
 	for _, s := range c.stores {
 		if !s.p.Up() {
 			continue
 		}
-		s.st.Views(func(id uint64, v *machine.RegionView) bool {
-			if all[id] == nil {
-				all[id] = make(map[uint64]*machine.RegionView)
+		s.st.Views(func(id uint64, v *machine.RegionView) bool { // order-free: sorted below
+			if !v.Initialized {
+				return true
 			}
-			all[id][s.id] = v
+			r := byID[id]
+			if r == nil {
+				r = &shown{id: id}
+				byID[id], all = r, append(all, r)
+			}
+			r.on = append(r.on, s)
+			if v.IsLeader && v.Ready {
+				r.leaders++
+				r.leader, r.region, r.applied = s, v.Region, s.appliedIndex(id)
+			}
 			return true
 		})
 	}
+	sort.Slice(all, func(i, j int) bool { return all[i].id < all[j].id })
 	return all
 }
 
-// leading is the leader of the newest term.
-func leading(views map[uint64]*machine.RegionView) (best *machine.RegionView, store uint64) {
-	for id, v := range views { // order-free: one leader a term
-		if v.IsLeader && (best == nil || v.Term > best.Term) {
-			best, store = v, id
-		}
+func (s *store) appliedIndex(regionID uint64) uint64 {
+	state := new(raft_serverpb.RaftApplyState)
+	if b := s.read(s.disk.state, keys.ApplyState(regionID)); b != nil {
+		s.c.must(state.Unmarshal(b))
 	}
-	return best, store
+	return state.AppliedIndex
 }
 
-// leadership is who leads the region that holds a key, and where; nil when nobody does, as far as the stores that run know.
-func (c *Cluster) leadership(key []byte) (*machine.RegionView, *store) {
-	all := c.views()
-	for _, id := range slices.Sorted(maps.Keys(all)) {
-		if v, at := leading(all[id]); v != nil && region.Contains(v.Region, key) {
-			return v, c.stores[at-1]
+// lacking says in words what is not as it shall be, empty when all is.
+func (c *Cluster) lacking() string {
+	regions := c.regions()
+	for _, r := range regions {
+		if r.leaders != 1 {
+			return fmt.Sprintf("region %d has %d leaders that are ready", r.id, r.leaders)
+		}
+		if what := c.lacks(r); what != "" {
+			return fmt.Sprintf("region %d, led by store %d: %s", r.id, r.leader.id, what)
 		}
 	}
-	return nil, nil
+	sort.Slice(regions, func(i, j int) bool { return bytes.Compare(regions[i].region.StartKey, regions[j].region.StartKey) < 0 })
+	var end []byte
+	for i, r := range regions {
+		if !bytes.Equal(end, r.region.StartKey) || i > 0 && len(end) == 0 {
+			return fmt.Sprintf("no region begins where the one before ends, at %q: the next is region %d at %q", end, r.id, r.region.StartKey)
+		}
+		end = r.region.EndKey
+	}
+	if len(regions) == 0 || len(end) > 0 {
+		return fmt.Sprintf("no region holds the keys from %q on", end)
+	}
+	return c.sched.settled()
+}
+
+func (c *Cluster) lacks(r *shown) string {
+	if want := min(c.cfg.Replicas, len(c.stores)); len(r.region.Peers) < want {
+		return fmt.Sprintf("it has %d peers, not %d", len(r.region.Peers), want)
+	}
+	for _, p := range r.region.Peers {
+		if p.Role != metapb.PeerRole_Voter {
+			return fmt.Sprintf("peer %d is a %s", p.Id, p.Role)
+		}
+		s := c.stores[p.StoreId-1]
+		if !s.p.Up() {
+			return fmt.Sprintf("store %d is down", s.id)
+		}
+		v := s.st.View(r.id)
+		switch {
+		case v == nil || v.Gone || v.PeerID != p.Id || !v.Initialized:
+			return fmt.Sprintf("peer %d on store %d is not there", p.Id, p.StoreId)
+		case !region.SameEpoch(v.Region.RegionEpoch, r.region.RegionEpoch):
+			return fmt.Sprintf("peer %d on store %d has epoch %v, not %v", p.Id, p.StoreId, v.Region.RegionEpoch, r.region.RegionEpoch)
+		case s.appliedIndex(r.id) != r.applied:
+			return fmt.Sprintf("peer %d on store %d has applied index %d, not %d", p.Id, p.StoreId, s.appliedIndex(r.id), r.applied)
+		}
+	}
+	for _, s := range r.on {
+		if region.FindPeerOn(r.region, s.id) == nil {
+			return fmt.Sprintf("store %d still has a peer of it", s.id)
+		}
+	}
+	return ""
+}
+
+// compareReplicas reads every replica of every region anew.
+func (c *Cluster) compareReplicas() {
+	for _, r := range c.regions() {
+		want := newLedger(r.leader.disk.state).sum(r.region.StartKey, r.region.EndKey)
+		for _, s := range r.on {
+			if s.appliedIndex(r.id) == r.applied && newLedger(s.disk.state).sum(r.region.StartKey, r.region.EndKey) != want {
+				c.violate("region %d: stores %d and %d hold different data at applied index %d", r.id, r.leader.id, s.id, r.applied)
+			}
+		}
+	}
 }

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"math"
 	"time"
 
 	"github.com/shoal-kv/shoal/kv/sim/world"
@@ -63,5 +62,3 @@ func doSuspend(c *Cluster, s Step) (func(), bool) {
 		}
 	}, len(held) > 0
 }
-
-func pow(x, y float64) float64 { return math.Pow(x, y) }

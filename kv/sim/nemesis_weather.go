@@ -2,8 +2,6 @@ package sim
 
 import (
 	"time"
-
-	"github.com/shoal-kv/shoal/kv/sim/world"
 )
 
 // The network gets worse for a while: for everybody, or (distance) between two.
@@ -61,9 +59,4 @@ func doDistance(c *Cluster, s Step) (func(), bool) {
 	}
 	set(time.Duration(s.Amount * float64(time.Second)))
 	return func() { set(0) }, len(links) > 0
-}
-
-// calm is weather in which everything arrives, at the speed of the run's network.
-func (c *Config) calm() world.Weather {
-	return world.Weather{MinDelay: c.Weather.MinDelay, MaxDelay: c.Weather.MaxDelay}
 }

@@ -49,7 +49,7 @@ func (f *grants) answered(t *schedulerTerm) {
 }
 
 // receive holds when a grant comes to whoever asked for it.
-func (f *grants) receive(x *errand, res any) {
+func (f *grants) receive(x *inquiry, res any) {
 	c := x.a.g.c
 	switch r := res.(type) {
 	case stamps:

@@ -42,15 +42,15 @@ import (
 type script struct {
 	c     *Cluster
 	names map[string]*store
-	tries map[string]*attempt
+	tries map[string]*try
 	hand  *world.Process
 	rules []rule
 	kept  []func()
 	line  int
 }
 
-// attempt is an operation of a script.
-type attempt struct {
+// try is an operation of a script.
+type try struct {
 	over  bool
 	err   string
 	value string
@@ -86,7 +86,7 @@ const scriptHand = 301
 
 // RunScript plays a script and reports what was wrong.
 func RunScript(text string, sink func(world.Entry)) (Result, error) {
-	s := &script{names: map[string]*store{}, tries: map[string]*attempt{}}
+	s := &script{names: map[string]*store{}, tries: map[string]*try{}}
 	cfg := Default(1)
 	cfg.Clients, cfg.Replicas = 0, cfg.Stores
 	scan := bufio.NewScanner(strings.NewReader(text))
@@ -246,7 +246,7 @@ var scriptSteps = map[string]struct {
 	"run":          {1, (*script).pass},
 	"put":          {4, func(s *script, w []string) error { return s.must("put", w) }},
 	"get":          {4, func(s *script, w []string) error { return s.must("get", w) }},
-	"try":          {4, (*script).try},
+	"try":          {4, (*script).tryIt},
 	"await":        {2, (*script).await},
 	"kill":         {1, func(s *script, w []string) error { return s.each(w[0], (*store).kill) }},
 	"start":        {1, func(s *script, w []string) error { return s.each(w[0], (*store).start) }},
@@ -320,14 +320,14 @@ func (s *script) must(what string, w []string) error {
 	if what == "get" {
 		args, want = []string{name, what, w[0], w[2], w[3]}, w[1]
 	}
-	if err := s.try(args); err != nil {
+	if err := s.tryIt(args); err != nil {
 		return err
 	}
 	return s.await([]string{name, want})
 }
 
-func (s *script) try(w []string) error {
-	a := &attempt{}
+func (s *script) tryIt(w []string) error {
+	a := &try{}
 	s.tries[w[0]] = a
 	st, err := s.find(w[len(w)-1])
 	if err != nil {
@@ -358,7 +358,7 @@ func contextOf(st *store) *kvrpcpb.Context {
 	return &kvrpcpb.Context{RegionId: st.c.home, RegionEpoch: v.Region.RegionEpoch, Peer: &metapb.Peer{Id: v.PeerID, StoreId: st.id}}
 }
 
-func (s *script) request(st *store, a *attempt, req any) {
+func (s *script) request(st *store, a *try, req any) {
 	s.c.call(s.hand, st.p, time.Hour, func(answer func(any)) { st.front.handle(req, answer) }, func(resp any) {
 		a.over = true
 		switch r := resp.(type) {
@@ -609,7 +609,7 @@ func (s *script) judge([]string) error {
 }
 
 // change asks a leader for a change of its members.
-func (s *script) change(st *store, a *attempt, what, name string) error {
+func (s *script) change(st *store, a *try, what, name string) error {
 	target, err := s.find(name)
 	if err != nil {
 		return err

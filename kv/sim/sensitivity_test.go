@@ -49,7 +49,7 @@ func TestSensitivity(t *testing.T) {
 	fmt.Fprintln(w, "bug\tpitfall\tcaught by\twhat was seen")
 	caught := 0
 	for _, b := range chosen {
-		by, what := try(t, b)
+		by, what := hunt(t, b)
 		if by != "" {
 			caught++
 		} else {
@@ -85,8 +85,8 @@ func chooseBugs(t *testing.T) (chosen []bug) {
 
 var verdict = regexp.MustCompile(`(?m)^VERDICT (\S+ ?\S*): (.*)$`)
 
-// try builds the product with the bug and runs the budget; by is empty when nothing was seen.
-func try(t *testing.T, b bug) (by, what string) {
+// hunt builds the product with the bug and runs the budget; by is empty when nothing was seen.
+func hunt(t *testing.T, b bug) (by, what string) {
 	dir := t.TempDir()
 	binary := filepath.Join(dir, "sim.test")
 	build := exec.Command("go", "test", "-c", "-overlay", b.overlay(t, dir), "-o", binary, ".")
@@ -161,7 +161,7 @@ func TestBudget(t *testing.T) {
 	}
 	began := time.Now()
 	for seed := uint64(1); seed <= seeds; seed++ {
-		if r := Run(Default(seed), nil); r.Err() != nil {
+		if r := Run(Draw(seed), nil); r.Err() != nil {
 			fmt.Printf("VERDICT seed %d: %s\n", seed, firstLine(r.Err()))
 			return
 		}

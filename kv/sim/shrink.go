@@ -85,16 +85,16 @@ func (s *Shrinking) dropSteps(cfg Config, steps []Step) []Step {
 	return steps
 }
 
-// dropTime ends the run soon after the last step.
+// dropTime ends the run soon after the last step begins, or at least soon after all are over.
 func (s *Shrinking) dropTime(cfg Config, steps []Step) Config {
-	last := time.Duration(0)
+	var begin, end time.Duration
 	for _, st := range steps {
-		last = max(last, st.At+st.For)
+		begin, end = max(begin, st.At), max(end, st.At+st.For)
 	}
-	for _, more := range []time.Duration{100 * time.Millisecond, 2 * time.Second, 10 * time.Second} {
+	for _, at := range []time.Duration{begin + 100*time.Millisecond, end + 100*time.Millisecond, end + 2*time.Second, end + 10*time.Second} {
 		shorter := cfg
-		shorter.Duration = last + more
-		if shorter.Duration < cfg.Duration && s.fails(shorter, steps, len(steps)) {
+		shorter.Duration = at
+		if at < cfg.Duration && s.fails(shorter, steps, len(steps)) {
 			return shorter
 		}
 	}

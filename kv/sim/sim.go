@@ -13,20 +13,22 @@
 //	front.go     what a client's request meets on a store
 //	scheduler.go the scheduler group
 //	client.go    clients with a real client's routing and retries
+//	watch.go     what stores decide and do goes to the checker (package check), ledger.go what they hold
+//	judge.go     the end of a run: is everything whole, and does it fit what clients saw (package history)?
 //	nemesis.go   faults: their steps, their undoing; a nemesis_*.go for each family of them
 //	swarm.go     what a seed draws
-//	judge.go     whether a healed cluster came right
 //	shrink.go    fewer steps that still show a violation
 package sim
 
 import (
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/pingcap/errors"
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 
+	"github.com/shoal-kv/shoal/kv/sim/check"
+	"github.com/shoal-kv/shoal/kv/sim/history"
 	"github.com/shoal-kv/shoal/kv/sim/world"
 )
 
@@ -45,10 +47,12 @@ type Result struct {
 
 // Counts tell how much a run exercised.
 type Counts struct {
-	Events, Messages                  int
+	Events, Messages, Lost            int
 	Operations, Answered, Undecided   int
 	Kills, Suspensions, Snapshots     int
 	Elections, Cuts, SchedulerChanges int
+	// Unknown counts the groups of keys whose history was too hard to judge.
+	Unknown int
 	// DiskFailures are stores that stopped, or did not start, because of their disk; Flips snapshot files with a wrong bit.
 	DiskFailures, Flips int
 	// Faults counts the steps of each nemesis that hit somebody.
@@ -73,7 +77,12 @@ type Cluster struct {
 	// clients come and go with the scenario.
 	clients []*client
 	faults  faults
-	result  Result
+	keys    *keySpace
+	history *history.History
+	checker *check.Checker
+	// timestamp asks the schedulers for one, where they give any.
+	timestamp func(from *world.Process, done func())
+	result    Result
 	// packets numbers the messages for the trace's readers.
 	packets uint64
 	// home is the first region's id.
@@ -85,8 +94,10 @@ type Cluster struct {
 // New builds a cluster of stores that are down, and tells the sink what happens from now on; sink may be nil.
 func New(cfg Config, sink func(world.Entry)) *Cluster {
 	c := &Cluster{cfg: cfg, w: world.New(cfg.Seed, world.NewTrace(sink)), faults: newFaults(), result: Result{Seed: cfg.Seed}}
+	c.net, c.keys = c.w.NewNetwork(), newKeySpace()
+	c.checker = check.New(func(what string) { c.violate("%s", what) })
+	c.history = history.New(func() time.Duration { return time.Duration(c.w.Now()) })
 	c.result.Counts.Faults = make(map[string]int)
-	c.net = c.w.NewNetwork()
 	c.sched = newSchedulers(c)
 	for id := uint64(1); id <= uint64(cfg.Stores); id++ {
 		c.stores = append(c.stores, newStore(c, id))
@@ -120,35 +131,47 @@ func Run(cfg Config, sink func(world.Entry)) Result { return Play(cfg, Plan(cfg)
 // Play is Run with steps that were drawn elsewhere: all of a run's, which repeats it, or fewer.
 func Play(cfg Config, steps []Step, sink func(world.Entry)) Result {
 	c := New(cfg, sink)
-	c.live(steps)
+	c.guard(func() { c.live(steps) })
 	return c.finish()
 }
 
-// live is the life of a cluster in its three parts: it is set up, it suffers, it recovers. A panic is a violation like others.
+// live is the life of a cluster in its three parts: it is set up, it suffers, it recovers.
 func (c *Cluster) live(steps []Step) {
-	defer func() {
-		if p := recover(); p != nil {
-			c.violate("panic: %v", p)
-			c.w.Trace.Tell(world.Fault, nil, nil, string(debug.Stack()))
-		}
-	}()
 	c.Boot()
-	c.judge()
+	c.setUp()
 	c.net.Weather = c.cfg.Weather
 	c.strike(steps)
 	c.w.RunUntil(c.w.Now() + world.Time(c.cfg.Duration))
 	c.heal()
-	c.result.Healed = c.judge()
+	healed := c.w.Now()
+	c.judge()
+	c.result.Healed = time.Duration(c.w.Now() - healed)
+}
+
+// setUp waits until the first region has its replicas.
+func (c *Cluster) setUp() {
+	deadline := c.w.Now() + world.Time(recovery)
+	for !c.w.Halted() {
+		v, _ := c.leadership(nil)
+		if v != nil && len(v.Region.Peers) == min(c.cfg.Replicas, len(c.stores)) && c.initialized(v) {
+			return
+		}
+		if c.w.Now() >= deadline {
+			c.violate("the first region has no replicas %s after its beginning", recovery)
+		}
+		c.w.RunUntil(c.w.Now() + world.Time(100*time.Millisecond))
+	}
 }
 
 func (c *Cluster) finish() Result {
 	c.result.Hash = c.w.Trace.Sum()
 	c.result.Virtual = time.Duration(c.w.Now())
 	c.result.Counts.Events = c.w.Events
-	c.result.Counts.Messages = c.net.Sent
+	c.result.Counts.Messages, c.result.Counts.Lost = c.net.Sent, c.net.Lost
 	for _, s := range c.stores {
 		c.result.Counts.Flips += s.disk.flips
 	}
+	c.result.Counts.Elections = c.checker.Elections
 	return c.result
 }
 

@@ -93,6 +93,7 @@ func (s *store) start() {
 	s.step = raftstore.NewStepper(s.st)
 	s.busy = make([]bool, len(s.step.Workers()))
 	s.front = newFront(s)
+	s.watchStart()
 	s.p.After(s.c.cfg.Tick, s.tick)
 	s.c.sched.connect(s)
 	s.beat()
@@ -130,6 +131,7 @@ func (s *store) kill() {
 	s.busy = nil
 	s.p.Kill()
 	s.disk.crash()
+	s.c.checker.Killed(s.id)
 }
 
 func (s *store) tick() {
@@ -177,6 +179,7 @@ func (s *store) Send(msgs []*raft_serverpb.RaftMessage) {
 		if s.dying {
 			continue
 		}
+		s.c.checker.Sent(s.id, m)
 		s.c.w.Trace.Add(world.Message, s.p, b)
 		s.c.packets++
 		packet := s.c.packets

@@ -25,7 +25,7 @@ func Draw(seed uint64) Config {
 		cfg.Replicas = 5
 	}
 	cfg.Clients = 1 + rng.IntN(12)
-	cfg.Think = pick[time.Duration](rng, 20, 50, 100, 200) * time.Millisecond
+	cfg.Think = pick(rng, 20*time.Millisecond, 50*time.Millisecond, 100*time.Millisecond, 200*time.Millisecond)
 	drawMachine(rng, &cfg)
 	cfg.Limits = drawLimits(rng)
 	cfg.Weather = drawSky(rng)
@@ -38,7 +38,7 @@ func pick[T any](rng *rand.Rand, from ...T) T { return from[rng.IntN(len(from))]
 
 func drawMachine(rng *rand.Rand, cfg *Config) {
 	m := &cfg.Machine
-	cfg.Tick = pick[time.Duration](rng, 50, 100, 200) * time.Millisecond
+	cfg.Tick = pick(rng, 50*time.Millisecond, 100*time.Millisecond, 200*time.Millisecond)
 	m.ElectionTicks = pick(rng, 5, 10, 20)
 	m.HeartbeatTicks = 1 + rng.IntN(m.ElectionTicks/2)
 	m.PreVote = rng.IntN(4) > 0

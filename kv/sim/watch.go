@@ -4,12 +4,21 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/pingcap/kvproto/pkg/metapb"
+	"github.com/pingcap/kvproto/pkg/raft_serverpb"
+
+	"github.com/shoal-kv/shoal/kv/engine"
+	"github.com/shoal-kv/shoal/kv/keys"
 	"github.com/shoal-kv/shoal/kv/raftstore/machine"
+	"github.com/shoal-kv/shoal/kv/sim/check"
 	"github.com/shoal-kv/shoal/kv/sim/world"
+	"github.com/shoal-kv/shoal/proto/region"
 )
 
 // watchRound sees what a machine decided before it is carried out: the trace's views, and the invariants' food.
 func (s *store) watchRound(r *machine.Round) {
+	s.c.checker.Decided(s.id, r)
 	for _, v := range r.Views {
 		b, err := v.Region.Marshal()
 		s.c.must(err)
@@ -31,7 +40,103 @@ func (s *store) watchRound(r *machine.Round) {
 // watchApply sees what became one engine batch.
 func (s *store) watchApply(tasks []machine.ApplyTask, round *machine.ApplyRound) {
 	s.c.w.Trace.Add(world.Apply, s.p, binary.AppendUvarint(nil, uint64(len(tasks))))
-	_ = round
+	s.c.checker.Applied(s.id, round, s.sumOf)
+}
+
+// sumOf is the fingerprint of what the store holds of a region; not ok where the engine has failed, or the region is gone.
+func (s *store) sumOf(regionID uint64) (uint64, bool) {
+	r := s.regionOnDisk(regionID)
+	if r == nil || s.disk.state.Failed() || s.disk.isTorn(r.StartKey, r.EndKey) {
+		return 0, false
+	}
+	return s.disk.ledger.sum(r.StartKey, r.EndKey), true
+}
+
+// regionOnDisk is the region as the state engine has it, nil when it has none.
+func (s *store) regionOnDisk(id uint64) *metapb.Region {
+	state := new(raft_serverpb.RegionLocalState)
+	if b := s.read(s.disk.state, keys.RegionState(id)); b == nil || state.Unmarshal(b) != nil || state.State == raft_serverpb.PeerState_Tombstone {
+		return nil
+	}
+	return state.Region
+}
+
+func (s *store) read(e engine.Engine, key []byte) []byte {
+	snap := e.NewSnapshot()
+	defer func() { _ = snap.Close() }()
+	b, err := snap.Get(engine.Local, key)
+	s.c.must(err)
+	return b
+}
+
+// watchStart tells the checker what a life begins with.
+func (s *store) watchStart() {
+	var found []check.Found
+	lower, upper := keys.AllRegionMetaRange()
+	snap := s.disk.state.NewSnapshot()
+	defer func() { _ = snap.Close() }()
+	it, err := snap.NewIterator(engine.Local, engine.IterOptions{Lower: lower, Upper: upper})
+	s.c.must(err)
+	for ok := it.SeekGE(nil); ok; ok = it.Next() {
+		id, kind, err := keys.DecodeRegionMeta(it.Key())
+		s.c.must(err)
+		if kind != keys.MetaRegionState {
+			continue
+		}
+		if r := s.regionOnDisk(id); r != nil {
+			found = append(found, s.foundOf(r))
+		}
+	}
+	s.c.must(it.Close())
+	s.c.checker.Started(s.id, (*durableLog)(s.disk), func() machine.Instant { return machine.Instant(s.p.Monotonic()) }, found)
+	for _, f := range found {
+		if sum, ok := s.sumOf(f.Region.Id); ok {
+			s.c.checker.State(s.id, f.Region.Id, f.Applied.Index, sum)
+		}
+	}
+}
+
+// foundOf reads one region.
+func (s *store) foundOf(r *metapb.Region) check.Found {
+	f := check.Found{Region: r, PeerID: region.FindPeerOn(r, s.id).GetId()}
+	apply := new(raft_serverpb.RaftApplyState)
+	s.c.must(apply.Unmarshal(s.read(s.disk.state, keys.ApplyState(r.Id))))
+	f.Applied = machine.Pair{Index: apply.AppliedIndex, Term: apply.CommitTerm}
+	f.Truncated = machine.Pair{Index: apply.TruncatedState.GetIndex(), Term: apply.TruncatedState.GetTerm()}
+	var err error
+	f.State, err = s.opened.Log.State(r.Id)
+	s.c.must(err)
+	if f.State.GetLastIndex() > f.Truncated.Index {
+		f.Entries, err = s.opened.Log.Entries(r.Id, f.Truncated.Index+1, f.State.LastIndex+1, 0)
+		s.c.must(err)
+	}
+	return f
+}
+
+// durableLog is what the checker may know of a disk.
+type durableLog disk
+
+// Term implements check.Disk.
+func (d *durableLog) Term(regionID, index uint64) uint64 {
+	b := d.log.Durable(engine.Local, keys.RaftLog(regionID, index))
+	if b == nil {
+		return 0
+	}
+	var e eraftpb.Entry
+	if err := e.Unmarshal(b); err != nil {
+		return 0
+	}
+	return e.Term
+}
+
+// State implements check.Disk.
+func (d *durableLog) State(regionID uint64) *raft_serverpb.RaftLocalState {
+	b := d.log.Durable(engine.Local, keys.RaftState(regionID))
+	state := new(raft_serverpb.RaftLocalState)
+	if b == nil || state.Unmarshal(b) != nil {
+		return nil
+	}
+	return state
 }
 
 func (s *store) tellView(v *machine.RegionView) {

@@ -195,6 +195,20 @@ func TestAddReplicaUntilThereAreEnough(t *testing.T) { // P8
 	require.Nil(t, p.AddReplica(1, t0))
 }
 
+// P5, S7: a proposed peer was added and removed again, and no heartbeat came through in between. Its store has buried it: it must not be proposed again.
+// Found by the simulator.
+func TestProposalEndsWithTheMembersItWasMadeFor(t *testing.T) {
+	p := withStores(3)
+	put(t, p, region(1, "", "", 1, 5, 1, 1))
+	p.Propose(1, &metapb.Peer{Id: 9, StoreId: 3})
+	put(t, p, region(1, "", "", 1, 5, 1, 1))
+	require.Equal(t, uint64(9), p.AddReplica(1, t0).Id, "nothing has happened")
+	put(t, p, region(1, "", "", 1, 7, 1, 1))
+	require.Zero(t, p.AddReplica(1, t0).Id)
+	require.Empty(t, p.proposed)
+	require.Zero(t, p.awaited[3])
+}
+
 func TestAddReplicaOnlyWhereItHelps(t *testing.T) { // P8
 	later := t0.Add(DisconnectedAfter + 1)
 	p := withStores(2)

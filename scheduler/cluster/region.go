@@ -104,13 +104,14 @@ func (p *Picture) PutRegion(r *Region, change Change) {
 	}
 	if old := p.regions.byID[r.ID()]; old != nil {
 		p.count(old, -1)
+		if old.Meta.GetRegionEpoch().GetConfVer() != r.Meta.GetRegionEpoch().GetConfVer() {
+			// What was proposed is a member now, or was one and has been removed before any heartbeat showed it: its id must not be used
+			// again, for its store has buried it (S7, P5).
+			p.forgetProposal(r.ID())
+		}
 	}
 	p.regions.put(r)
 	p.count(r, +1)
-	if peer := p.proposed[r.ID()]; peer != nil &&
-		(r.OnStore(peer.StoreId) != nil || len(r.Meta.Peers) >= p.replicas) {
-		p.forgetProposal(r.ID())
-	}
 }
 
 func (p *Picture) dropRegion(r *Region) {

@@ -10,8 +10,8 @@ import (
 // store that has none of the region, while the region has too few voters and every peer it has is well. Nil: nothing to
 // do, or nothing that can be done now.
 //
-// A peer with id 0 is a new proposal: give it an id, then call Propose. Until that peer shows up in a heartbeat, or its
-// store is no longer Up, every heartbeat is answered with the same peer, so that a lost answer costs nothing and a
+// A peer with id 0 is a new proposal: give it an id, then call Propose. Until a heartbeat shows that the region's members
+// have changed, or its store is no longer Up, every heartbeat is answered with the same peer, so that a lost answer costs nothing and a
 // repeated one adds nothing.
 func (p *Picture) AddReplica(region uint64, now time.Time) *metapb.Peer {
 	r := p.regions.byID[region]

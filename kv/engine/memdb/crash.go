@@ -1,5 +1,7 @@
 package memdb
 
+import "github.com/shoal-kv/shoal/kv/engine"
+
 // Crash stops the machine: it returns the engine as it is found after a restart, and poisons this one. Of the n batches
 // that were committed since the last sync, keep(n) survive, the oldest first; its answer must lie in 0..n.
 func (d *DB) Crash(keep func(n int) int) *DB {
@@ -11,6 +13,14 @@ func (d *DB) Crash(keep func(n int) int) *DB {
 	}
 	_ = d.poison(ErrCrashed)
 	return newDB(content, d.checkpoints)
+}
+
+// Durable returns what no crash can take of a key, nil when that is nothing. Nobody may change it.
+func (d *DB) Durable(cf engine.CF, key []byte) []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p, _ := d.durable[cf].Get(pair{key: key})
+	return p.value
 }
 
 // Reopen closes the engine if that was not done, and returns it as it is found when it is opened again.
@@ -31,4 +41,11 @@ func (d *DB) FailSyncs(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.failSync = err
+}
+
+// Failed says that the engine is poisoned.
+func (d *DB) Failed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.poisoned != nil
 }

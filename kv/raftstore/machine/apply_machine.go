@@ -186,15 +186,20 @@ func (m *ApplyMachine) destroy(round *ApplyRound, t *ApplyTask, batch engine.Bat
 	if a := m.appliers[t.RegionID]; a != nil {
 		r = a.region
 		delete(m.appliers, t.RegionID)
-		for _, cf := range engine.DataCFs {
-			batch.DeleteRange(cf, r.StartKey, endOf(r))
-		}
+		EraseRegion(batch, r)
 	}
 	putTombstone(batch, r, &metapb.Peer{Id: t.PeerID, StoreId: m.storeID})
-	batch.Delete(engine.Local, keys.ApplyState(t.RegionID))
-	batch.Delete(engine.Local, keys.InstallMarker(t.RegionID))
 	round.Sync = true
 	round.Mail = append(round.Mail, Addressed{RegionID: t.RegionID, Mail: Cleared{RegionID: t.RegionID, PeerID: t.PeerID}})
+}
+
+// EraseRegion deletes a region's data and all that is known of it, but the region state: that is its tombstone.
+func EraseRegion(batch engine.Batch, r *metapb.Region) {
+	for _, cf := range engine.DataCFs {
+		batch.DeleteRange(cf, r.StartKey, endOf(r))
+	}
+	batch.Delete(engine.Local, keys.ApplyState(r.Id))
+	batch.Delete(engine.Local, keys.InstallMarker(r.Id))
 }
 
 // finish writes the apply state of every region that the batch touched, and reports.

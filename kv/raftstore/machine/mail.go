@@ -87,10 +87,10 @@ type (
 	Unclaim struct{ RegionID uint64 }
 	// Covers says that a region of the store has this shape now.
 	Covers struct{ Region *metapb.Region }
-	// Gone says that a region's peer was destroyed.
+	// Gone says that a region's peer was destroyed. Region is the last that it knew.
 	Gone struct {
 		RegionID, PeerID uint64
-		ConfVer          uint64
+		Region           *metapb.Region
 	}
 )
 

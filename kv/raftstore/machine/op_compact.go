@@ -31,13 +31,18 @@ func (m *RaftMachine) compactTarget(p *peer) uint64 {
 }
 
 func (m *RaftMachine) compactLog(p *peer) {
-	index := m.compactTarget(p)
+	index := p.duties.compactTo
+	if index <= p.log.truncated.Index {
+		index = m.compactTarget(p)
+	}
 	if index == 0 {
 		return
 	}
 	term, err := p.node.Raft.RaftLog.Term(index)
-	if err != nil {
-		return // an old entry that is not in memory: next time
+	if p.duties.compactTo = 0; err != nil {
+		// An old entry that is not in memory: when it has been read. By the next time the target would have moved on, and never be at hand (S15).
+		p.duties.compactTo = index
+		return
 	}
 	cmd := command.Command{
 		Kind: command.CompactLog, Epoch: command.EpochOf(p.region.RegionEpoch), Body: command.EncodeCompactLog(index, term),

@@ -12,6 +12,8 @@ type duties struct {
 	shownAt  uint64
 	// leadsSince is the tick at which the term reported in began.
 	leadsSince uint64
+	// compactTo is where the log shall be cut as soon as the entry's term has been read from disk.
+	compactTo uint64
 }
 
 func (m *RaftMachine) doDuties(p *peer) {

@@ -186,5 +186,5 @@ func (m *RaftMachine) handleLogDestroyed(mail LogDestroyed) {
 			break
 		}
 	}
-	m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Gone{p.regionID, p.id, p.region.GetRegionEpoch().GetConfVer()}})
+	m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Gone{p.regionID, p.id, p.region}})
 }

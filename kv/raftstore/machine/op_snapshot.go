@@ -1,6 +1,8 @@
 package machine
 
 import (
+	"fmt"
+
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/pingcap/kvproto/pkg/raft_serverpb"
@@ -84,6 +86,9 @@ func (m *RaftMachine) installSnapshot(p *peer, rd *raft.Ready) {
 	if err := data.Unmarshal(rd.Snapshot.Data); err != nil {
 		panic("machine: raft accepted a snapshot that receiveSnapshot refuses: " + err.Error())
 	}
+	if len(rd.Entries) > 0 {
+		panic(fmt.Sprintf("machine: %s: entries from index %d on came with a snapshot", p, rd.Entries[0].Index))
+	}
 	p.snap.installing, p.snap.number, p.snap.at = true, rd.Number, snapshotPair(&rd.Snapshot)
 	p.snap.after = m.envelopes(p, nil, rd.PersistedMessages)
 	m.round.Apply = append(m.round.Apply, ApplyTask{
@@ -134,6 +139,10 @@ func (m *RaftMachine) handleSnapshotSent(mail SnapshotSent) {
 	p := m.peers[mail.RegionID]
 	if p == nil || p.ending || !p.isLeader() {
 		return
+	}
+	if !mail.OK {
+		// The file itself may be what is wrong: the next attempt gets a new one.
+		m.dropBuilt(p)
 	}
 	p.node.ReportSnapshot(mail.ToPeer, mail.OK)
 	m.touch(p)

@@ -182,8 +182,8 @@ func (m *RaftMachine) handleStep(msg *raft_serverpb.RaftMessage) {
 }
 
 func (m *RaftMachine) step(p *peer, msg *eraftpb.Message) {
-	if p.snap.installing && msg.MsgType == eraftpb.MessageType_MsgAppend {
-		return // the log's end is not known yet; the leader sends again
+	if (p.snap.claimed || p.snap.installing) && msg.MsgType == eraftpb.MessageType_MsgAppend {
+		return // behind a snapshot that is not in place yet nothing can be written; the leader sends again
 	}
 	// What raft refuses is a message that it may lose: from a peer it does not know (yet), or a local one.
 	if err := p.node.Step(*msg); err == nil {
@@ -331,6 +331,9 @@ func (m *RaftMachine) handleLogRead(mail LogRead) {
 	}
 	p.log.loaded(mail.Entries)
 	p.node.EntriesAvailable()
+	if p.isLeader() && p.duties.compactTo > 0 {
+		m.compactLog(p) // after the followers have asked for more: its read must not be put off for ever
+	}
 	m.touch(p)
 }
 

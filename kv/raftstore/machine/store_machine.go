@@ -23,8 +23,11 @@ type StoreMachine struct {
 	orphans map[uint64]*raft_serverpb.RaftLocalState
 }
 
-// Tombstone is what is remembered of a destroyed peer.
-type Tombstone struct{ PeerID, ConfVer uint64 }
+// Tombstone is what is remembered of a destroyed peer: itself, and the region's members when it ceased to be one.
+type Tombstone struct {
+	PeerID, ConfVer uint64
+	Members         []*metapb.Peer
+}
 
 // StoreState is what a restart finds.
 type StoreState struct {
@@ -91,12 +94,30 @@ func (m *StoreMachine) handleUnknown(round *Round, msg *raft_serverpb.RaftMessag
 		return
 	}
 	if t, ok := m.tombstones[id]; ok && (to.Id <= t.PeerID || msg.RegionEpoch.GetConfVer() < t.ConfVer) {
+		m.buryToo(round, msg, t)
 		return
 	}
 	m.present[id] = to.Id
 	state := m.orphans[id]
 	delete(m.orphans, id)
 	m.forward(round, id, Create{RegionID: id, PeerID: to.Id, State: state, First: msg})
+}
+
+// buryToo tells a peer that it was removed, if this store's own peer of the region has outlived that: everybody else whom it knows may be gone as
+// well (S8). It must hear it from a newer epoch.
+func (m *StoreMachine) buryToo(round *Round, msg *raft_serverpb.RaftMessage, t Tombstone) {
+	for _, p := range t.Members {
+		if p.Id == msg.FromPeer.GetId() {
+			return
+		}
+	}
+	if len(t.Members) == 0 || msg.RegionEpoch.GetConfVer() >= t.ConfVer {
+		return
+	}
+	epoch := &metapb.RegionEpoch{ConfVer: t.ConfVer, Version: msg.RegionEpoch.GetVersion()}
+	round.Send = append(round.Send, &raft_serverpb.RaftMessage{
+		RegionId: msg.RegionId, FromPeer: msg.ToPeer, ToPeer: msg.FromPeer, RegionEpoch: epoch, IsTombstone: true,
+	})
 }
 
 // isInitial reports whether a message is one that a new peer may hear first: all others answer something that it never asked.
@@ -128,7 +149,7 @@ func (m *StoreMachine) handleGone(g Gone) {
 	delete(m.present, g.RegionID)
 	delete(m.claims, g.RegionID)
 	m.index.remove(g.RegionID)
-	m.tombstones[g.RegionID] = Tombstone{PeerID: g.PeerID, ConfVer: g.ConfVer}
+	m.tombstones[g.RegionID] = Tombstone{PeerID: g.PeerID, ConfVer: g.Region.GetRegionEpoch().GetConfVer(), Members: g.Region.GetPeers()}
 }
 
 func (m *StoreMachine) forward(round *Round, regionID uint64, mail Mail) {

@@ -95,6 +95,20 @@ func (m *Manager) Delete(key Key, received bool) error {
 	return nil
 }
 
+// DeleteAll removes every complete file.
+func (m *Manager) DeleteAll() error {
+	items, err := m.List()
+	if err != nil {
+		return err
+	}
+	for _, i := range items {
+		if err := m.Delete(i.Key, i.Received); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // List returns the complete files, sorted by region, index, term and origin (built before received).
 func (m *Manager) List() ([]Item, error) {
 	names, err := m.fs.List()

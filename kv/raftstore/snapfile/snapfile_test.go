@@ -501,3 +501,37 @@ func repair(b []byte) []byte {
 	fix(footerAt, len(b))
 	return b
 }
+
+func TestDeleteAll(t *testing.T) {
+	for name, fs := range directories(t) {
+		t.Run(name, func(t *testing.T) {
+			leader, both := newManager(t, NewMemFS()), newManager(t, fs)
+			_, err := leader.Build(testKey, testRegion("b", "d"), fill(t, nil))
+			require.NoError(t, err)
+			_, err = send(t, leader, both, testKey)
+			require.NoError(t, err)
+			_, err = both.Build(testKey, testRegion("b", "d"), fill(t, nil))
+			require.NoError(t, err)
+			require.NoError(t, both.DeleteAll())
+			items, err := both.List()
+			require.NoError(t, err)
+			require.Empty(t, items)
+			require.NoError(t, both.DeleteAll())
+		})
+	}
+}
+
+// A bit that flips on the sender's disk is noticed by the receiver.
+func TestFlippedBitIsRefused(t *testing.T) {
+	for _, where := range []float64{0, 0.3, 0.7, 0.999} {
+		fs := NewMemFS()
+		leader, follower := newManager(t, fs), newManager(t, NewMemFS())
+		_, err := leader.Build(testKey, testRegion("b", "d"), fill(t, content{engine.Default: {{"b", "1"}}}))
+		require.NoError(t, err)
+		require.False(t, fs.Flip("nothing", where))
+		require.True(t, fs.Flip(fileName(testKey, false), where))
+		_, err = send(t, leader, follower, testKey)
+		var corrupt *CorruptError
+		require.ErrorAs(t, err, &corrupt)
+	}
+}

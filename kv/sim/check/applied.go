@@ -1,0 +1,134 @@
+package check
+
+import (
+	"github.com/shoal-kv/shoal/kv/raftstore/machine"
+)
+
+// chosenEntry is an entry that some store has applied: it is committed, for ever.
+type chosenEntry struct {
+	term, hash uint64
+	// by is a term in which it was committed, or a later one; store the first that applied it.
+	by, store uint64
+}
+
+// stateSum is a fingerprint of a region's data at an index.
+type stateSum struct{ sum, store uint64 }
+
+// toApply takes in what a peer hands over to be applied: the next entries, durable here.
+func (c *Checker) toApply(st *store, t *machine.ApplyTask) {
+	if len(t.Entries) == 0 {
+		return
+	}
+	rec := c.region(t.RegionID)
+	p := c.peer(st, rec, t.PeerID)
+	if p == nil {
+		return
+	}
+	for i := range t.Entries {
+		e := identify(&t.Entries[i])
+		if e.index != p.given+1 {
+			c.fail("store %d: region %d peer %d is to apply index %d after index %d", st.id, rec.id, p.id, e.index, p.given)
+			return
+		}
+		p.given = e.index
+		p.awaiting = append(p.awaiting, e)
+	}
+	last := &t.Entries[len(t.Entries)-1]
+	if !st.holds(rec.id, last.Index, last.Term) {
+		c.fail("store %d: region %d peer %d is to apply index %d of term %d, which is not durable in its log", st.id, rec.id, p.id, last.Index, last.Term)
+	}
+	if p.view != nil && p.view.IsLeader {
+		c.claim(st, rec, p, last.Index, p.term)
+	} else {
+		rec.committed = max(rec.committed, last.Index)
+	}
+}
+
+// Applied takes in what a store's engine holds now. Data counts what it holds of a region, in a fingerprint that no order of writing changes; it may be nil.
+func (c *Checker) Applied(id uint64, round *machine.ApplyRound, data func(region uint64) (sum uint64, ok bool)) {
+	st := c.stores[id]
+	if st == nil {
+		return
+	}
+	for i := range round.Mail {
+		m, ok := round.Mail[i].Mail.(machine.Applied)
+		if !ok || c.failed {
+			continue
+		}
+		rec := c.region(m.RegionID)
+		p := c.peer(st, rec, m.PeerID)
+		if p == nil {
+			continue
+		}
+		if m.Results.Installed {
+			c.installed(st, rec, p, m.Results.Applied)
+		} else {
+			c.applied(st, rec, p, m.Results.Applied)
+		}
+		if data != nil {
+			if sum, ok := data(rec.id); ok {
+				c.State(id, rec.id, p.applied, sum)
+			}
+		}
+	}
+}
+
+func (c *Checker) applied(st *store, rec *regionRecord, p *peer, to machine.Pair) {
+	if to.Index < p.applied || to.Index > p.given {
+		c.fail("store %d: region %d peer %d has applied up to index %d; it was to apply (%d, %d]", st.id, rec.id, p.id, to.Index, p.applied, p.given)
+		return
+	}
+	for p.applied < to.Index {
+		e := p.awaiting[0]
+		p.awaiting = p.awaiting[1:]
+		p.applied = e.index
+		c.choose(st, rec, p, e)
+	}
+	if chosen := rec.chosen.at(to.Index); chosen != nil && chosen.term != to.Term {
+		c.fail("store %d: region %d peer %d notes term %d for applied index %d, an entry of term %d", st.id, rec.id, p.id, to.Term, to.Index, chosen.term)
+	}
+}
+
+// choose notes an applied entry: nobody may ever apply another one there.
+func (c *Checker) choose(st *store, rec *regionRecord, p *peer, e entry) {
+	room := rec.chosen.room(e.index)
+	switch {
+	case room.store == 0:
+		*room = chosenEntry{e.term, e.hash, p.term, st.id}
+	case room.term != e.term || room.hash != e.hash:
+		c.fail("region %d: stores %d and %d apply different entries at index %d, of terms %d and %d", rec.id, room.store, st.id, e.index, room.term, e.term)
+	}
+}
+
+// applied says that some store has applied the entry. Where a region begins nobody has.
+func (r *regionRecord) applied(at machine.Pair) bool {
+	if at == (machine.Pair{Index: machine.InitIndex, Term: machine.InitTerm}) {
+		return true
+	}
+	chosen := r.chosen.at(at.Index)
+	return chosen != nil && chosen.store != 0 && chosen.term == at.Term
+}
+
+// installed takes in a snapshot that took the place of a region's data.
+func (c *Checker) installed(st *store, rec *regionRecord, p *peer, at machine.Pair) {
+	if at.Index <= p.applied {
+		c.fail("store %d: region %d peer %d installs a snapshot of index %d, and has applied index %d (R12)", st.id, rec.id, p.id, at.Index, p.applied)
+	}
+	if !rec.applied(at) {
+		c.fail("store %d: region %d peer %d installs a snapshot that ends at index %d of term %d, which was never applied", st.id, rec.id, p.id, at.Index, at.Term)
+	}
+	p.applied, p.given, p.awaiting = at.Index, at.Index, nil
+	p.log = peerLog{base: at}
+}
+
+// State takes in the fingerprint of what a store holds of a region at an applied index: it must be every store's.
+func (c *Checker) State(id, region, index, sum uint64) {
+	rec := c.region(region)
+	room := rec.sums.room(index)
+	switch {
+	case room.store == 0:
+		*room = stateSum{sum, id}
+	case room.sum != sum:
+		c.fail("region %d: stores %d and %d hold different data at applied index %d", region, room.store, id, index)
+	}
+}
