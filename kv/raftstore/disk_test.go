@@ -165,3 +165,17 @@ func copyReceived(t *testing.T, d *raftstore.Disk, regionID uint64, snap *eraftp
 	require.NoError(t, err)
 	require.NoError(t, file.Close())
 }
+
+// A follower is probed with the term of the entry in front of those that it lacks. That entry may be larger than a message may be, and must not
+// take the place of what the follower needs: else raft asks for the same again, for ever (found by the simulator).
+func TestALargeEntryInFrontDoesNotHideTheNext(t *testing.T) {
+	d := newDisk()
+	open := d.open(t)
+	large := eraftpb.Entry{Index: 6, Term: 6, Data: make([]byte, 1000)}
+	require.NoError(t, open.Log.Write([]logstore.Update{{RegionID: 1, Entries: []eraftpb.Entry{large, put(7, "a"), put(8, "b")}, Sync: true}}))
+	for _, want := range []struct{ lo, maxBytes, entries uint64 }{{6, 100, 3}, {6, 1, 2}, {7, 1, 2}, {8, 1, 1}} {
+		mail, err := open.RunTask(machine.ReadLog{RegionID: 1, PeerID: 2, Lo: want.lo, Hi: 9, MaxBytes: want.maxBytes})
+		require.NoError(t, err)
+		require.Len(t, mail.(machine.LogRead).Entries, int(want.entries), "%+v", want)
+	}
+}

@@ -99,7 +99,7 @@ func (d *Disk) install(in *machine.Installation, batch engine.Batch) (err error)
 func (d *Disk) RunTask(task machine.Task) (machine.Mail, error) {
 	switch t := task.(type) {
 	case machine.ReadLog:
-		entries, err := d.Log.Entries(t.RegionID, t.Lo, t.Hi, t.MaxBytes)
+		entries, err := d.readLog(&t)
 		var gap *logstore.GapError
 		if stderrors.As(err, &gap) {
 			entries, err = nil, nil // cut meanwhile: raft will find out by asking again
@@ -115,6 +115,17 @@ func (d *Disk) RunTask(task machine.Task) (machine.Mail, error) {
 		return nil, d.Snapshots.Delete(key, t.Received)
 	}
 	panic(errors.Errorf("raftstore: unknown task %T", task))
+}
+
+// readLog reads what raft asked for. The first entry may be there for its term alone, and it may be larger than all that is allowed: the next one must
+// come along, or who asked for it would ask for ever.
+func (d *Disk) readLog(t *machine.ReadLog) ([]eraftpb.Entry, error) {
+	entries, err := d.Log.Entries(t.RegionID, t.Lo, t.Hi, t.MaxBytes)
+	if err != nil || len(entries) != 1 || t.Lo+1 >= t.Hi {
+		return entries, err
+	}
+	more, err := d.Log.Entries(t.RegionID, t.Lo+1, t.Hi, t.MaxBytes)
+	return append(entries, more...), err
 }
 
 // BuildSnapshot writes a region's applied state, as one engine snapshot shows it, into a file, and describes it for raft. The applied

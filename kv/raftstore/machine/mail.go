@@ -173,7 +173,7 @@ type DownPeer struct {
 type Task interface{ isTask() }
 
 type (
-	// ReadLog loads entries [Lo, Hi), at least one, at most about MaxBytes; answered by LogRead.
+	// ReadLog loads entries [Lo, Hi), at least two if there are as many, at most about MaxBytes; answered by LogRead.
 	ReadLog struct{ RegionID, PeerID, Lo, Hi, MaxBytes uint64 }
 	// BuildSnapshot makes a snapshot of the region's applied state; answered by SnapshotBuilt.
 	BuildSnapshot struct{ RegionID, PeerID uint64 }
