@@ -605,7 +605,12 @@ func (s *script) judge([]string) error {
 		st.start()
 		st.pump()
 	}
-	return s.until(60*time.Second, func() bool { return s.leader() != nil })
+	if err := s.until(60*time.Second, func() bool { return s.leader() != nil }); err != nil {
+		return err
+	}
+	s.c.w.RunUntil(s.c.w.Now() + world.Time(5*time.Second))
+	s.c.compareReplicas()
+	return nil
 }
 
 // change asks a leader for a change of its members.
