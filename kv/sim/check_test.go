@@ -91,9 +91,16 @@ func (tr *trouble) administer() {
 	}
 }
 
+var sink func(world.Entry)
+
 // troubled is a run with trouble, and its end.
 func troubled(seed uint64, length time.Duration) Result {
-	c := New(Default(seed), nil)
+	cfg := Default(seed)
+	cfg.Machine.PreVote = seed%2 == 0
+	if seed%3 == 0 {
+		cfg.Machine.Raft.MaxSizePerMsg, cfg.Machine.Raft.MaxCommittedPerReady = 1, 1 // one entry at a time
+	}
+	c := New(cfg, sink)
 	c.guard(func() {
 		c.Boot()
 		c.startTrouble(length)

@@ -89,7 +89,7 @@ func (k *keySpace) between(start, end []byte) (keys [][]byte) {
 // draw is the client's next operation.
 func (cl *client) draw() *task {
 	g := cl.c.keys.pick(cl)
-	key := g.keys[cl.rng.IntN(groupKeys)]
+	key := g.keys[cl.rng.IntN(groupKeys)*cl.rng.IntN(2)] // the first one most
 	switch n := cl.rng.IntN(100); {
 	case n < 28:
 		return cl.get(key)
@@ -176,9 +176,9 @@ func (cl *client) remove(key []byte, forCAS bool) *task {
 	return t
 }
 
-// swap expects what the client saw last, which others may have changed since.
+// swap expects what the client saw last. If others have changed it since, it tries again with what they wrote.
 func (cl *client) swap(key []byte) *task {
-	t := &task{name: "swap", keys: [][]byte{key}}
+	t, tries := &task{name: "swap", keys: [][]byte{key}}, 3
 	t.attempt = func(ctx *kvrpcpb.Context, _ *metapb.Region) attempt {
 		expect, value := cl.known[string(key)], cl.value()
 		op := cl.c.history.Swap(cl.id, string(key), expect, value)
@@ -193,7 +193,9 @@ func (cl *client) swap(key []byte) *task {
 			} else {
 				cl.saw(history.Cell{Key: string(key), Value: string(r.PreviousValue)})
 			}
-			t.keys = nil
+			if tries--; r.Succeed || tries == 0 {
+				t.keys = nil
+			}
 		}}
 	}
 	return t

@@ -99,7 +99,7 @@ func (c *Cluster) sweep(deadline world.Time) {
 	next()
 	c.w.RunWhile(deadline, func() bool { return !swept })
 	if !swept && !c.w.Halted() {
-		c.violate("not every region answers %s after healing", recovery)
+		c.violate("not every operation is answered %s after healing: %s", recovery, c.lacking())
 	}
 }
 

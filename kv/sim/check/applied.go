@@ -121,6 +121,21 @@ func (c *Checker) installed(st *store, rec *regionRecord, p *peer, at machine.Pa
 	p.log = peerLog{base: at}
 }
 
+// granted takes in that a leader lets a read go on: it must have applied an entry of its own term, or it may lack what was acknowledged
+// before its term (R8, R10).
+func (c *Checker) granted(st *store, g *machine.ReadGrant) {
+	rec := c.region(g.Region.Id)
+	if p := st.peers[rec.id]; p != nil && !rec.caughtUp(p, g.Term) {
+		c.fail("store %d: region %d peer %d grants a read in term %d, and has applied index %d, of an earlier term (R8, R10)", st.id, rec.id, p.id, g.Term, p.applied)
+	}
+}
+
+// caughtUp says that a peer has applied an entry of a term.
+func (r *regionRecord) caughtUp(p *peer, term uint64) bool {
+	chosen := r.chosen.at(p.applied)
+	return chosen != nil && chosen.term >= term
+}
+
 // State takes in the fingerprint of what a store holds of a region at an applied index: it must be every store's.
 func (c *Checker) State(id, region, index, sum uint64) {
 	rec := c.region(region)

@@ -164,6 +164,11 @@ func (c *Checker) Decided(id uint64, round *machine.Round) {
 	for i := range round.Apply {
 		c.toApply(st, &round.Apply[i])
 	}
+	for i := range round.Reply {
+		if r := &round.Reply[i]; r.Grant != nil && r.Err == nil {
+			c.granted(st, &r.Read)
+		}
+	}
 }
 
 // Sent takes in a message at the instant at which it leaves.
@@ -224,7 +229,7 @@ func (c *Checker) viewed(st *store, v *machine.RegionView) {
 	} else {
 		rec.committed = max(rec.committed, v.Log.Committed) // it learned that as a follower
 	}
-	c.leased(st, rec, v)
+	c.leased(st, rec, p, v)
 }
 
 func (c *Checker) region(id uint64) *regionRecord {

@@ -7,7 +7,10 @@ import "github.com/shoal-kv/shoal/kv/raftstore/machine"
 // overlap if and only if one of them, or the other's leadership, begins while the first still runs.
 
 // leased takes in a leader's view.
-func (c *Checker) leased(st *store, rec *regionRecord, v *machine.RegionView) {
+func (c *Checker) leased(st *store, rec *regionRecord, p *peer, v *machine.RegionView) {
+	if v.Ready && !rec.caughtUp(p, v.Term) {
+		c.fail("store %d: region %d peer %d is ready to lead term %d, and has applied index %d, of an earlier term", st.id, rec.id, p.id, v.Term, p.applied)
+	}
 	if !v.HasLease(st.clock()) {
 		return
 	}

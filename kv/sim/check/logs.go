@@ -153,24 +153,23 @@ func (c *Checker) sentSnapshot(st *store, rec *regionRecord, m *eraftpb.Message)
 	}
 }
 
-// claim takes in a leader's commit index. The first to claim one must have an entry of its own term there, or behind it where less was told than is
-// committed (R1), held by a quorum.
+// claim takes in a commit index that a leader tells of, which may be less than it knows. The first to claim one must have an entry of its own term
+// there or further on (R1), held by a quorum.
 func (c *Checker) claim(st *store, rec *regionRecord, p *peer, commit, term uint64) {
 	if commit <= rec.committed || term != p.term {
 		return
 	}
+	if commit > p.log.last() {
+		c.fail("store %d: region %d: the leader of term %d commits index %d, and its log ends at %d", st.id, rec.id, term, commit, p.log.last())
+	}
+	at := p.log.term(commit)
 	own := commit
-	for own < p.log.last() && p.log.term(own) != term {
+	for own <= p.log.last() && p.log.term(own) != term {
 		own++
 	}
-	at := p.log.term(own)
-	switch {
-	case commit > p.log.last():
-		c.fail("store %d: region %d: the leader of term %d commits index %d, and its log ends at %d", st.id, rec.id, term, commit, p.log.last())
-	case at != 0 && at != term:
-		c.fail("store %d: region %d: the leader of term %d commits index %d, an entry of term %d, by counting (R1)", st.id, rec.id, term, commit, at)
-	case at != 0 && p.region != nil && !c.quorum(st, rec, p, own, p.region) && (p.former == nil || !c.quorum(st, rec, p, own, p.former)):
-		c.fail("store %d: region %d: the leader of term %d commits index %d, and no quorum of %v holds it durably", st.id, rec.id, term, commit, p.region.Peers)
+	if at != 0 && p.region != nil && !c.quorum(st, rec, p, own, p.region) && (p.former == nil || !c.quorum(st, rec, p, own, p.former)) {
+		c.fail("store %d: region %d: the leader of term %d commits index %d, an entry of term %d, and no quorum of %v durably holds an entry of its own term there or further on (R1)",
+			st.id, rec.id, term, commit, at, p.region.Peers)
 	}
 	rec.committed = commit
 }
