@@ -115,13 +115,17 @@ func (s *store) open() (err error) {
 	return err
 }
 
-// kill ends the life as a machine's death does. What was being written may have reached the disk, without anybody hearing of it.
+// kill ends the life as a machine's death does. What was being written may have reached the disk, without anybody hearing of it, or a part of
+// it: of an ingestion the data without the mark.
 func (s *store) kill() {
 	if !s.p.Up() {
 		return
 	}
 	s.c.result.Counts.Kills++
 	s.dying = true
+	if world.Chance(s.disk.rng, 0.3) {
+		s.disk.fail("state-sync", errIO)
+	}
 	for i := range s.busy { // none in a store that did not start
 		if s.step.Waits(i) && world.Chance(s.disk.rng, 0.5) {
 			_ = s.step.Step(i)
