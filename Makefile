@@ -2,6 +2,8 @@
 #
 #   build run test lint bench format    what one does all day
 #   failovers                           fifty scheduler leaders killed under load
+#   sim sim-long                        lives of whole clusters in virtual time: 200 seeds; as many as fit in an hour
+#   sim-bugs sim-corpus sim-agree       deliberate bugs; the corpus' hashes anew; 100 seeds in three processes
 #   project1 … project4c                the staged suites, one stage a target
 #   RACE=1 make test                    the same under the race detector (needs a C compiler)
 
@@ -57,6 +59,27 @@ ci:
 # Fifty leaders of a scheduler group fall, one after the other; takes some ten minutes.
 failovers:
 	SHOAL_FAILOVERS=50 go test -count=1 -timeout 60m -v ./test/failover
+
+# --- the simulator ----------------------------------------------------------------------------------------------------
+
+.PHONY: sim sim-long sim-bugs sim-corpus sim-agree
+
+sim: build
+	bin/shoal sim --seeds 1..200
+
+# SECONDS_LONG is how long it may take; the seeds begin where `make sim` ends.
+SECONDS_LONG ?= 3600
+sim-long: build
+	bin/shoal sim --seeds 1001..1000000 --for $(SECONDS_LONG)s
+
+sim-bugs:
+	SHOAL_BUGS=all go test -count=1 -timeout 120m -v -run '^TestSensitivity$$' ./kv/sim
+
+sim-corpus:
+	go test -count=1 -run '^TestCorpus$$' ./kv/sim -rewrite
+
+sim-agree:
+	SHOAL_SIM_SEEDS=100 go test -count=1 -timeout 30m -v -run '^TestProcessesAgree$$' ./kv/sim
 
 bench: build
 	tools/bench.sh

@@ -12,6 +12,7 @@ import (
 	"github.com/shoal-kv/shoal/cmd/shoal/ctl"
 	"github.com/shoal-kv/shoal/cmd/shoal/playground"
 	"github.com/shoal-kv/shoal/cmd/shoal/schedulercmd"
+	"github.com/shoal-kv/shoal/cmd/shoal/simcmd"
 	"github.com/shoal-kv/shoal/cmd/shoal/storecmd"
 	"github.com/shoal-kv/shoal/cmd/shoal/version"
 )
@@ -44,7 +45,8 @@ Start with "shoal playground", which runs a whole cluster on this machine.`,
 		return cmd.Help()
 	}
 	root.AddCommand(
-		playground.Command(), storecmd.Command(startStore), schedulercmd.Command(), ctl.Command(), bench.Command(), version.Command(),
+		playground.Command(), storecmd.Command(startStore), schedulercmd.Command(), ctl.Command(), bench.Command(),
+		simcmd.Command(), version.Command(),
 	)
 	return root
 }

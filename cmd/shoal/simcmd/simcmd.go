@@ -2,11 +2,6 @@
 package simcmd
 
 import (
-	"encoding/json"
-	"fmt"
-	"io"
-	"os"
-	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -14,9 +9,6 @@ import (
 
 	"github.com/pingcap/errors"
 	"github.com/spf13/cobra"
-
-	"github.com/shoal-kv/shoal/kv/sim"
-	"github.com/shoal-kv/shoal/kv/sim/timeline"
 )
 
 // flags are what the command was told.
@@ -32,6 +24,7 @@ type flags struct {
 	save     string
 	json     bool
 	parallel int
+	limit    time.Duration
 }
 
 // overrides take the place of what a seed draws.
@@ -75,6 +68,7 @@ One line a seed goes to standard output. The exit status is 1 when something was
 	p.StringVar(&f.trace, "trace", "", "write a timeline as text to a `file` (- for standard error)")
 	p.StringVar(&f.html, "html", "", "write a timeline as a self-contained page to a `file`; of a range of seeds, of the first that fails")
 	p.BoolVar(&f.json, "json", false, "one JSON object a seed instead of a line")
+	p.DurationVar(&f.limit, "for", 0, "begin no further seed after this much real time")
 	p.IntVar(&f.parallel, "parallel", runtime.GOMAXPROCS(0), "seeds to run at a time")
 	return cmd
 }
