@@ -86,6 +86,8 @@ func schedulerName(id int) string { return fmt.Sprintf("scheduler-%d", id) }
 type scheduler struct {
 	g *schedulers
 	p *world.Process
+	// key is the leader key as this member's etcd has it: a moment old, or older when the member is cut off.
+	key leaderKey
 
 	// What follows belongs to one life.
 	candidate election.Candidate

@@ -67,9 +67,9 @@ func (f *grants) receive(x *inquiry, res any) {
 
 func stamp(ts uint64) string { return fmt.Sprintf("%d.%d", ts>>18, ts&(1<<18-1)) }
 
-type epoch struct{ version, confVer uint64 }
+type epoch struct{ version, confVer, term uint64 }
 
-// checkTaken looks at a region that was just taken into the picture: its epoch has not gone back in this term, and nothing overlaps it.
+// checkTaken looks at a region that was just taken into the picture: neither its epoch nor its leader's term has gone back in this term, and nothing overlaps it.
 func (t *schedulerTerm) checkTaken(r *cluster.Region) {
 	e := r.Meta.RegionEpoch
 	was := t.seen[r.ID()]
@@ -77,7 +77,11 @@ func (t *schedulerTerm) checkTaken(r *cluster.Region) {
 		t.s.g.c.violate("%s took region %d at epoch %d/%d into its picture, where it had been at %d/%d",
 			t.s.p.Name, r.ID(), e.Version, e.ConfVer, was.version, was.confVer)
 	}
-	t.seen[r.ID()] = epoch{e.Version, e.ConfVer}
+	if r.Term < was.term {
+		t.s.g.c.violate("%s took what a leader of term %d says of region %d into its picture, where there had been one of term %d",
+			t.s.p.Name, r.Term, r.ID(), was.term)
+	}
+	t.seen[r.ID()] = epoch{e.Version, e.ConfVer, r.Term}
 	if there := t.m.Picture.Scan(r.Meta.StartKey, r.Meta.EndKey, 2); len(there) != 1 || there[0].ID() != r.ID() {
 		t.s.g.c.violate("%s has more than region %d in the picture between %q and %q", t.s.p.Name, r.ID(), r.Meta.StartKey, r.Meta.EndKey)
 	}

@@ -125,6 +125,9 @@ func (e *etcd) tick() {
 		e.elect()
 	}
 	for _, s := range e.g.members {
+		if s.p.Up() && e.reaches(s) {
+			s.key = e.leader
+		}
 		if s.moves != e.moves && e.lead != nil && s.p.Up() && e.linked(s, e.lead) {
 			leads, moves, life := e.lead == s, e.moves, s.p.Life()
 			s.p.Soon(world.Between(e.rng, 0, 2*etcdTick), func() {

@@ -26,35 +26,28 @@ func (s *scheduler) hearOfEtcd(leads bool, moves int) {
 	}
 }
 
-// campaign looks at the leader key, and goes on until this member leads.
+// campaign looks at the leader key, as this member's etcd has it, and goes on until this member leads.
 func (s *scheduler) campaign() {
-	e := s.g.etcd
+	e, key := s.g.etcd, s.key
 	again := func() { s.p.After(campaignEvery, s.campaign) }
-	e.ask(s, electionCallBy, func() any { return e.leader }, func(res any) {
-		key, ok := res.(leaderKey)
-		if !ok {
-			again()
-			return
-		}
-		look := election.Look{
-			Held: key.revision != 0, Revision: key.revision, Own: key.holder == s,
-			LeadsEtcd: s.leadsEtcd, Moved: s.looked != s.moves, Now: s.now(),
-		}
-		s.looked = s.moves
+	look := election.Look{
+		Held: key.revision != 0, Revision: key.revision, Own: key.holder == s,
+		LeadsEtcd: s.leadsEtcd, Moved: s.looked != s.moves, Now: s.now(),
+	}
+	s.looked = s.moves
+	s.knows = nil
+	if look.Held && !look.Own {
+		s.knows = key.holder
+	}
+	switch s.candidate.Decide(look) {
+	case election.Take:
+		s.take(again)
+	case election.Remove:
 		s.knows = nil
-		if look.Held && !look.Own {
-			s.knows = key.holder
-		}
-		switch s.candidate.Decide(look) {
-		case election.Take:
-			s.take(again)
-		case election.Remove:
-			s.knows = nil
-			e.ask(s, electionCallBy, func() any { e.remove(key.revision); return true }, func(any) { again() })
-		default:
-			again()
-		}
-	})
+		e.ask(s, electionCallBy, func() any { e.remove(key.revision); return true }, func(any) { again() })
+	default:
+		again()
+	}
 }
 
 // take makes the leader key under a fresh lease.

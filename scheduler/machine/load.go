@@ -78,10 +78,20 @@ func (l *Loader) Term(at Moment) (*Term, *Save) {
 		Timestamps: ts, Picture: l.picture, clusterID: l.cfg.ClusterID,
 		ids: oracle.NewIDs(l.ids, idWindow), safe: l.safe, behind: newBehind(),
 	}
+	all := &Save{}
 	times, _ := ts.Renew(at)
 	ids, _ := t.RenewIDs(at)
-	return t, &Save{Ops: append(times.Ops, ids.Ops...), take: func(now time.Time) {
-		times.Done(now)
-		ids.Done(now)
-	}}
+	for _, save := range []*Save{times, ids} {
+		if save != nil {
+			all.Ops = append(all.Ops, save.Ops...)
+		}
+	}
+	all.take = func(now time.Time) {
+		for _, save := range []*Save{times, ids} {
+			if save != nil {
+				save.Done(now)
+			}
+		}
+	}
+	return t, all
 }
