@@ -127,10 +127,10 @@ project2aa project2ab project2ac: project2%:
 	$(STAGE) ./raft -run '2$(shell echo $* | tr a-z A-Z)$$'
 
 project2b:
-	$(STAGE) ./kv/test_raftstore -run '2B$$'
+	$(STAGE) ./kv/test_raftstore ./kv/sim -run '2B$$'
 
 project2c:
-	$(STAGE) ./raft ./kv/test_raftstore -run '2C$$'
+	$(STAGE) ./raft ./kv/test_raftstore ./kv/sim -run '2C$$'
 
 # So far the consensus core's part of this one.
 project3a:
