@@ -26,8 +26,11 @@ func (c *Cluster) startTrouble(until time.Duration) {
 	c.net.Weather = world.Weather{
 		Loss: 0.005, Duplicate: 0.02, MinDelay: 100 * time.Microsecond, MaxDelay: 3 * time.Millisecond, Slow: 0.02, SlowDelay: 300 * time.Millisecond,
 	}
+	if tr.rng.IntN(3) == 0 {
+		c.net.Weather.Slow, c.net.Weather.SlowDelay = 0.2, 1500*time.Millisecond
+	}
 	for _, s := range c.stores {
-		s.p.Drift(0.95 + tr.rng.Float64()/10)
+		s.p.Drift(0.9 + tr.rng.Float64()/5)
 	}
 	tr.strike()
 }

@@ -96,13 +96,13 @@ func (s *settling) observe(op *Op, end int64) {
 		w := s.writers[c.Value]
 		switch {
 		case w == nil:
-			s.fail("a value was read that nobody wrote: %s", op)
+			s.fail("%s has a value that nobody wrote, %s: %s", c.Key, c.Value, op)
 		case !slices.Contains(w.writes, c):
-			s.fail("a value was read that was written to another key: %s; the write was %s", op, w)
+			s.fail("%s has a value that was written to another key, %s: %s; written by %s", c.Key, c.Value, op, w)
 		case w.rejected:
-			s.fail("a value was read whose write was rejected: %s; the write was %s", op, w)
+			s.fail("%s has a value whose write was rejected, %s: %s; written by %s", c.Key, c.Value, op, w)
 		case w.begin > end:
-			s.fail("a value was read before its write began: %s; the write was %s", op, w)
+			s.fail("%s has a value whose write had not begun, %s: %s; written by %s", c.Key, c.Value, op, w)
 		case w.open() && (w.settled == 0 || w.settled > end):
 			w.settled = end
 			s.observe(w, end)
@@ -258,7 +258,7 @@ func search(effects []*effect, steps int, verbose bool) (porcupine.CheckResult, 
 	for i, e := range effects {
 		ops[i] = porcupine.Operation{ClientId: e.op.client, Input: e, Call: e.begin, Return: e.end}
 	}
-	result, info := porcupine.CheckResult(porcupine.Ok), porcupine.LinearizationInfo{}
+	result, info := porcupine.Ok, porcupine.LinearizationInfo{}
 	if verbose {
 		result, info = porcupine.CheckOperationsVerbose(model, ops, 0)
 	} else {

@@ -114,12 +114,17 @@ func (o *Op) String() string {
 
 func describe(reads, writes []Cell) string {
 	var parts []string
-	for _, c := range reads {
-		parts = append(parts, c.Key+" was "+shown(c.Value))
+	add := func(cells []Cell, verb string) {
+		for i, c := range cells {
+			if i == maxGroup {
+				parts = append(parts, fmt.Sprintf("and %d more", len(cells)-i))
+				return
+			}
+			parts = append(parts, c.Key+verb+shown(c.Value))
+		}
 	}
-	for _, c := range writes {
-		parts = append(parts, c.Key+" = "+shown(c.Value))
-	}
+	add(reads, " was ")
+	add(writes, " = ")
 	return strings.Join(parts, ", ")
 }
 

@@ -119,8 +119,8 @@ func TestHistoriesThatDoNotHold(t *testing.T) {
 		}, "cannot be explained"},
 		"a value from nowhere":     {func(h *History) { read(h, Cell{"a1", "x"}) }, "nobody wrote"},
 		"a value of another key":   {func(h *History) { write(h, Cell{"a2", "x"}); read(h, Cell{"a1", "x"}) }, "another key"},
-		"a rejected write is seen": {func(h *History) { h.Write(1, Cell{"a1", "x"}).Reject(); read(h, Cell{"a1", "x"}) }, "rejected"},
-		"a value before its write": {func(h *History) { read(h, Cell{"a1", "x"}); write(h, Cell{"a1", "x"}) }, "before its write"},
+		"a rejected write is seen": {func(h *History) { h.Write(1, Cell{"a1", "x"}).Reject(); read(h, Cell{"a1", "x"}) }, "write was rejected"},
+		"a value before its write": {func(h *History) { read(h, Cell{"a1", "x"}); write(h, Cell{"a1", "x"}) }, "had not begun"},
 	} {
 		require.Contains(t, play(tc.steps).Violation, tc.want, name)
 	}
