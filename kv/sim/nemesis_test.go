@@ -17,9 +17,10 @@ var effects = map[string]func(t *testing.T, calm, r Result){
 	"flap": func(t *testing.T, _, r Result) {
 		require.Greater(t, r.Counts.Cuts, r.Counts.Faults["flap"], "a link flaps more than once")
 	},
-	"loss": func(t *testing.T, calm, r Result) { require.Greater(t, r.Counts.Lost, calm.Counts.Lost+10) },
-	"eio":  func(t *testing.T, _, r Result) { require.Positive(t, r.Counts.DiskFailures) },
-	"full": func(t *testing.T, _, r Result) { require.Positive(t, r.Counts.DiskFailures) },
+	"loss":     func(t *testing.T, calm, r Result) { require.Greater(t, r.Counts.Lost, calm.Counts.Lost+10) },
+	"eio":      func(t *testing.T, _, r Result) { require.Positive(t, r.Counts.DiskFailures) },
+	"full":     func(t *testing.T, _, r Result) { require.Positive(t, r.Counts.DiskFailures) },
+	"transfer": func(t *testing.T, calm, r Result) { require.Greater(t, r.Counts.Elections, calm.Counts.Elections) },
 	"remove": func(t *testing.T, calm, r Result) {
 		require.Greater(t, r.Counts.Snapshots, calm.Counts.Snapshots, "a new peer needs one")
 	},

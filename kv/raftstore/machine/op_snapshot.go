@@ -13,7 +13,8 @@ import (
 // A snapshot brings a peer up to date that needs entries which are gone.
 //
 // build    raft asks peerLog for one; a BuildSnapshot task takes the state engine's snapshot, at an exact applied index, and writes a file.
-// send     the transport streams the file beside raft's message; SnapshotSent tells raft how that ended.
+// send     the transport streams the file beside raft's message; SnapshotSent tells raft how that ended. A file that did not arrive is thrown
+//          away, and the next attempt builds another.
 // claim    the receiver asks the StoreMachine for the range: no other region, no other snapshot may cover it (S3).
 // install  raft accepts it (a stale one is refused, R12); until the end of the install this peer's raft says nothing. The ApplyMachine, after all
 //          earlier entries of the region, ingests the file together with region state, apply state and an install marker, durably

@@ -7,7 +7,8 @@
 //	Receive       the bytes go to snap_rev_{region}_{term}_{index}.snap.tmp
 //	Commit        the file is verified from end to end → synced → renamed → directory synced
 //	OpenToInstall its column families are read as engine.Sources, every block verified once more
-//	Delete        when the snapshot is sent, or installed for good (a file must outlive the install marker)
+//	Delete        when the snapshot was sent or its sending failed, or when it is installed for good
+//	DeleteAll     when a store starts: what was installed is in the engine, and what was not is sent again
 //
 // A name without ".tmp" is therefore a whole file, also after a crash. New removes the others.
 //
