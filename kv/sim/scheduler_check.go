@@ -8,6 +8,7 @@ import (
 
 	"github.com/pingcap/kvproto/pkg/metapb"
 
+	"github.com/shoal-kv/shoal/kv/raftstore/machine"
 	"github.com/shoal-kv/shoal/proto/region"
 	"github.com/shoal-kv/shoal/scheduler/cluster"
 )
@@ -49,7 +50,7 @@ func (f *grants) answered(t *schedulerTerm) {
 }
 
 // receive holds when a grant comes to whoever asked for it.
-func (f *grants) receive(x *inquiry, res any) {
+func (f *grants) receive(x *schedulerCall, res any) {
 	c := x.a.g.c
 	switch r := res.(type) {
 	case stamps:
@@ -111,17 +112,15 @@ func (g *schedulers) settled() string {
 	return g.differs(t)
 }
 
+// differs compares the picture with what the stores' leaders say of themselves.
 func (g *schedulers) differs(t *schedulerTerm) string {
-	views := g.c.views()
-	if len(views) != t.m.Picture.RegionCount() {
-		return fmt.Sprintf("%s knows %d regions, and the stores have %d", t.s.p.Name, t.m.Picture.RegionCount(), len(views))
+	leaders := g.leaders()
+	if len(leaders) != t.m.Picture.RegionCount() {
+		return fmt.Sprintf("%s knows %d regions, and the stores lead %d", t.s.p.Name, t.m.Picture.RegionCount(), len(leaders))
 	}
-	for _, id := range slices.Sorted(maps.Keys(views)) {
-		v, _ := leading(views[id])
-		r := t.m.Picture.Region(id)
+	for _, id := range slices.Sorted(maps.Keys(leaders)) {
+		v, r := leaders[id], t.m.Picture.Region(id)
 		switch {
-		case v == nil:
-			return fmt.Sprintf("region %d has no leader", id)
 		case r == nil:
 			return fmt.Sprintf("%s does not know region %d", t.s.p.Name, id)
 		case !region.SameEpoch(r.Meta.RegionEpoch, v.Region.RegionEpoch) || !samePeers(r.Meta.Peers, v.Region.Peers) ||
@@ -132,6 +131,23 @@ func (g *schedulers) differs(t *schedulerTerm) string {
 		}
 	}
 	return ""
+}
+
+// leaders are the newest leaders of all regions, as the stores publish them.
+func (g *schedulers) leaders() map[uint64]*machine.RegionView {
+	newest := make(map[uint64]*machine.RegionView)
+	for _, s := range g.c.stores {
+		if !s.p.Up() {
+			continue
+		}
+		s.st.Views(func(id uint64, v *machine.RegionView) bool { // order-free: one leader a term
+			if v.IsLeader && (newest[id] == nil || v.Term > newest[id].Term) {
+				newest[id] = v
+			}
+			return true
+		})
+	}
+	return newest
 }
 
 func samePeers(a, b []*metapb.Peer) bool {

@@ -72,8 +72,8 @@ func (a *schedulerClient) forget(s *scheduler) {
 	}
 }
 
-// inquiry is one call, with as many attempts as it takes.
-type inquiry struct {
+// schedulerCall is one call, with as many attempts as it takes.
+type schedulerCall struct {
 	a     *schedulerClient
 	until int64
 	wait  time.Duration
@@ -86,13 +86,13 @@ type inquiry struct {
 // call runs do at the leader. done is called once in the life of the process: with the answer, or with nil when patience ends; do may have been run
 // several times.
 func (a *schedulerClient) call(patience time.Duration, do func(t *schedulerTerm, answer func(any)), done func(any)) {
-	x := &inquiry{a: a, until: a.p.Monotonic() + int64(patience), wait: minBackoff, do: do, done: done}
+	x := &schedulerCall{a: a, until: a.p.Monotonic() + int64(patience), wait: minBackoff, do: do, done: done}
 	x.attempt()
 }
 
-func (x *inquiry) left() time.Duration { return time.Duration(x.until - x.a.p.Monotonic()) }
+func (x *schedulerCall) left() time.Duration { return time.Duration(x.until - x.a.p.Monotonic()) }
 
-func (x *inquiry) attempt() {
+func (x *schedulerCall) attempt() {
 	a := x.a
 	if x.left() <= 0 {
 		x.done(nil)
@@ -124,7 +124,7 @@ func (x *inquiry) attempt() {
 	})
 }
 
-func (x *inquiry) again() {
+func (x *schedulerCall) again() {
 	wait := min(x.wait, max(0, x.left()))
 	x.wait = min(2*x.wait, maxBackoff)
 	x.a.p.After(wait, x.attempt)

@@ -94,7 +94,7 @@ func TestGrantIsThrownAwayWhenTheLeaseEndsMeanwhile(t *testing.T) {
 func TestTimestampsThatComeLateAreSeen(t *testing.T) {
 	g := &grants{}
 	c := New(Default(1), nil)
-	x := &inquiry{a: &schedulerClient{g: c.sched, p: c.sched.probes[0].p}}
+	x := &schedulerCall{a: &schedulerClient{g: c.sched, p: c.sched.probes[0].p}}
 	g.receive(x, stamps{first: 5, last: 10})
 	x.floor = g.received
 	g.receive(x, stamps{first: 11, last: 12})
