@@ -27,7 +27,9 @@ func (s *Store) newPulse(worker string) *pulse {
 }
 
 // pulsed is a worker whose pulse can be felt.
-func (s *Store) pulsed(name string, w worker) worker { return &pulsedWorker{w, s.newPulse(name), s.opts.Clock} }
+func (s *Store) pulsed(name string, w worker) worker {
+	return &pulsedWorker{w, s.newPulse(name), s.opts.Clock}
+}
 
 type pulsedWorker struct {
 	worker
