@@ -122,6 +122,8 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		err = errors.Annotate(ctx.Err(), "etcd is not ready: are enough members of the group up?")
 	}
 	if err != nil {
+		// A server that never was ready has to be stopped by itself: Close would wait for its listeners, and they for it.
+		n.etcd.Server.HardStop()
 		n.stopEtcd()
 		return nil, err
 	}
