@@ -138,11 +138,6 @@ func (g *schedulers) locate(from *world.Process, key []byte, done func(*metapb.R
 	g.lookUp(from, func(m *machine.Term) located { return located{m.Picture.RegionOf(key)} }, done)
 }
 
-// region answers what is known of a region; both nil when nobody knows.
-func (g *schedulers) region(from *world.Process, id uint64, done func(*metapb.Region, *metapb.Peer)) {
-	g.lookUp(from, func(m *machine.Term) located { return located{m.Picture.Region(id)} }, done)
-}
-
 func (g *schedulers) lookUp(from *world.Process, find func(*machine.Term) located, done func(*metapb.Region, *metapb.Peer)) {
 	g.client(from).call(lookUpBy, func(t *schedulerTerm, answer func(any)) { answer(find(t.m)) }, func(res any) {
 		l, _ := res.(located)
@@ -163,20 +158,6 @@ func (g *schedulers) timestamps(from *world.Process, count uint32, done func(fir
 	g.client(from).call(attemptBy, func(t *schedulerTerm, answer func(any)) { t.timestamps(count, answer) }, func(res any) {
 		ts, _ := res.(stamps)
 		done(ts.first, ts.last)
-	})
-}
-
-// askSplit asks for the ids of a split; nil when it was refused or nobody answered.
-func (g *schedulers) askSplit(from *world.Process, region *metapb.Region, parts int, done func([]machine.SplitIDs)) {
-	g.client(from).call(attemptBy, func(t *schedulerTerm, answer func(any)) {
-		var list []machine.SplitIDs
-		t.allocate(func(at machine.Moment) (save *machine.Save, err error) {
-			list, save, err = t.m.Split(region, parts, at)
-			return save, err
-		}, func(err error) { t.answer(list, err, answer) })
-	}, func(res any) {
-		list, _ := res.([]machine.SplitIDs)
-		done(list)
 	})
 }
 

@@ -258,7 +258,8 @@ func search(effects []*effect, steps int, verbose bool) (porcupine.CheckResult, 
 	for i, e := range effects {
 		ops[i] = porcupine.Operation{ClientId: e.op.client, Input: e, Call: e.begin, Return: e.end}
 	}
-	result, info := porcupine.Ok, porcupine.LinearizationInfo{}
+	var result porcupine.CheckResult
+	var info porcupine.LinearizationInfo
 	if verbose {
 		result, info = porcupine.CheckOperationsVerbose(model, ops, 0)
 	} else {
