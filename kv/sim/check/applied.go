@@ -16,10 +16,13 @@ type stateSum struct{ sum, store uint64 }
 
 // toApply takes in what a peer hands over to be applied: the next entries, durable here.
 func (c *Checker) toApply(st *store, t *machine.ApplyTask) {
+	rec := c.region(t.RegionID)
+	if t.Install != nil {
+		rec.torn[st.id] = t.Install.At.Index
+	}
 	if len(t.Entries) == 0 {
 		return
 	}
-	rec := c.region(t.RegionID)
 	p := c.peer(st, rec, t.PeerID)
 	if p == nil {
 		return
@@ -139,6 +142,10 @@ func (r *regionRecord) caughtUp(p *peer, term uint64) bool {
 // State takes in the fingerprint of what a store holds of a region at an applied index: it must be every store's.
 func (c *Checker) State(id, region, index, sum uint64) {
 	rec := c.region(region)
+	if index < rec.torn[id] {
+		return
+	}
+	delete(rec.torn, id)
 	room := rec.sums.room(index)
 	switch {
 	case room.store == 0:

@@ -92,6 +92,9 @@ type regionRecord struct {
 	written indexed[[]writtenEntry]
 	chosen  indexed[chosenEntry]
 	sums    indexed[stateSum]
+	// torn is, by store, the end of a snapshot whose data may be in the engine without the applied index that belongs to it: a crash between the two
+	// leaves that, and until the index is applied again, over it, the data is of no index at all.
+	torn map[uint64]uint64
 	// committed is the highest commit index that anybody claimed.
 	committed uint64
 	shapes    map[epoch]*metapb.Region
@@ -237,7 +240,7 @@ func (c *Checker) region(id uint64) *regionRecord {
 	if rec == nil {
 		rec = &regionRecord{
 			id: id, leaders: make(map[uint64]*leadership), votes: make(map[ballot]uint64), promised: make(map[uint64]uint64),
-			shapes: make(map[epoch]*metapb.Region),
+			torn: make(map[uint64]uint64), shapes: make(map[epoch]*metapb.Region),
 		}
 		c.regions[id] = rec
 	}

@@ -346,6 +346,19 @@ func TestASuccessorIsAnotherPeer(t *testing.T) {
 	require.Empty(t, r.said)
 }
 
+// A crash may leave a snapshot's data without its index, which the log then mends.
+func TestATornInstallIsNoDifference(t *testing.T) {
+	r := newRig()
+	r.State(1, regionID, 6, 42)
+	r.State(1, regionID, 8, 44)
+	r.Decided(2, &machine.Round{Apply: []machine.ApplyTask{{RegionID: regionID, PeerID: 12, Install: &machine.Installation{At: machine.Pair{Index: 7, Term: 6}}}}})
+	r.Killed(2)
+	r.State(2, regionID, 6, 43)
+	require.Empty(t, r.said)
+	r.State(2, regionID, 8, 43)
+	require.Len(t, r.said, 1)
+}
+
 // In a joint configuration both majorities count.
 func TestJointQuorums(t *testing.T) {
 	joint := shape(4, "", "", 1, 2, 3)
