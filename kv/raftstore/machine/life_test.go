@@ -287,3 +287,14 @@ func TestAppendBehindASnapshotWaits(t *testing.T) {
 	require.Equal(t, uint64(51), round.Write[0].Entries[0].Index)
 	require.Equal(t, uint64(51), round.Write[0].After[0].Message.Index)
 }
+
+// S15: a region that nobody writes to comes to rest, however low the threshold: the entry that cut its log is no reason to cut it again. Found by the
+// simulator.
+func TestIdleRegionStopsCompacting(t *testing.T) {
+	m, p := single(t)
+	m.cfg.LogGCThreshold, m.cfg.LogGCCountLimit = 1, 1
+	p.log.truncated.Index = p.applied.Index - 1
+	require.Zero(t, m.compactTarget(p))
+	p.log.truncated.Index = p.applied.Index - 2
+	require.Equal(t, p.applied.Index, m.compactTarget(p))
+}

@@ -24,7 +24,8 @@ func (m *RaftMachine) compactTarget(p *peer) uint64 {
 	if p.applied.Index > truncated+m.cfg.LogGCCountLimit {
 		behind = max(behind, p.applied.Index-m.cfg.LogGCCountLimit/2)
 	}
-	if behind <= truncated || behind-truncated < m.cfg.LogGCThreshold {
+	// A single entry may be the last cut itself: an idle region would cut for ever.
+	if behind <= truncated+1 || behind-truncated < m.cfg.LogGCThreshold {
 		return 0
 	}
 	return behind
