@@ -171,7 +171,9 @@ func (g *schedulers) askSplit(from *world.Process, region *metapb.Region, parts 
 	g.client(from).call(attemptBy, func(t *schedulerTerm, answer func(any)) {
 		var list []machine.SplitIDs
 		t.allocate(func(at machine.Moment) (save *machine.Save, err error) {
-			list, save, err = t.m.Split(region, parts, at)
+			if list, save, err = t.m.Split(region, parts, at); len(list) > 0 {
+				t.s.g.grants.grantIDs(t, idRange{list[0].Region, list[parts-1].Region + uint64(len(region.Peers))})
+			}
 			return save, err
 		}, func(err error) { t.answer(list, err, answer) })
 	}, func(res any) {
