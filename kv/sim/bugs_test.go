@@ -257,6 +257,21 @@ var bugs = []bug{
 		broken: `	if false {`,
 	},
 	{
+		name: "calendar-followed-back", pitfall: "P1", file: "scheduler/oracle/timestamps.go",
+		old:    `if wall > physical {`,
+		broken: `if wall != physical {`,
+	},
+	{
+		name: "leader-key-removed-within-its-lease", pitfall: "P1", file: "scheduler/election/election.go",
+		old:    `return l.Now.Sub(c.since) > c.Lease+c.Lease/driftShare`,
+		broken: `return true`,
+	},
+	{
+		name: "scheduler-lease-too-long", pitfall: "P1", file: "scheduler/election/election.go",
+		old:    `next := asked.Add(lease)`,
+		broken: `next := asked.Add(2 * lease)`,
+	},
+	{
 		name: "old-leaders-heartbeat-accepted", pitfall: "P3", file: "scheduler/cluster/region.go",
 		old:    "			(r.Term > 0 && r.Term < known.Term) {",
 		broken: "\t\t\tfalse {",

@@ -161,6 +161,22 @@ func (g *schedulers) timestamps(from *world.Process, count uint32, done func(fir
 	})
 }
 
+// askSplit asks for the ids of a split; nil when it was refused or nobody answered.
+func (g *schedulers) askSplit(from *world.Process, region *metapb.Region, parts int, done func([]machine.SplitIDs)) {
+	g.client(from).call(attemptBy, func(t *schedulerTerm, answer func(any)) {
+		var list []machine.SplitIDs
+		t.allocate(func(at machine.Moment) (save *machine.Save, err error) {
+			if list, save, err = t.m.Split(region, parts, at); len(list) > 0 {
+				t.s.g.grants.grantIDs(t, idRange{list[0].Region, list[parts-1].Region + uint64(len(region.Peers))})
+			}
+			return save, err
+		}, func(err error) { t.answer(list, err, answer) })
+	}, func(res any) {
+		list, _ := res.([]machine.SplitIDs)
+		done(list)
+	})
+}
+
 // storeHeartbeat reports a store, in one attempt of a few seconds: the next report comes soon.
 func (g *schedulers) storeHeartbeat(s *store, stats *pdpb.StoreStats) {
 	stats.StoreId = s.id

@@ -5,7 +5,10 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/pingcap/kvproto/pkg/metapb"
+
 	"github.com/shoal-kv/shoal/kv/sim/world"
+	"github.com/shoal-kv/shoal/scheduler/machine"
 	"github.com/shoal-kv/shoal/scheduler/oracle"
 )
 
@@ -19,6 +22,8 @@ type probe struct {
 	g   *schedulers
 	p   *world.Process
 	rng *rand.Rand
+	// region is the id of the first region, as far as it is known.
+	region uint64
 }
 
 func newProbe(g *schedulers, i int) *probe {
@@ -37,10 +42,35 @@ func (p *probe) next() {
 
 // ask asks for a few, and at times for as many as there can be at once.
 func (p *probe) ask() {
-	if p.rng.IntN(3) == 0 {
+	switch p.rng.IntN(6) {
+	case 0:
 		p.g.allocIDs(p.p, 1+p.rng.Uint64N(400), func(uint64) { p.next() })
-		return
+	case 1:
+		p.split()
+	default:
+		p.askTime()
 	}
+}
+
+// split asks for the ids of a split that it does not make.
+func (p *probe) split() {
+	p.g.region(p.p, p.region, func(r *metapb.Region, _ *metapb.Peer) {
+		if r == nil {
+			p.findRegion()
+			return
+		}
+		p.g.askSplit(p.p, r, 1+p.rng.IntN(5), func([]machine.SplitIDs) { p.next() })
+	})
+}
+
+func (p *probe) findRegion() {
+	p.g.locate(p.p, nil, func(r *metapb.Region, _ *metapb.Peer) {
+		p.region = r.GetId()
+		p.next()
+	})
+}
+
+func (p *probe) askTime() {
 	count := 1 + p.rng.Uint32N(20)
 	if p.rng.IntN(20) == 0 {
 		count = 1 + p.rng.Uint32N(oracle.MaxLogical-1)

@@ -11,7 +11,7 @@
 //	store.go     a store: the product's, its workers taken step by step
 //	disk.go      the store's engines, which forget what was not synced, and fail
 //	front.go     what a client's request meets on a store
-//	scheduler.go the scheduler group
+//	scheduler.go the scheduler group; it names its other files
 //	client.go    clients with a real client's routing and retries
 //	watch.go     what stores decide and do goes to the checker (package check), ledger.go what they hold
 //	judge.go     the end of a run: is everything whole, and does it fit what clients saw (package history)?

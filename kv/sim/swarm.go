@@ -26,6 +26,7 @@ func Draw(seed uint64) Config {
 	}
 	cfg.Clients = 1 + rng.IntN(12)
 	cfg.Think = pick(rng, 20*time.Millisecond, 50*time.Millisecond, 100*time.Millisecond, 200*time.Millisecond)
+	cfg.Schedulers = pick(world.Stream(seed, "swarm/schedulers"), 1, 3, 3, 5)
 	drawMachine(rng, &cfg)
 	cfg.Limits = drawLimits(rng)
 	cfg.Weather = drawSky(rng)

@@ -1,5 +1,5 @@
-// Package server is the scheduler as a process sees it: the pdpb services and the HTTP API on one port, over the machines
-// of scheduler/oracle and scheduler/cluster and the durable map of scheduler/meta.
+// Package server is the scheduler as a process sees it: the pdpb services and the HTTP API on one port, over the machine
+// of scheduler/machine and the durable map of scheduler/meta.
 //
 // The order of its life is:
 //
@@ -12,11 +12,10 @@
 //     reach the leader ask a follower to forward (forward.go), and HTTP requests are passed on unasked (redirect.go).
 //  4. Close resigns, so that another member need not wait for the lease to run out, cuts the streams and stops etcd.
 //
-// A handler checks cluster id and leadership (request.go), asks the picture under its lock or the oracle, and answers in
-// the words that clients of this family act on. What cannot be rebuilt from heartbeats is durable before it takes effect;
-// region metas are saved behind, because heartbeats bring them back.
+// A handler checks cluster id and leadership (request.go), asks the machine at its desk (desk.go), and answers in
+// the words that clients of this family act on. What to decide is the machine's; what is to be locked, written, logged and counted is here.
 //
-// Generated pdpb types stop here: the machines below speak metapb and their own types.
+// Generated pdpb types stop here and in scheduler/wire: the machines below speak metapb and their own types.
 package server
 
 import (

@@ -32,7 +32,7 @@ var floors = []floor{
 	{"kv/storage", 4},
 	{"kv/txn", 5},
 	{"kv/server", 6},
-	{"kv/sim", 6},
+	{"kv/sim", 7},
 	{"kv/node", 7},
 	{"local", 8},
 	{"cmd", 9},
