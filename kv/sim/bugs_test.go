@@ -41,7 +41,7 @@ var bugs = []bug{
 	{
 		name: "young-peer-forgets-its-vote", pitfall: "S5", file: "kv/raftstore/machine/store_machine.go",
 		old:    `Create{RegionID: id, PeerID: to.Id, State: state, First: msg}`,
-		broken: `Create{RegionID: id, PeerID: to.Id, First: msg}`,
+		broken: `Create{RegionID: id, PeerID: to.Id, State: map[bool]*raft_serverpb.RaftLocalState{true: state}[false], First: msg}`,
 	},
 	{
 		name: "transfer-campaign-counts-twice", pitfall: "R15", file: "raft/candidate.go",
