@@ -161,6 +161,11 @@ func (g *schedulers) timestamps(from *world.Process, count uint32, done func(fir
 	})
 }
 
+// region answers what is known of a region; both nil when nobody knows.
+func (g *schedulers) region(from *world.Process, id uint64, done func(*metapb.Region, *metapb.Peer)) {
+	g.lookUp(from, func(m *machine.Term) located { return located{m.Picture.Region(id)} }, done)
+}
+
 // askSplit asks for the ids of a split; nil when it was refused or nobody answered.
 func (g *schedulers) askSplit(from *world.Process, region *metapb.Region, parts int, done func([]machine.SplitIDs)) {
 	g.client(from).call(attemptBy, func(t *schedulerTerm, answer func(any)) {
