@@ -119,7 +119,7 @@ func TestValidateNamesKeyValueAndLimit(t *testing.T) {
 		"[raftstore]\nraft-base-tick-interval = \"0s\"":          "raftstore.raft-base-tick-interval is 0s; it must be between 1ms and 1m0s",
 		"[raftstore]\nraft-heartbeat-ticks = 0":                  "raftstore.raft-heartbeat-ticks is 0",
 		"[raftstore]\nraft-election-timeout-ticks = 4":           "raft-election-timeout-ticks is 4; it must be more than twice raft-heartbeat-ticks (2)",
-		"[raftstore]\nraft-store-max-leader-lease = \"900ms\"":   "raft-store-max-leader-lease is 900ms; it must be at most 855ms",
+		"[raftstore]\nraft-store-max-leader-lease = \"900ms\"":   "raft-store-max-leader-lease is 900ms; it must be at most 720ms",
 		"[raftstore]\nraft-store-max-leader-lease = \"-1ms\"":    "raft-store-max-leader-lease is -1ms",
 		"[raftstore]\nraft-entry-max-size = \"33MB\"":            "raftstore.raft-entry-max-size is 33MiB; it must be between 1KiB and 32MiB",
 		"[raftstore]\nraft-max-size-per-msg = \"0\"":             "raftstore.raft-max-size-per-msg is 0B",

@@ -11,7 +11,7 @@ type Raftstore struct {
 	// HeartbeatTicks is how many ticks lie between a leader's heartbeats.
 	HeartbeatTicks int `toml:"raft-heartbeat-ticks"`
 	// MaxLeaderLease is how long after a confirmed heartbeat a leader answers reads on its own. It must end before any
-	// follower could have elected another: at most 95 % of (ElectionTimeoutTicks - 1) ticks.
+	// follower could have elected another: at most 80 % of (ElectionTimeoutTicks - 1) ticks.
 	MaxLeaderLease Duration `toml:"raft-store-max-leader-lease"`
 	// Prevote makes a returning replica ask before it disturbs.
 	Prevote bool `toml:"prevote"`
@@ -76,7 +76,7 @@ func defaultRaftstore() Raftstore {
 		BaseTickInterval:     Duration{100 * time.Millisecond},
 		ElectionTimeoutTicks: 10,
 		HeartbeatTicks:       2,
-		MaxLeaderLease:       Duration{800 * time.Millisecond},
+		MaxLeaderLease:       Duration{700 * time.Millisecond},
 		Prevote:              true,
 		RaftLimits: RaftLimits{
 			RaftEntryMaxSize:    8 * MiB,
@@ -107,7 +107,7 @@ func defaultRaftstore() Raftstore {
 // quicken makes time pass five times as fast, and logs be cut almost at once.
 func (r *Raftstore) quicken() {
 	r.BaseTickInterval = Duration{20 * time.Millisecond}
-	r.MaxLeaderLease = Duration{160 * time.Millisecond}
+	r.MaxLeaderLease = Duration{140 * time.Millisecond}
 	r.RaftLogGcTickInterval = Duration{50 * time.Millisecond}
 	r.RaftLogGcThreshold = 50
 	r.RegionHeartbeatInterval = Duration{100 * time.Millisecond}
@@ -122,7 +122,7 @@ func (r *Raftstore) validate(p *Problems) {
 			r.ElectionTimeoutTicks, r.HeartbeatTicks)
 	}
 	if most := r.longestLease(); r.MaxLeaderLease.Duration < 0 || r.MaxLeaderLease.Duration > most {
-		p.Addf("raftstore.raft-store-max-leader-lease is %v; it must be at most %v, which is 95%% of (raft-election-timeout-ticks - 1) ticks",
+		p.Addf("raftstore.raft-store-max-leader-lease is %v; it must be at most %v, which is 80%% of (raft-election-timeout-ticks - 1) ticks",
 			r.MaxLeaderLease, most)
 	}
 	between(p, "raftstore.raft-entry-max-size", r.RaftEntryMaxSize, KiB, 32*MiB)
@@ -149,9 +149,10 @@ func (r *Raftstore) validate(p *Problems) {
 	}
 }
 
-// longestLease leaves a follower one tick, because its first tick may come at once, and every clock one part in twenty.
+// longestLease leaves a follower one tick, because its first tick may come at once, and a clock that runs a tenth too slow at
+// the leader and one a tenth too fast at the follower: 0.9 / 1.1.
 func (r *Raftstore) longestLease() time.Duration {
-	return time.Duration(r.ElectionTimeoutTicks-1) * r.BaseTickInterval.Duration / 100 * 95
+	return time.Duration(r.ElectionTimeoutTicks-1) * r.BaseTickInterval.Duration / 100 * 80
 }
 
 func (q *Queues) validate(p *Problems) {
