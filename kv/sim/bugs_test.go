@@ -85,16 +85,6 @@ var bugs = []bug{
 		broken: `	if prevIndex > l.LastIndex() {`,
 	},
 	{
-		name: "acknowledges-its-whole-log", pitfall: "Raft 5.3", file: "raft/follower.go",
-		old:    `		resp.Index = last`,
-		broken: `		resp.Index = r.RaftLog.LastIndex()`,
-	},
-	{
-		name: "commit-beyond-what-matches", pitfall: "Raft 5.3", file: "raft/follower.go",
-		old:    `r.RaftLog.commitTo(min(m.Commit, last))`,
-		broken: `r.RaftLog.commitTo(min(m.Commit, r.RaftLog.LastIndex()))`,
-	},
-	{
 		name: "heartbeat-tells-the-whole-commit", pitfall: "Raft 5.3", file: "raft/append.go",
 		old:    `m.Commit = min(pr.Match, r.announced())`,
 		broken: `m.Commit = r.announced()`,
@@ -124,6 +114,11 @@ var bugs = []bug{
 		name: "read-without-waiting-for-apply", pitfall: "R10", file: "kv/raftstore/machine/op_read.go",
 		old:    `if b.index == 0 || b.index > p.applied.Index {`,
 		broken: `if b.index == 0 {`,
+		also: &bug{
+			file:   "kv/raftstore/machine/op_read.go",
+			old:    `if len(p.reads) == 0 || p.applied.Term != p.term() {`,
+			broken: `if len(p.reads) == 0 {`,
+		},
 	},
 	{
 		name: "read-without-asking-the-quorum", pitfall: "R8", file: "raft/readonly.go",
@@ -172,6 +167,11 @@ var bugs = []bug{
 		name: "callback-by-index-only", pitfall: "S12", file: "kv/raftstore/machine/op_write.go",
 		old:    `		if e.Pair == at {`,
 		broken: `		if e.Index == at.Index {`,
+		also: &bug{
+			file:   "kv/raftstore/machine/op_write.go",
+			old:    "	for _, e := range p.pending {\n		for _, pr := range e.proposals {\n			m.reply(pr.Done, region.ErrUndetermined)\n		}\n	}\n	p.pending = nil\n",
+			broken: "",
+		},
 	},
 	{
 		name: "pending-writes-kept-by-a-follower", pitfall: "S12", file: "kv/raftstore/machine/op_write.go",
@@ -231,14 +231,14 @@ var bugs = []bug{
 		broken: "\tbatch.Delete(engine.Local, keys.RegionState(t.RegionID))",
 	},
 	{
-		name: "leader-of-two-removes-itself", pitfall: "R4", file: "kv/raftstore/machine/op_confchange.go",
-		old:    `	if p.removed && !p.isLeader() {`,
-		broken: `	if p.removed {`,
-	},
-	{
 		name: "change-of-another-epoch-applied", pitfall: "S10, R3", file: "kv/raftstore/machine/applier.go",
 		old:    `if e := a.region.RegionEpoch; c.Epoch.Version != e.Version || c.Epoch.ConfVer != e.ConfVer {`,
 		broken: `if e := a.region.RegionEpoch; c.Epoch.Version != e.Version {`,
+		also: &bug{
+			file:   "raft/leader.go",
+			old:    `if confIndex > r.RaftLog.applied || r.office.held.first > 0 {`,
+			broken: `if false {`,
+		},
 	},
 	// The scheduler.
 	{

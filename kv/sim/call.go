@@ -32,6 +32,7 @@ func (c *Cluster) call(from, to *world.Process, patience time.Duration, serve fu
 		answered := false
 		serve(func(resp any) {
 			if answered {
+				c.violate("%s answers a request twice (S12)", to.Name)
 				return
 			}
 			answered = true

@@ -25,6 +25,9 @@ type front struct {
 	storage *raftkv.Storage
 	latches *latch.Table
 	waiting map[*latch.Lock]func()
+	// held says that swaps stop between reading and writing; stopped are those that did. Scripts do that.
+	held    bool
+	stopped []func()
 }
 
 func newFront(s *store) *front {
@@ -200,8 +203,8 @@ func (f *front) compareAndSwap(q *kvrpcpb.RawCASRequest, done func(*kvrpcpb.RawC
 				done(resp)
 				return
 			}
-			// The storage must not be called from within its own callback.
-			f.s.p.Soon(0, func() {
+			// The storage must not be called from within its own callback; and a thread may be off its processor between the two.
+			f.between(func() {
 				f.storage.Write(context.Background(), target(q.Context), term, batch, func(err error) {
 					release()
 					if err != nil {
@@ -217,6 +220,26 @@ func (f *front) compareAndSwap(q *kvrpcpb.RawCASRequest, done func(*kvrpcpb.RawC
 			})
 		})
 	})
+}
+
+// between runs the second half of a swap.
+func (f *front) between(next func()) {
+	if f.held {
+		f.stopped = append(f.stopped, next)
+		return
+	}
+	f.s.p.Soon(0, next)
+}
+
+// hold stops swaps between their halves, or lets all go on.
+func (f *front) hold(held bool) {
+	f.held = held
+	if !held {
+		for _, next := range f.stopped {
+			f.s.p.Soon(0, next)
+		}
+		f.stopped = nil
+	}
 }
 
 // scan reads forward, to the region's end at most.

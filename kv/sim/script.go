@@ -24,7 +24,7 @@ import (
 //	let L leader                names: L is the store that leads; let A B follower the others, by id
 //	run 500ms                   let time pass
 //	put K V on X · get K V on X must succeed, within 10 s; V may be - for none
-//	try N put K V on X · try N get K on X · try N add Y on X · try N remove Y on X   starts it and goes on; N names it
+//	try N put K V on X · try N get K on X · try N swap K OLD NEW on X · try N add Y on X · try N remove Y on X   starts it and goes on; N names it
 //	await N ok|refused|open|V   what has become of N: done, refused, no answer yet, or (get) done with the value V; waits up to 10 s except for open
 //	kill X · start X · suspend X · resume X · kill all · start all
 //	cut X Y · cut X -> Y · isolate X · heal
@@ -34,7 +34,7 @@ import (
 //	forget-rules                the rules end, what is kept stays kept
 //	ticks off X · ticks on X · ticks off all · tick X N a store without ticks never campaigns and never beats; N ticks at once
 //	scheduler off · scheduler on
-//	hold WORKER X · free WORKER X                       raft, log, apply, quick, snapshot: the worker stands still
+//	hold WORKER X · free WORKER X                       raft, log, apply, quick, snapshot: the worker stands still; front: swaps stop between reading and writing
 //	transfer X · expect leader X · expect follower X · expect no leader · expect peers N
 //	until leader X · until follower X                   wait, up to 60 s
 //	crash X keeping all|nothing                         a kill after which of the unsynced writes all or none are there
@@ -339,6 +339,11 @@ func (s *script) tryIt(w []string) error {
 	switch w[1] {
 	case "put":
 		s.request(st, a, &kvrpcpb.RawPutRequest{Context: contextOf(st), Key: []byte(w[2]), Value: []byte(w[3])})
+	case "swap":
+		if len(w) != 7 {
+			return errors.New("expected try NAME swap KEY OLD NEW on STORE")
+		}
+		s.request(st, a, &kvrpcpb.RawCASRequest{Context: contextOf(st), Key: []byte(w[2]), PreviousValue: []byte(w[3]), Value: []byte(w[4])})
 	case "get":
 		s.request(st, a, &kvrpcpb.RawGetRequest{Context: contextOf(st), Key: []byte(w[2])})
 	case "add", "remove":
@@ -368,6 +373,11 @@ func (s *script) request(st *store, a *try, req any) {
 			a.err = errorText(r.RegionError, r.Error)
 			if a.value = string(r.Value); r.NotFound {
 				a.value = "-"
+			}
+		case *kvrpcpb.RawCASResponse:
+			a.err = errorText(r.RegionError, r.Error)
+			if a.err == "" && !r.Succeed {
+				a.err = "not swapped"
 			}
 		default:
 			a.err = "no answer"
@@ -524,6 +534,9 @@ var scriptWorkers = map[string]raftstore.WorkerKind{
 }
 
 func (s *script) hold(w []string, hold bool) error {
+	if w[0] == "front" {
+		return s.each(w[1], func(st *store) { st.front.hold(hold) })
+	}
 	kind, ok := scriptWorkers[w[0]]
 	if !ok {
 		return errors.Errorf("there is no worker called %s", w[0])

@@ -233,18 +233,23 @@ func (s *store) sendSnapshot(to *store, m *raft_serverpb.RaftMessage, b []byte, 
 		return
 	}
 	arrived := false
-	s.c.net.Send(s.p, to.p, func() {
-		if arrived {
-			return
-		}
-		arrived = true
-		ok := to.receiveSnapshot(key, data)
-		if ok {
-			s.c.result.Counts.Snapshots++
-			to.arrive(b, packet)
-		}
-		s.c.net.Send(to.p, s.p, tell(ok))
-	})
+	deliver := func() {
+		s.c.net.Send(s.p, to.p, func() {
+			if arrived {
+				return
+			}
+			arrived = true
+			ok := to.receiveSnapshot(key, data)
+			if ok {
+				s.c.result.Counts.Snapshots++
+				to.arrive(b, packet)
+			}
+			s.c.net.Send(to.p, s.p, tell(ok))
+		})
+	}
+	if s.c.filter == nil || s.c.filter(s, to, m.Message, deliver) {
+		deliver()
+	}
 }
 
 func (s *store) readSnapshot(key snapfile.Key) []byte {
