@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/pingcap/kvproto/pkg/eraftpb"
+
+	"github.com/shoal-kv/shoal/raft/confchange"
 )
 
 // RawNode is a node as its owner sees it. It is not safe for concurrent use.
@@ -43,26 +45,48 @@ func (rn *RawNode) Propose(data []byte) error {
 	return rn.Raft.Step(eraftpb.Message{MsgType: eraftpb.MessageType_MsgPropose, From: rn.Raft.id, Entries: []*eraftpb.Entry{&ent}})
 }
 
-// ProposeConfChange appends a membership change to the log. Beside ErrProposalDropped it may answer, in async mode, why the
-// change is refused: ErrConfChangePending, ErrRemoveLeaderOfTwo, or an error of package confchange.
+// ProposeConfChange appends the change of one member to the log. Beside ErrProposalDropped it may answer, in async mode, why
+// the change is refused: ErrConfChangePending, ErrRemoveLeaderOfTwo, or an error of package confchange.
 func (rn *RawNode) ProposeConfChange(cc eraftpb.ConfChange) error {
 	data, err := cc.Marshal()
 	if err != nil {
 		return err
 	}
+	return rn.proposeChange(confchange.FromV1(cc), eraftpb.Entry{EntryType: eraftpb.EntryType_EntryConfChange, Data: data})
+}
+
+// ProposeConfChangeV2 appends a change of members to the log: of one, of several through joint consensus, or the leave of a
+// joint configuration, as package confchange tells them apart. Refused like ProposeConfChange.
+//
+// Unless the change says Explicit, its joint configuration is left without being asked for: the leader, or its successor,
+// appends an EntryConfChangeV2 without data as soon as it may, to which no proposal belongs.
+func (rn *RawNode) ProposeConfChangeV2(cc eraftpb.ConfChangeV2) error {
+	data, err := cc.Marshal()
+	if err != nil {
+		return err
+	}
+	return rn.proposeChange(cc, eraftpb.Entry{EntryType: eraftpb.EntryType_EntryConfChangeV2, Data: data})
+}
+
+func (rn *RawNode) proposeChange(cc eraftpb.ConfChangeV2, ent eraftpb.Entry) error {
 	if rn.Raft.async() && rn.Raft.State == StateLeader {
 		if err := rn.Raft.checkConfChange(cc); err != nil {
 			return err
 		}
 	}
-	ent := eraftpb.Entry{EntryType: eraftpb.EntryType_EntryConfChange, Data: data}
 	return rn.Raft.Step(eraftpb.Message{MsgType: eraftpb.MessageType_MsgPropose, From: rn.Raft.id, Entries: []*eraftpb.Entry{&ent}})
 }
 
-// ApplyConfChange brings a committed membership change into force and returns the members. Call it when the change is
+// ApplyConfChange brings a committed membership change into force and returns the configuration. Call it when the change is
 // applied, before Applied reports its index. A change that is illegal by now, or names no node, changes nothing; so a
 // caller that rejects a committed change need not call it.
 func (rn *RawNode) ApplyConfChange(cc eraftpb.ConfChange) *eraftpb.ConfState {
+	return rn.Raft.applyConfChange(confchange.FromV1(cc))
+}
+
+// ApplyConfChangeV2 is ApplyConfChange for what an EntryConfChangeV2 holds. Beware that a change without content leaves a
+// joint configuration; for a change that the caller rejects do not call it at all.
+func (rn *RawNode) ApplyConfChangeV2(cc eraftpb.ConfChangeV2) *eraftpb.ConfState {
 	return rn.Raft.applyConfChange(cc)
 }
 

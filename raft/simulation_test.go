@@ -5,13 +5,14 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/stretchr/testify/require"
 
 	"github.com/shoal-kv/shoal/raft"
+	"github.com/shoal-kv/shoal/raft/confchange"
+	"github.com/shoal-kv/shoal/raft/quorum"
 	"github.com/shoal-kv/shoal/raft/rafttest"
 )
 
@@ -93,12 +94,12 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 		cfg.VoteSilenceTicks = simElection
 	}
 	for id := uint64(1); id <= simNodes; id++ {
-		var voters []uint64
+		var conf confchange.Config
 		if id <= 3 {
-			voters = []uint64{1, 2, 3}
+			conf.Voters[0] = quorum.NewMajority(1, 2, 3)
 		}
 		cfg.ID = id
-		n, err := rafttest.NewNode(cfg, voters...)
+		n, err := rafttest.NewNode(cfg, conf)
 		require.NoError(t, err)
 		n.OnApply = func(e eraftpb.Entry) { s.checkApplied(n, e) }
 		s.Nodes = append(s.Nodes, n)
@@ -318,11 +319,11 @@ func (s *simulation) checkRead(rs raft.ReadState) {
 func (s *simulation) checkApplied(n *rafttest.Node, e eraftpb.Entry) {
 	if before, ok := s.applied[e.Index]; !ok {
 		s.applied[e.Index] = n.Machine
-	} else if before.Hash != n.Machine.Hash || !slices.Equal(before.Voters, n.Machine.Voters) {
+	} else if before.Hash != n.Machine.Hash || before.Conf.String() != n.Machine.Conf.String() {
 		s.fail("node %d has applied %s and is at %+v there, others are at %+v", n.ID(), rafttest.DescribeEntry(&e), n.Machine, before)
 	}
-	if voters := n.Status().Voters; n.AppliedTerm() > 0 && !slices.Equal(voters, n.Machine.Voters) {
-		s.fail("node %d has members %v and counts the votes of %v", n.ID(), n.Machine.Voters, voters)
+	if conf := n.Status().Conf; n.AppliedTerm() > 0 && conf.String() != n.Machine.Conf.State().String() {
+		s.fail("node %d has members %v and counts the votes of %v", n.ID(), n.Machine.Conf, conf)
 	}
 	s.last = max(s.last, e.Index)
 	if term, err := n.Disk.MemoryStorage.Term(e.Index); err != raft.ErrCompacted && (err != nil || term != e.Term) {
@@ -431,7 +432,7 @@ func (s *simulation) settled() bool {
 			lead = n
 		}
 	}
-	if lead == nil || lead.AppliedTerm() != lead.Raft.Term || !slices.Contains(lead.Machine.Voters, lead.ID()) {
+	if lead == nil || lead.AppliedTerm() != lead.Raft.Term || !lead.Machine.Conf.Voters.Contains(lead.ID()) {
 		return false
 	}
 	if lead.Machine.Index == lead.Raft.RaftLog.LastIndex() && s.proposals%2 == 0 {
@@ -440,7 +441,7 @@ func (s *simulation) settled() bool {
 		return false
 	}
 	for _, n := range s.Nodes {
-		switch member := slices.Contains(lead.Machine.Voters, n.ID()); {
+		switch member := lead.Machine.Conf.Contains(n.ID()); {
 		case !member && n.Running():
 			n.Crash()
 		case member && !n.Running():

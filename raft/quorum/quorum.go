@@ -32,11 +32,14 @@ func (r VoteResult) String() string {
 	return [...]string{"pending", "lost", "won"}[r]
 }
 
-// MajorityConfig is a set of voters, sorted and without duplicates. It is never changed in place.
+// MajorityConfig is a set of voters, sorted and without duplicates; nil if there is none. It is never changed in place.
 type MajorityConfig []uint64
 
 // NewMajority returns the set of the given ids.
 func NewMajority(ids ...uint64) MajorityConfig {
+	if len(ids) == 0 {
+		return nil
+	}
 	c := slices.Clone(ids)
 	slices.Sort(c)
 	return slices.Compact(c)
@@ -60,8 +63,11 @@ func (c MajorityConfig) With(id uint64) MajorityConfig {
 // Without returns the set without id.
 func (c MajorityConfig) Without(id uint64) MajorityConfig {
 	i, ok := slices.BinarySearch(c, id)
-	if !ok {
+	switch {
+	case !ok:
 		return c
+	case len(c) == 1:
+		return nil
 	}
 	return slices.Delete(slices.Clone(c), i, i+1)
 }
