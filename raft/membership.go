@@ -178,9 +178,14 @@ func (m toldCommits) Acked(id uint64) uint64 {
 	return 0
 }
 
-// leaveIfRemoved ends the office of a leader that has lost its vote and whose successors know it.
+// leaveIfRemoved ends the office of a leader that has lost its vote and whose successors know it. One of them is told to
+// campaign, so that the group need not wait for an election timeout; should it not have applied the change yet, it does.
 func (r *Raft) leaveIfRemoved() {
-	if r.office.removedAt > 0 && r.conf.Voters.Committed(toldCommits(r.Prs)) >= r.office.removedAt {
-		r.becomeFollower(r.Term, None)
+	if r.office.removedAt == 0 || r.conf.Voters.Committed(toldCommits(r.Prs)) < r.office.removedAt {
+		return
 	}
+	if to := r.successor(); to != None {
+		r.sendTimeoutNow(to)
+	}
+	r.becomeFollower(r.Term, None)
 }

@@ -220,12 +220,31 @@ func (s *simulation) input(n *rafttest.Node) {
 		s.reads[s.proposals] = s.committed
 		n.ReadIndex(binary.BigEndian.AppendUint64(nil, s.proposals))
 	case p < 40 && leads:
-		kind := eraftpb.ConfChangeType(s.rng.IntN(3))
-		_ = n.ProposeConfChange(eraftpb.ConfChange{ChangeType: kind, NodeId: uint64(s.rng.IntN(simNodes + 1))})
+		s.changeMembers(n)
 	case leads:
 		s.proposals++
 		_ = n.Propose([]byte(fmt.Sprint(s.proposals)))
 	}
+}
+
+// changeMembers asks a leader for any change, legal or not; in a joint configuration mostly to leave it.
+func (s *simulation) changeMembers(n *rafttest.Node) {
+	one := func() *eraftpb.ConfChangeSingle {
+		return &eraftpb.ConfChangeSingle{ChangeType: eraftpb.ConfChangeType(s.rng.IntN(3)), NodeId: uint64(s.rng.IntN(simNodes + 1))}
+	}
+	cc := eraftpb.ConfChangeV2{Transition: eraftpb.ConfChangeTransition(s.rng.IntN(3))}
+	switch p := s.rng.IntN(100); {
+	case p < 40:
+		_ = n.ProposeConfChange(eraftpb.ConfChange{ChangeType: one().ChangeType, NodeId: one().NodeId})
+		return
+	case p < 60 || n.Machine.Conf.Joint() && p < 90:
+		cc.Transition = eraftpb.ConfChangeTransition_Auto
+	default:
+		for range s.rng.IntN(5) {
+			cc.Changes = append(cc.Changes, one())
+		}
+	}
+	_ = n.ProposeConfChangeV2(cc)
 }
 
 // housekeeping is what a node's owner does from time to time.
@@ -423,6 +442,17 @@ func (s *simulation) round() {
 	s.check()
 }
 
+// restartMembers starts those who were stopped and have been added again, and tells whether there were any.
+func (s *simulation) restartMembers(conf confchange.Config) (any bool) {
+	for _, n := range s.Nodes {
+		if conf.Contains(n.ID()) && !n.Running() {
+			s.restart(n)
+			any = true
+		}
+	}
+	return any
+}
+
 // settled tells whether a leader has committed in its term and all members are where it is. Nodes that are no members any
 // more are stopped, as their owner would do when told so.
 func (s *simulation) settled() bool {
@@ -432,7 +462,16 @@ func (s *simulation) settled() bool {
 			lead = n
 		}
 	}
+	if lead != nil && s.restartMembers(lead.Machine.Conf) {
+		return false
+	}
 	if lead == nil || lead.AppliedTerm() != lead.Raft.Term || !lead.Machine.Conf.Voters.Contains(lead.ID()) {
+		return false
+	}
+	if lead.Machine.Conf.Joint() {
+		if lead.ProposeConfChangeV2(eraftpb.ConfChangeV2{}) == raft.ErrRemoveLeaderOfTwo {
+			lead.TransferLeader(lead.Machine.Conf.Voters[0][0])
+		}
 		return false
 	}
 	if lead.Machine.Index == lead.Raft.RaftLog.LastIndex() && s.proposals%2 == 0 {
@@ -444,9 +483,6 @@ func (s *simulation) settled() bool {
 		switch member := lead.Machine.Conf.Contains(n.ID()); {
 		case !member && n.Running():
 			n.Crash()
-		case member && !n.Running():
-			s.restart(n) // added again
-			return false
 		case member && (n.Machine.Index != lead.Raft.RaftLog.LastIndex() || n.Machine.Hash != lead.Machine.Hash):
 			return false
 		}

@@ -72,6 +72,10 @@ func (c MajorityConfig) Without(id uint64) MajorityConfig {
 	return slices.Delete(slices.Clone(c), i, i+1)
 }
 
+func (c MajorityConfig) singleton(id uint64) bool {
+	return len(c) == 1 && c[0] == id
+}
+
 // Committed returns the largest number that a majority has acknowledged. A config without voters never stands in the way
 // of another one and answers with the largest number there is.
 func (c MajorityConfig) Committed(acked Acked) uint64 {
@@ -129,9 +133,9 @@ func (c JointConfig) Contains(id uint64) bool {
 	return c[0].Contains(id) || c[1].Contains(id)
 }
 
-// Singleton tells whether id is the only voter there is.
+// Singleton tells whether id is the only voter there is, be it in both halves.
 func (c JointConfig) Singleton(id uint64) bool {
-	return len(c[0]) == 1 && len(c[1]) == 0 && c[0][0] == id
+	return c[0].singleton(id) && (len(c[1]) == 0 || c[1].singleton(id))
 }
 
 // Committed returns the largest number that both majorities have acknowledged.
