@@ -91,6 +91,12 @@ func (r *Raft) teachCommit(m *eraftpb.Message) {
 	l.durable.wanted = index < l.committed && !l.handoff.writesCommit(l.committed)
 }
 
+// staysMember tells whether a node belongs to the group by all that this node knows: one who has been removed must not learn
+// that from here, as long as it may be needed to elect who remains.
+func (r *Raft) staysMember(id uint64) bool {
+	return r.conf.Contains(id) && !r.RaftLog.unappliedConfChange()
+}
+
 // learnCommit takes in what the sender of a vote message knows to be committed. A candidate that learns of a membership
 // change gives up: it has been asking the wrong members.
 func (r *Raft) learnCommit(m *eraftpb.Message) {
@@ -138,7 +144,7 @@ func (r *Raft) handleVoteRequest(m eraftpb.Message) {
 		r.clock.electionElapsed = 0
 		r.Vote = m.From
 	}
-	if !grant {
+	if !grant && r.staysMember(m.From) {
 		r.teachCommit(&resp)
 	}
 	r.send(resp)

@@ -41,8 +41,8 @@ func (r *Raft) tickLeader() {
 			return
 		}
 		r.abortTransfer()
-		r.leaveJoint()
 	}
+	r.leaveJoint()
 	r.clock.heartbeatElapsed++
 	if r.clock.heartbeatElapsed >= r.cfg.HeartbeatTick {
 		r.bcastHeartbeat()

@@ -59,6 +59,7 @@ type Raft struct {
 	// PendingConfIndex is the last index that may hold a membership change that is not applied; a new one is refused until
 	// it is.
 	PendingConfIndex uint64
+	dismissal        dismissal
 	office           office
 	reads            readIndexes
 }
@@ -67,10 +68,9 @@ type Raft struct {
 type office struct {
 	// uncommittedSize is what the proposals of this term that are not committed take.
 	uncommittedSize uint64
-	// held are the membership changes whose commit this leader keeps to itself until it is durable here.
-	held struct{ first, last uint64 }
-	// removedAt is the index of the change that took this leader's vote, while it still spreads the news.
-	removedAt uint64
+	// held are the membership changes that are committed and not announced, departure the news of those that are.
+	held      held
+	departure departure
 	shared    sharedEntries
 }
 
@@ -250,7 +250,7 @@ func (r *Raft) enterTerm(m eraftpb.Message) bool {
 	return true
 }
 
-// answerOld looks at a message of an earlier term, which is never handled. But whoever still lives in that term and claims to
+// answerOld looks at a message of an earlier term, which is never handled, except that what is committed stays so. But whoever still lives in that term and claims to
 // lead, or asks for votes, must be told: with pre-vote and check-quorum on, nodes ignore one another's campaigns, so that a
 // node with a higher term could otherwise neither be led nor win (R5).
 func (r *Raft) answerOld(m eraftpb.Message) bool {
@@ -261,6 +261,10 @@ func (r *Raft) answerOld(m eraftpb.Message) bool {
 		r.send(eraftpb.Message{MsgType: eraftpb.MessageType_MsgRequestVoteResponse, To: m.From, Reject: true})
 	case eraftpb.MessageType_MsgRequestPreVote:
 		r.send(eraftpb.Message{MsgType: eraftpb.MessageType_MsgRequestPreVoteResponse, To: m.From, Reject: true})
+	case eraftpb.MessageType_MsgRequestPreVoteResponse:
+		if m.Reject {
+			r.learnCommit(&m)
+		}
 	}
 	return false
 }
@@ -309,9 +313,10 @@ func (r *Raft) persisted(w write) {
 	case r.State == StateCandidate && w.term == r.Term && w.vote == r.id:
 		r.countVote(r.id, true)
 	case r.State == StateLeader:
-		r.releaseCommit(w.commit)
+		r.releaseCommit()
 		if pr := r.Prs[r.id]; pr != nil && pr.maybeUpdate(r.RaftLog.stabled) {
 			r.advanceCommit()
 		}
+		r.leaveJoint()
 	}
 }

@@ -90,6 +90,11 @@ func (rn *RawNode) ApplyConfChangeV2(cc eraftpb.ConfChangeV2) *eraftpb.ConfState
 	return rn.Raft.applyConfChange(cc)
 }
 
+// Dismissed tells, in async mode, whether this node has been removed and those who remain know it: nobody waits for it any
+// more, and it may be destroyed. Until then it must be kept, and answer, or the others might wait for its vote for ever (R4).
+// A node that was restarted since may never be told; then somebody who knows that the group has gone on without it decides.
+func (rn *RawNode) Dismissed() bool { return rn.Raft.dismissed() }
+
 // Step takes in a message from another node. ErrStepLocalMsg and ErrStepPeerNotFound say that it was not looked at.
 func (rn *RawNode) Step(m eraftpb.Message) error {
 	switch m.MsgType {

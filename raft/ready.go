@@ -206,5 +206,6 @@ func (rn *RawNode) Persisted(number uint64) {
 // repeated do no harm.
 func (rn *RawNode) Applied(index uint64) {
 	rn.Raft.RaftLog.appliedTo(index)
+	rn.Raft.releaseCommit()
 	rn.Raft.leaveJoint()
 }

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/pingcap/kvproto/pkg/eraftpb"
@@ -60,8 +61,11 @@ type simulation struct {
 	lossy    float64
 	crashy   float64
 	restless int // how many of 100 inputs are campaigns
-	faulty   bool
-	cut      map[[2]uint64]bool
+	// final lets whoever knows that it has been removed be gone, unless it is added again; gone tells since which index.
+	final  bool
+	gone   map[uint64]uint64
+	faulty bool
+	cut    map[[2]uint64]bool
 
 	leaders   map[uint64]uint64           // term → leader
 	stamps    map[uint64]map[uint64]int   // leader's term → round → time at which it began
@@ -78,12 +82,14 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), faulty: true,
 		cut: map[[2]uint64]bool{}, leaders: map[uint64]uint64{}, stamps: map[uint64]map[uint64]int{},
 		applied: map[uint64]rafttest.Machine{}, reads: map[uint64]uint64{}, last: 1,
+		gone: map[uint64]uint64{},
 	}
 	s.steps = 5000 + s.rng.IntN(20000)
 	s.lockstep = s.chance(0.5)
 	s.lossy = []float64{0, 0.02, 0.2}[s.rng.IntN(3)]
 	s.crashy = []float64{0, 0.3, 1}[s.rng.IntN(3)]
 	s.restless = int(s.pick(0, 3, 30))
+	s.final = s.chance(0.5)
 	cfg := raft.Config{
 		ElectionTick: simElection, HeartbeatTick: 1 + s.rng.IntN(2), Seed: seed,
 		PreVote: s.chance(0.5), CheckQuorum: s.lockstep || s.chance(0.5), LazyCommit: s.chance(0.5),
@@ -288,9 +294,11 @@ func (s *simulation) fault(n *rafttest.Node) {
 }
 
 func (s *simulation) restart(n *rafttest.Node) {
-	if n.Running() {
+	index, gone := s.gone[n.ID()]
+	if n.Running() || gone && !s.addedAgain(n, index) {
 		return
 	}
+	delete(s.gone, n.ID())
 	n.Disk.Cold = 0
 	if err := n.Restart(); err != nil {
 		s.fail("node %d does not start: %v", n.ID(), err)
@@ -350,9 +358,25 @@ func (s *simulation) checkApplied(n *rafttest.Node, e eraftpb.Entry) {
 	}
 }
 
+// mayGo tells whether a node has been removed for good and its owner would destroy it.
+func (s *simulation) mayGo(n *rafttest.Node) bool {
+	return s.final && n.Dismissed() && !s.addedAgain(n, n.Machine.Index)
+}
+
+// addedAgain tells whether a node belongs to the group by what others have applied behind index.
+func (s *simulation) addedAgain(n *rafttest.Node, index uint64) bool {
+	return slices.ContainsFunc(s.Nodes, func(m *rafttest.Node) bool {
+		return m.Machine.Index > index && m.Machine.Conf.Contains(n.ID())
+	})
+}
+
 // check holds the invariants of a moment.
 func (s *simulation) check() {
 	for _, n := range s.Nodes {
+		if n.Running() && s.mayGo(n) {
+			s.gone[n.ID()] = n.Machine.Index
+			n.Crash()
+		}
 		if !n.Running() {
 			continue
 		}
@@ -399,12 +423,18 @@ func (s *simulation) settle() {
 	s.lockstep = true
 	for _, n := range s.Nodes {
 		s.restart(n)
+		if !n.Running() {
+			continue
+		}
 		s.warmUp(n)
 		for id := uint64(1); id <= simNodes; id++ {
 			n.ReportSnapshot(id, false)
 		}
 	}
 	for range 60 * simElection {
+		for _, n := range s.Nodes {
+			s.restart(n)
+		}
 		s.tick(s.Nodes[0])
 		for range 20 {
 			s.round()
@@ -442,17 +472,6 @@ func (s *simulation) round() {
 	s.check()
 }
 
-// restartMembers starts those who were stopped and have been added again, and tells whether there were any.
-func (s *simulation) restartMembers(conf confchange.Config) (any bool) {
-	for _, n := range s.Nodes {
-		if conf.Contains(n.ID()) && !n.Running() {
-			s.restart(n)
-			any = true
-		}
-	}
-	return any
-}
-
 // settled tells whether a leader has committed in its term and all members are where it is. Nodes that are no members any
 // more are stopped, as their owner would do when told so.
 func (s *simulation) settled() bool {
@@ -461,9 +480,6 @@ func (s *simulation) settled() bool {
 		if n.Running() && n.Raft.State == raft.StateLeader && (lead == nil || n.Raft.Term > lead.Raft.Term) {
 			lead = n
 		}
-	}
-	if lead != nil && s.restartMembers(lead.Machine.Conf) {
-		return false
 	}
 	if lead == nil || lead.AppliedTerm() != lead.Raft.Term || !lead.Machine.Conf.Voters.Contains(lead.ID()) {
 		return false
@@ -482,6 +498,7 @@ func (s *simulation) settled() bool {
 	for _, n := range s.Nodes {
 		switch member := lead.Machine.Conf.Contains(n.ID()); {
 		case !member && n.Running():
+			s.gone[n.ID()] = lead.Machine.Index
 			n.Crash()
 		case member && (n.Machine.Index != lead.Raft.RaftLog.LastIndex() || n.Machine.Hash != lead.Machine.Hash):
 			return false
