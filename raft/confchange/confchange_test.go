@@ -68,7 +68,8 @@ func TestSimpleChanges(t *testing.T) {
 func parse(t *testing.T, s string) Config {
 	for _, c := range []Config{
 		voters(1), voters(1, 2), voters(1, 3),
-		{Voters: voters(1).Voters, Learners: Set{2}}, {Voters: voters(1).Voters, Learners: Set{2, 3}},
+		{Voters: voters(1).Voters, Learners: Set{2}},
+		{Voters: voters(1).Voters, Learners: Set{2, 3}},
 	} {
 		if c.String() == s {
 			return c
