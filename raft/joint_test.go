@@ -53,13 +53,22 @@ func single(kind eraftpb.ConfChangeType, id uint64) *eraftpb.ConfChangeSingle {
 
 // R14: votes, commits, rounds and the check of the quorum all ask both majorities; learners have no voice in any of them.
 func TestBothMajoritiesDecide(t *testing.T) {
-	cs := &eraftpb.ConfState{Voters: []uint64{1, 4, 5}, VotersOutgoing: []uint64{1, 2, 3}, Learners: []uint64{6}}
+	here, there := []uint64{1, 4, 5}, []uint64{1, 2, 3}
+	t.Run("outgoing first", func(t *testing.T) {
+		bothMajoritiesDecide(t, &eraftpb.ConfState{Voters: here, VotersOutgoing: there, Learners: []uint64{6}})
+	})
+	t.Run("incoming first", func(t *testing.T) {
+		bothMajoritiesDecide(t, &eraftpb.ConfState{Voters: there, VotersOutgoing: here, Learners: []uint64{6}})
+	})
+}
+
+func bothMajoritiesDecide(t *testing.T, cs *eraftpb.ConfState) {
 	rn, s := leadJoint(t, cs, 6, 2, 4)
 
 	ack(t, rn, 6, 2)
 	ack(t, rn, 4, 2)
 	ack(t, rn, 5, 2)
-	require.EqualValues(t, 1, rn.Raft.RaftLog.committed, "the incoming majority alone")
+	require.EqualValues(t, 1, rn.Raft.RaftLog.committed, "one majority alone")
 	ack(t, rn, 3, 2)
 	require.EqualValues(t, 2, rn.Raft.RaftLog.committed)
 	workAll(t, rn, s)
@@ -76,7 +85,7 @@ func TestBothMajoritiesDecide(t *testing.T) {
 	}
 	require.Empty(t, echo(6))
 	require.Empty(t, echo(2))
-	require.Empty(t, echo(3), "the outgoing majority alone")
+	require.Empty(t, echo(3), "one majority alone")
 	require.Zero(t, rn.QuorumRound())
 	require.Equal(t, []ReadState{{Index: 2, RequestCtx: []byte("read")}}, echo(5))
 	require.Equal(t, rn.HeartbeatRound(), rn.QuorumRound())
@@ -84,7 +93,7 @@ func TestBothMajoritiesDecide(t *testing.T) {
 	require.True(t, rn.Raft.checkQuorum())
 	ack(t, rn, 6, 2)
 	ack(t, rn, 2, 2)
-	require.False(t, rn.Raft.checkQuorum(), "the outgoing majority alone")
+	require.False(t, rn.Raft.checkQuorum(), "one majority alone")
 	ack(t, rn, 2, 2)
 	ack(t, rn, 4, 2)
 	require.True(t, rn.Raft.checkQuorum())

@@ -120,7 +120,7 @@ func (r *Raft) propose(ents []*eraftpb.Entry) error {
 	for i, e := range ents {
 		size += uint64(len(e.Data))
 		if e.EntryType != eraftpb.EntryType_EntryNormal {
-			if confIndex > r.RaftLog.applied || r.office.held.first > 0 {
+			if r.confChangePending() || confIndex != r.PendingConfIndex {
 				return ErrConfChangePending
 			}
 			confIndex = r.RaftLog.LastIndex() + 1 + uint64(i)

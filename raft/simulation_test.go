@@ -248,9 +248,14 @@ func (s *simulation) changeMembers(n *rafttest.Node) {
 		return
 	case p < 60 || n.Machine.Conf.Joint() && p < 90:
 		cc.Transition = eraftpb.ConfChangeTransition_Auto
-	default:
+	case p < 75:
 		for range s.rng.IntN(5) {
 			cc.Changes = append(cc.Changes, one())
+		}
+	default:
+		// Everybody is given a role: the majorities before and after may have nobody in common.
+		for id := range uint64(simNodes) {
+			cc.Changes = append(cc.Changes, &eraftpb.ConfChangeSingle{ChangeType: eraftpb.ConfChangeType(s.rng.IntN(3)), NodeId: id + 1})
 		}
 	}
 	_ = n.ProposeConfChangeV2(cc)
@@ -282,7 +287,9 @@ func (s *simulation) warmUp(n *rafttest.Node) {
 }
 
 func (s *simulation) fault(n *rafttest.Node) {
-	switch s.rng.IntN(4) {
+	switch s.rng.IntN(5) {
+	case 4:
+		s.partition()
 	case 0:
 		s.cut[[2]uint64{1 + uint64(s.rng.IntN(simNodes)), n.ID()}] = true
 	case 1:
@@ -293,6 +300,18 @@ func (s *simulation) fault(n *rafttest.Node) {
 		}
 	case 3:
 		s.restart(n)
+	}
+}
+
+// partition divides the nodes into two sides that do not hear each other.
+func (s *simulation) partition() {
+	side := s.rng.IntN(1 << simNodes)
+	for a := range uint64(simNodes) {
+		for b := range uint64(simNodes) {
+			if side>>a&1 != side>>b&1 {
+				s.cut[[2]uint64{a + 1, b + 1}] = true
+			}
+		}
 	}
 }
 
