@@ -398,12 +398,12 @@ func TestNonMemberVotes(t *testing.T) {
 // vote; but the refusal tells what is committed, once that is durable, and whoever has that entry learns it.
 func TestVotersTeachCommit(t *testing.T) {
 	for _, tt := range []struct {
-		name          string
-		last          uint64
-		learned, wins bool
+		name    string
+		last    uint64
+		learned bool
 	}{
-		{"knows the removal", 3, true, true},
-		{"lacks it", 2, false, false},
+		{"knows the removal", 3, true},
+		{"lacks it", 2, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			gone, goneDisk := asyncNode(t, 1, nil, 1, 2)
@@ -427,4 +427,17 @@ func TestVotersTeachCommit(t *testing.T) {
 			require.Equal(t, tt.learned, left.Raft.RaftLog.Committed() == 3)
 		})
 	}
+}
+
+// The one who refuses a pre-vote may live in an earlier term; what it knows to be committed is.
+func TestOldRefusalTeachesCommit(t *testing.T) {
+	rn, s := asyncNode(t, 2, func(c *Config) { c.PreVote = true }, 1, 2)
+	step(t, rn, appendOf(2, 1, 1, 1, 2, 2))
+	workAll(t, rn, s)
+	require.NoError(t, rn.Campaign())
+	step(t, rn, eraftpb.Message{
+		MsgType: eraftpb.MessageType_MsgRequestPreVoteResponse, From: 1, Term: 1, Reject: true, Commit: 3, RejectHint: 2,
+	})
+	require.EqualValues(t, 3, rn.Raft.RaftLog.Committed())
+	require.Equal(t, StatePreCandidate, rn.Raft.State)
 }

@@ -207,6 +207,8 @@ func TestRefusedChanges(t *testing.T) {
 	last := rn.Raft.RaftLog.LastIndex()
 	require.Equal(t, confchange.ErrNotJoint, rn.ProposeConfChangeV2(eraftpb.ConfChangeV2{}))
 	require.Equal(t, confchange.ErrNoNode, rn.ProposeConfChangeV2(explicitChange()))
+	change := eraftpb.Entry{EntryType: eraftpb.EntryType_EntryConfChangeV2}
+	require.Equal(t, ErrConfChangePending, rn.Raft.propose([]*eraftpb.Entry{&change, {}, &change}), "two at once")
 	require.Equal(t, last, rn.Raft.RaftLog.LastIndex())
 
 	enter := explicitChange(add, single(eraftpb.ConfChangeType_RemoveNode, 3))
