@@ -110,8 +110,9 @@ func (rn *RawNode) Step(m eraftpb.Message) error {
 	return rn.Raft.Step(m)
 }
 
-// TransferLeader tries to hand the leadership over to a member; a follower passes the request on. Until the transfer has
-// ended, by success or after an election timeout, proposals are dropped. To the leader itself: end a transfer.
+// TransferLeader tries to hand the leadership over to a voter; a follower passes the request on. Until the transfer has
+// ended, by success or after an election timeout, proposals are dropped. To the leader itself: end a transfer. Ignored for
+// who could not stay in office, a learner or a voter that the joint configuration leaves out, and while a change is pending.
 func (rn *RawNode) TransferLeader(transferee uint64) {
 	rn.step(eraftpb.Message{MsgType: eraftpb.MessageType_MsgTransferLeader, From: transferee})
 }
@@ -128,8 +129,9 @@ func (rn *RawNode) ReportSnapshot(id uint64, ok bool) {
 }
 
 // ReadIndex asks from which applied index on a read that arrived now may be served; the answer comes in Ready.ReadStates
-// with the same ctx, which must be unique. It may never come: without a leader, when the leader changes or a message is
-// lost, or when too many wait. Then ask again, with another ctx. Async mode only.
+// with the same ctx. A follower or learner asks its leader. The ctx must be unique, also across restarts of this node: the
+// leader's late answer to an earlier read would answer this one (R9). The answer may never come: without a leader, when the
+// leader changes or a message is lost, or when too many wait. Then ask again, with another ctx. Async mode only.
 func (rn *RawNode) ReadIndex(ctx []byte) {
 	rn.step(eraftpb.Message{MsgType: eraftpb.MessageType_MsgReadIndex, Context: ctx})
 }
@@ -153,7 +155,7 @@ func (rn *RawNode) HeartbeatRound() uint64 {
 // QuorumRound returns the last heartbeat round of this term that a quorum, this node included, has acknowledged: at the
 // time when it began, no other leader could be elected for an election timeout. A lease must never outlive what the
 // current answer allows: 0 means that there is no lease, as long as a MsgTimeoutNow is out, and afterwards until a round
-// begun since has been acknowledged (R11).
+// begun since has been acknowledged, and while a membership change is pending (R11).
 func (rn *RawNode) QuorumRound() uint64 {
 	return rn.Raft.leaseRound()
 }
