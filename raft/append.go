@@ -117,7 +117,7 @@ func (r *Raft) handleAppendResponse(m eraftpb.Message, pr *Progress) {
 	if m.From == r.leadTransferee && !r.transfer.sent && pr.Match == r.RaftLog.LastIndex() {
 		r.sendTimeoutNow(m.From)
 	}
-	r.leaveIfRemoved()
+	r.spreadDeparture()
 }
 
 // ackReplicate moves on once it is known where the logs agree, and frees the window.
@@ -194,7 +194,7 @@ func (r *Raft) handleHeartbeatResponse(m eraftpb.Message, pr *Progress) {
 	case pr.Match < r.RaftLog.LastIndex() || pr.State == ProgressProbe:
 		r.sendAppend(m.From)
 	}
-	r.leaveIfRemoved()
+	r.spreadDeparture()
 }
 
 // probeWindow finds out, by an empty append, whether all that fills a follower's window has been lost. Without the log to

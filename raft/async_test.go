@@ -394,22 +394,50 @@ func TestNonMemberVotes(t *testing.T) {
 	require.False(t, msgs[0].Reject)
 }
 
-// R4: a node that has left a group of two votes for the one that is left although its own log is longer, but not for one
-// that lacks what is committed.
-func TestVoteForTheOnlyVoterLeft(t *testing.T) {
-	rn, s := asyncNode(t, 1, nil, 1, 2)
-	step(t, rn, appendOf(2, 1, 1, 3, 2, 2, 2, 2))
-	workAll(t, rn, s)
-	rn.ApplyConfChange(eraftpb.ConfChange{ChangeType: eraftpb.ConfChangeType_RemoveNode, NodeId: 1})
-	for index, reject := range map[uint64]bool{2: true, 3: false, 4: false} {
-		rn.Raft.Vote = None
-		rn.Raft.Lead = None
-		rn.Raft.Term = 3
-		step(t, rn, eraftpb.Message{MsgType: eraftpb.MessageType_MsgRequestVote, From: 2, Term: 3, LogTerm: 2, Index: index})
-		msgs := workAll(t, rn, s)
-		require.Equal(t, reject, msgs[len(msgs)-1].Reject, "index %d", index)
-		step(t, rn, eraftpb.Message{MsgType: eraftpb.MessageType_MsgRequestVote, From: 9, Term: 4, LogTerm: 2, Index: index})
-		msgs = workAll(t, rn, s)
-		require.True(t, msgs[len(msgs)-1].Reject, "somebody else")
+// R4, R14: who does not know that the other one of two has been removed, and whose log is the shorter one, cannot win its
+// vote; but the refusal tells what is committed, once that is durable, and whoever has that entry learns it.
+func TestVotersTeachCommit(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		last    uint64
+		learned bool
+	}{
+		{"knows the removal", 3, true},
+		{"lacks it", 2, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			gone, goneDisk := asyncNode(t, 1, nil, 1, 2)
+			step(t, gone, appendOf(2, 1, 1, 3, 2, 2, 2, 2))
+			workAll(t, gone, goneDisk)
+			gone.ApplyConfChange(eraftpb.ConfChange{ChangeType: eraftpb.ConfChangeType_RemoveNode, NodeId: 1})
+
+			left, leftDisk := asyncNode(t, 2, nil, 1, 2)
+			ents := []uint64{2, 2}[:tt.last-1]
+			step(t, left, appendOf(2, 1, 1, 1, ents...))
+			workAll(t, left, leftDisk)
+			require.NoError(t, left.Campaign())
+			request := workAll(t, left, leftDisk)[0]
+			require.Equal(t, eraftpb.MessageType_MsgRequestVote, request.MsgType)
+
+			step(t, gone, request)
+			refusals := workAll(t, gone, goneDisk)
+			refusal := refusals[len(refusals)-1]
+			require.True(t, refusal.Reject)
+			step(t, left, refusal)
+			require.Equal(t, tt.learned, left.Raft.RaftLog.Committed() == 3)
+		})
 	}
+}
+
+// The one who refuses a pre-vote may live in an earlier term; what it knows to be committed is.
+func TestOldRefusalTeachesCommit(t *testing.T) {
+	rn, s := asyncNode(t, 2, func(c *Config) { c.PreVote = true }, 1, 2)
+	step(t, rn, appendOf(2, 1, 1, 1, 2, 2))
+	workAll(t, rn, s)
+	require.NoError(t, rn.Campaign())
+	step(t, rn, eraftpb.Message{
+		MsgType: eraftpb.MessageType_MsgRequestPreVoteResponse, From: 1, Term: 1, Reject: true, Commit: 3, RejectHint: 2,
+	})
+	require.EqualValues(t, 3, rn.Raft.RaftLog.Committed())
+	require.Equal(t, StatePreCandidate, rn.Raft.State)
 }

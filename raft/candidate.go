@@ -1,16 +1,15 @@
 package raft
 
 import (
-	"bytes"
-
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 
 	"github.com/shoal-kv/shoal/raft/quorum"
 )
 
-// campaignTransfer marks the requests of a campaign that the leader itself has asked for: it passes the protections that
-// keep a working leader in office (R6).
-var campaignTransfer = []byte("CampaignTransfer")
+// Beside what the paper's vote messages say, these tell what their sender knows to be committed: index (Commit) and term
+// (RejectHint). A node is one membership change behind if it has the change in its log and has not heard that it is
+// committed; it then asks for votes that may never come, of nodes that are gone (R4), while its log may be too good for the
+// others to win without it (R14, etcd #12359). So candidate and voter teach each other.
 
 func (r *Raft) becomeCandidate() {
 	if r.State == StateLeader {
@@ -39,12 +38,12 @@ func (r *Raft) hup() {
 	if r.State == StateLeader || !r.mayCampaign() || r.inLease() {
 		return
 	}
-	if r.cfg.PreVote && !r.voters.Singleton(r.id) {
+	if r.cfg.PreVote && !r.conf.Voters.Singleton(r.id) {
 		r.becomePreCandidate()
-		r.requestVotes(eraftpb.MessageType_MsgRequestPreVote, r.Term+1, nil, 0)
+		r.requestVotes(eraftpb.MessageType_MsgRequestPreVote, r.Term+1, nil)
 		return
 	}
-	r.campaign(nil, 0)
+	r.campaign(nil)
 }
 
 // mayCampaign refuses a campaign of a node whose membership is not up to date: it would count votes of a quorum that is no
@@ -53,32 +52,67 @@ func (r *Raft) mayCampaign() bool {
 	return r.promotable() && !r.RaftLog.unappliedConfChange()
 }
 
-// campaign begins a term and asks for votes in it.
-func (r *Raft) campaign(kind []byte, ticket uint64) {
+// campaign begins a term and asks for votes in it; permit is the leader's leave to do so, if it has given it.
+func (r *Raft) campaign(permit []byte) {
 	r.becomeCandidate()
-	if r.voters.Vote(r.votes) == quorum.VoteWon {
+	if r.conf.Voters.Vote(r.votes) == quorum.VoteWon {
 		r.becomeLeader()
 		return
 	}
-	r.requestVotes(eraftpb.MessageType_MsgRequestVote, r.Term, kind, ticket)
+	r.requestVotes(eraftpb.MessageType_MsgRequestVote, r.Term, permit)
 }
 
-func (r *Raft) requestVotes(t eraftpb.MessageType, term uint64, kind []byte, ticket uint64) {
-	for _, id := range r.peers {
-		if id == r.id {
-			continue
+func (r *Raft) requestVotes(t eraftpb.MessageType, term uint64, permit []byte) {
+	m := eraftpb.Message{MsgType: t, Term: term, Context: permit, Index: r.RaftLog.LastIndex(), LogTerm: r.RaftLog.lastTerm()}
+	r.teachCommit(&m)
+	for _, id := range r.conf.Voters.Voters() {
+		if id != r.id {
+			m.To = id
+			r.send(m)
 		}
-		r.send(eraftpb.Message{
-			MsgType: t, To: id, Term: term, Context: kind, Commit: ticket,
-			Index: r.RaftLog.LastIndex(), LogTerm: r.RaftLog.lastTerm(),
-		})
+	}
+}
+
+// teachCommit puts into a vote message what this node knows to be committed, provided that it is durable when the message
+// leaves: otherwise this node might not know it any more after a crash, when whoever has learned it from here may be gone
+// (R4). What is not durable yet the next Ready makes so.
+func (r *Raft) teachCommit(m *eraftpb.Message) {
+	l := r.RaftLog
+	if !r.async() {
+		return
+	}
+	index := l.durable.commit
+	if isPromise(m) {
+		index = l.committed
+	}
+	if term, err := l.Term(index); err == nil {
+		m.Commit, m.RejectHint = index, term
+	}
+	l.durable.wanted = index < l.committed && !l.handoff.writesCommit(l.committed)
+}
+
+// staysMember tells whether a node belongs to the group by all that this node knows: one who has been removed must not learn
+// that from here, as long as it may be needed to elect who remains.
+func (r *Raft) staysMember(id uint64) bool {
+	return r.conf.Contains(id) && !r.RaftLog.unappliedConfChange()
+}
+
+// learnCommit takes in what the sender of a vote message knows to be committed. A candidate that learns of a membership
+// change gives up: it has been asking the wrong members.
+func (r *Raft) learnCommit(m *eraftpb.Message) {
+	if r.State == StateLeader || !r.async() || !r.RaftLog.matchTerm(m.Commit, m.RejectHint) {
+		return
+	}
+	r.RaftLog.commitTo(m.Commit)
+	if r.State != StateFollower && r.RaftLog.unappliedConfChange() {
+		r.becomeFollower(r.Term, None)
 	}
 }
 
 // ignoresCampaign tells whether a campaign is to be left unanswered: this node has heard from its leader recently, and that
 // leader may trust it not to elect another one; or it may have promised so before it was restarted (R11).
 func (r *Raft) ignoresCampaign(m eraftpb.Message) bool {
-	if bytes.Equal(m.Context, campaignTransfer) && !r.transfer.isWithdrawn(m.Commit, r.Term+1 == m.Term) {
+	if ticket, ok := permitted(m.Context); ok && !r.transfer.isWithdrawn(ticket, r.Term+1 == m.Term) {
 		return false
 	}
 	return r.inLease()
@@ -96,9 +130,10 @@ func (r *Raft) handleVoteRequest(m eraftpb.Message) {
 	if r.clock.silence > 0 && r.ignoresCampaign(m) {
 		return
 	}
+	r.learnCommit(&m)
 	pre := m.MsgType == eraftpb.MessageType_MsgRequestPreVote
 	free := r.Vote == m.From || r.Vote == None && r.Lead == None || pre && m.Term > r.Term
-	grant := free && r.acceptsLog(&m)
+	grant := free && r.RaftLog.isUpToDate(m.Index, m.LogTerm)
 	resp := eraftpb.Message{MsgType: eraftpb.MessageType_MsgRequestVoteResponse, To: m.From, Term: r.Term, Reject: !grant}
 	if pre {
 		resp.MsgType = eraftpb.MessageType_MsgRequestPreVoteResponse
@@ -109,23 +144,10 @@ func (r *Raft) handleVoteRequest(m eraftpb.Message) {
 		r.clock.electionElapsed = 0
 		r.Vote = m.From
 	}
+	if !grant && r.staysMember(m.From) {
+		r.teachCommit(&resp)
+	}
 	r.send(resp)
-}
-
-// acceptsLog tells whether a candidate's log holds all that may be committed. What this log has beyond its commit index may
-// be; but not if the candidate is the only voter that is left, since then nothing was committed without it. Only such a
-// candidate asks a node that has left the group: it was one of two, does not know that the other one's removal is
-// committed, and could never win without this vote, should that one's log be the longer one (R4).
-func (r *Raft) acceptsLog(m *eraftpb.Message) bool {
-	l := r.RaftLog
-	if l.isUpToDate(m.Index, m.LogTerm) {
-		return true
-	}
-	if !r.async() || r.id == m.From || !r.voters.Singleton(m.From) {
-		return false
-	}
-	term, err := l.Term(l.committed)
-	return err == nil && (m.LogTerm > term || m.LogTerm == term && m.Index >= l.committed)
 }
 
 func (r *Raft) stepCandidate(m eraftpb.Message) error {
@@ -138,11 +160,11 @@ func (r *Raft) stepCandidate(m eraftpb.Message) error {
 		return r.stepFollower(m)
 	case eraftpb.MessageType_MsgRequestVoteResponse:
 		if r.State == StateCandidate {
-			r.countVote(m.From, !m.Reject)
+			r.countAnswer(&m)
 		}
 	case eraftpb.MessageType_MsgRequestPreVoteResponse:
 		if r.State == StatePreCandidate {
-			r.countVote(m.From, !m.Reject)
+			r.countAnswer(&m)
 		}
 	case eraftpb.MessageType_MsgTimeoutNow:
 		r.handleTimeoutNow(m)
@@ -150,15 +172,25 @@ func (r *Raft) stepCandidate(m eraftpb.Message) error {
 	return nil
 }
 
+// countAnswer takes in the answer to a request for votes.
+func (r *Raft) countAnswer(m *eraftpb.Message) {
+	if m.Reject {
+		r.learnCommit(m)
+	}
+	if r.State != StateFollower {
+		r.countVote(m.From, !m.Reject)
+	}
+}
+
 // countVote takes in a vote; the first one of a node counts.
 func (r *Raft) countVote(from uint64, granted bool) {
 	if _, voted := r.votes[from]; !voted {
 		r.votes[from] = granted
 	}
-	switch r.voters.Vote(r.votes) {
+	switch r.conf.Voters.Vote(r.votes) {
 	case quorum.VoteWon:
 		if r.State == StatePreCandidate {
-			r.campaign(nil, 0)
+			r.campaign(nil)
 		} else {
 			r.becomeLeader()
 		}

@@ -11,6 +11,19 @@ func nodes(r *Raft) []uint64 {
 	return append([]uint64{}, slices.Sorted(slices.Values(r.peers))...)
 }
 
+// addNode and removeNode are changes of one voter, legal or not.
+func (r *Raft) addNode(id uint64) {
+	conf := r.conf
+	conf.Voters[0] = conf.Voters[0].With(id)
+	r.changeTo(conf)
+}
+
+func (r *Raft) removeNode(id uint64) {
+	conf := r.conf
+	conf.Voters[0] = conf.Voters[0].Without(id)
+	r.changeTo(conf)
+}
+
 // mustTerm is for terms that cannot be missing.
 func mustTerm(term uint64, err error) uint64 {
 	if err != nil {

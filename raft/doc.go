@@ -29,9 +29,16 @@
 // applied is what the state machine has, stabled what is durable here, committed what a quorum holds. A leader may commit
 // an entry before it is durable on the leader itself.
 //
+// # Members
+//
+// Voters decide and learners only follow; a change of one member is simple, a change of several passes through a joint
+// configuration, in which two majorities must agree. What a majority is, is asked in one place (quorum), and where a change
+// leads in another (confchange). A change is in force on each node once that node applies it; membership.go and departure.go
+// say what keeps that safe, and who has to know before a removed node may be gone.
+//
 // # Where to find what
 //
 // raft.go holds the roles' common state and the rule of terms; follower.go, candidate.go and leader.go what each role does
-// with a message; append.go and progress.go replication; transfer.go, snapshot.go, readonly.go and membership.go one
-// operation each; log.go the log and its cached suffix; rawnode.go and ready.go the outside.
+// with a message; append.go and progress.go replication; transfer.go, snapshot.go, readonly.go, membership.go and
+// departure.go one operation each; log.go the log and its cached suffix; rawnode.go and ready.go the outside.
 package raft

@@ -20,8 +20,9 @@ var (
 	ErrProposalDropped = errors.New("raft: proposal dropped")
 	// ErrConfChangePending refuses a membership change while an earlier one may be unapplied.
 	ErrConfChangePending = errors.New("raft: a membership change is already pending")
-	// ErrRemoveLeaderOfTwo refuses to remove the leader of a group of two voters: the other one might never learn that the
-	// change is committed and could then not win an election alone. Transfer the leadership first.
+	// ErrRemoveLeaderOfTwo refuses to remove the leader of a group of two voters, or of one, also through a joint
+	// configuration: those who remain might never learn that the change is committed and could then not win an election
+	// without the one who is gone. Transfer the leadership first.
 	ErrRemoveLeaderOfTwo = errors.New("raft: the leader of a two-voter group cannot be removed, transfer its leadership first")
 	// ErrStepLocalMsg refuses a message from outside that only the node itself may create.
 	ErrStepLocalMsg = errors.New("raft: a local message type cannot come from outside")

@@ -41,7 +41,7 @@ func (r *Raft) handleAppendEntries(m eraftpb.Message) {
 		// What is committed agrees with every leader's log: no need to look at it.
 		resp.Index = r.RaftLog.committed
 	} else if last, ok := r.RaftLog.maybeAppend(m.Index, m.LogTerm, m.Entries); ok {
-		r.RaftLog.commitTo(min(m.Commit, last))
+		r.heardCommit(min(m.Commit, last))
 		resp.Index = last
 	} else {
 		r.rejectAppend(m, &resp)
@@ -50,6 +50,12 @@ func (r *Raft) handleAppendEntries(m eraftpb.Message) {
 		resp.Commit = r.RaftLog.committed
 	}
 	r.send(resp)
+}
+
+// heardCommit takes in a commit index that the leader has announced.
+func (r *Raft) heardCommit(index uint64) {
+	r.RaftLog.commitTo(index)
+	r.dismissal.told = max(r.dismissal.told, index)
 }
 
 // rejectAppend says where the leader should try next. All of the leader's entries up to m.Index have at most the term
@@ -69,7 +75,7 @@ func (r *Raft) rejectAppend(m eraftpb.Message, resp *eraftpb.Message) {
 func (r *Raft) handleHeartbeat(m eraftpb.Message) {
 	resp := eraftpb.Message{MsgType: eraftpb.MessageType_MsgHeartbeatResponse, To: m.From, Context: m.Context}
 	if r.async() {
-		r.RaftLog.commitTo(m.Commit)
+		r.heardCommit(m.Commit)
 		r.transfer.withdrawn = max(r.transfer.withdrawn, m.Index)
 		resp.Commit = r.RaftLog.committed
 	}

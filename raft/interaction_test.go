@@ -1,9 +1,12 @@
 package raft_test
 
 import (
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/datadriven"
+	"github.com/stretchr/testify/require"
 
 	"github.com/shoal-kv/shoal/raft/rafttest"
 )
@@ -11,10 +14,15 @@ import (
 // TestInteraction plays the scripts of testdata, each of which tells one story; `go test ./raft -run TestInteraction
 // -rewrite` writes down what happens now, to be read and compared.
 func TestInteraction(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
-		env := rafttest.NewEnv()
-		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
-			return env.Handle(t, *d)
+	scripts, err := filepath.Glob("testdata/*.txt")
+	require.NoError(t, err)
+	require.NotEmpty(t, scripts)
+	for _, path := range scripts {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
+			env := rafttest.NewEnv()
+			datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
+				return env.Handle(t, *d)
+			})
 		})
-	})
+	}
 }

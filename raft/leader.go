@@ -42,6 +42,7 @@ func (r *Raft) tickLeader() {
 		}
 		r.abortTransfer()
 	}
+	r.leaveJoint()
 	r.clock.heartbeatElapsed++
 	if r.clock.heartbeatElapsed >= r.cfg.HeartbeatTick {
 		r.bcastHeartbeat()
@@ -60,7 +61,7 @@ func (m activeMembers) Acked(id uint64) uint64 {
 
 // checkQuorum tells whether a majority has been heard from since it was last asked, and starts over.
 func (r *Raft) checkQuorum() bool {
-	active := r.voters.Committed(activeMembers(r.Prs)) > 0
+	active := r.conf.Voters.Committed(activeMembers(r.Prs)) > 0
 	for _, id := range r.peers {
 		pr := r.Prs[id]
 		if id == r.id {
@@ -119,7 +120,7 @@ func (r *Raft) propose(ents []*eraftpb.Entry) error {
 	for i, e := range ents {
 		size += uint64(len(e.Data))
 		if e.EntryType != eraftpb.EntryType_EntryNormal {
-			if confIndex > r.RaftLog.applied || r.office.held.first > 0 {
+			if r.confChangePending() || confIndex != r.PendingConfIndex {
 				return ErrConfChangePending
 			}
 			confIndex = r.RaftLog.LastIndex() + 1 + uint64(i)
@@ -165,7 +166,7 @@ func (m matchIndexes) Acked(id uint64) uint64 {
 // was any. Earlier terms' entries are committed by one of this term that follows them, never by counting.
 func (r *Raft) advanceCommit() bool {
 	l := r.RaftLog
-	index, before := r.voters.Committed(matchIndexes(r.Prs)), l.committed
+	index, before := r.conf.Voters.Committed(matchIndexes(r.Prs)), l.committed
 	if index > l.LastIndex() || index <= before || !l.matchTerm(index, r.Term) {
 		return false
 	}

@@ -262,7 +262,7 @@ func TestStatusIsACopy(t *testing.T) {
 	require.NoError(t, rn.Propose([]byte("y")))
 	require.EqualValues(t, 4, st.Progress[2].Next)
 	require.Contains(t, st.String(), "2: replicate match=2 next=4")
-	st.Voters[0] = 9
+	st.Conf.Voters[0] = 9
 	require.Equal(t, []uint64{1, 2, 3}, rn.Raft.peers)
 	require.EqualValues(t, 2, rn.Raft.RaftLog.Committed())
 	require.EqualValues(t, 2, rn.Raft.RaftLog.Stabled())

@@ -34,6 +34,7 @@ type RaftLog struct {
 	pendingSnapshot *eraftpb.Snapshot
 
 	handoff handoff
+	durable durable
 	cache   cache
 }
 

@@ -26,6 +26,13 @@ type write struct {
 	snapshot           uint64
 }
 
+// durable is the async mode's account of the commit index, which Readies write lazily: the one that is certainly durable
+// here, and whether the next Ready is to make the current one so.
+type durable struct {
+	commit uint64
+	wanted bool
+}
+
 // truncateAfter forgets what is in flight behind index i. A write under way still happens, but what it makes durable there
 // is replaced by a later one; if exactly the same entries come back later, only the write that brings them counts.
 func (h *handoff) truncateAfter(i uint64) {
@@ -43,6 +50,12 @@ func (h *handoff) restore(index uint64) {
 	}
 }
 
+// writesCommit tells whether a write under way makes this commit index durable.
+func (h *handoff) writesCommit(index uint64) bool {
+	n := len(h.writes)
+	return n > 0 && h.writes[n-1].commit >= index
+}
+
 // takeWritten removes the oldest write if it is covered by number.
 func (h *handoff) takeWritten(number uint64) (write, bool) {
 	if len(h.writes) == 0 || h.writes[0].number > number {
@@ -56,6 +69,7 @@ func (h *handoff) takeWritten(number uint64) (write, bool) {
 // wrote takes in that a write is durable.
 func (l *RaftLog) wrote(w write) {
 	l.stabled = max(l.stabled, w.last)
+	l.durable.commit = max(l.durable.commit, w.commit)
 	if l.pendingSnapshot != nil && w.snapshot == snapshotIndex(l.pendingSnapshot) {
 		l.pendingSnapshot = nil
 	}

@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/shoal-kv/shoal/raft"
+	"github.com/shoal-kv/shoal/raft/confchange"
+	"github.com/shoal-kv/shoal/raft/quorum"
 	"github.com/shoal-kv/shoal/raft/rafttest"
 )
 
@@ -36,11 +38,11 @@ func newGroup(t *testing.T, voters, empty int, change func(*raft.Config)) *group
 		if change != nil {
 			change(&cfg)
 		}
-		own := ids
-		if id >= voters {
-			own = nil
+		var conf confchange.Config
+		if id < voters {
+			conf.Voters[0] = quorum.NewMajority(ids...)
 		}
-		n, err := rafttest.NewNode(cfg, own...)
+		n, err := rafttest.NewNode(cfg, conf)
 		require.NoError(t, err)
 		g.Nodes = append(g.Nodes, n)
 	}
@@ -353,7 +355,7 @@ func TestThesis4_1_OneServerAtATime(t *testing.T) {
 		require.Equal(t, raft.ErrConfChangePending, lead.ProposeConfChange(confChange(eraftpb.ConfChangeType_AddNode, 6-id)))
 		g.run()
 	}
-	require.Equal(t, []uint64{1, 2, 3, 4, 5}, lead.Machine.Voters)
+	require.Equal(t, []uint64{1, 2, 3, 4, 5}, lead.Machine.Conf.Members())
 	g.tick(1, 1)
 	g.run()
 	require.Equal(t, lead.Machine, g.Node(5).Machine)
@@ -380,7 +382,7 @@ func TestThesis4_2_2_RemovedLeaderStepsDown(t *testing.T) {
 	require.NoError(t, lead.ProposeConfChange(confChange(eraftpb.ConfChangeType_RemoveNode, 1)))
 	g.run()
 	require.Equal(t, raft.StateFollower, g.role(1))
-	require.Equal(t, []uint64{2, 3}, g.Node(2).Machine.Voters)
+	require.Equal(t, []uint64{2, 3}, g.Node(2).Machine.Conf.Members())
 	g.tick(1, 100)
 	require.Equal(t, raft.StateFollower, g.role(1), "it does not campaign")
 	g.lead(3)
@@ -397,7 +399,8 @@ func TestThesis4_2_3_DisruptiveServersAreIgnored(t *testing.T) {
 	require.False(t, g.Node(2).HasReady())
 	// … except for one that the leader itself has told to campaign (R6).
 	require.NoError(t, g.Node(2).Step(eraftpb.Message{
-		MsgType: eraftpb.MessageType_MsgRequestVote, From: 3, To: 2, Term: 3, LogTerm: 9, Index: 9, Context: []byte("CampaignTransfer"),
+		MsgType: eraftpb.MessageType_MsgRequestVote, From: 3, To: 2, Term: 3, LogTerm: 9, Index: 9,
+		Context: []byte("CampaignTransfer\x00\x00\x00\x00\x00\x00\x00\x01"),
 	}))
 	require.EqualValues(t, 3, g.Node(2).Raft.Term)
 }

@@ -5,7 +5,6 @@ import (
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 
 	"github.com/shoal-kv/shoal/raft/confchange"
-	"github.com/shoal-kv/shoal/raft/quorum"
 )
 
 // StateType is the role of a node.
@@ -38,9 +37,9 @@ type Raft struct {
 
 	// Prs has an entry for every member. Only a leader's entries say anything beyond membership.
 	Prs map[uint64]*Progress
-	// voters decides majorities; peers is the same set in order, so that output never depends on the order of a map.
-	voters quorum.JointConfig
-	peers  []uint64
+	// conf is the configuration in force; peers are its members in order, so that output never depends on the order of a map.
+	conf  confchange.Config
+	peers []uint64
 
 	State StateType
 	Lead  uint64
@@ -60,6 +59,7 @@ type Raft struct {
 	// PendingConfIndex is the last index that may hold a membership change that is not applied; a new one is refused until
 	// it is.
 	PendingConfIndex uint64
+	dismissal        dismissal
 	office           office
 	reads            readIndexes
 }
@@ -68,10 +68,9 @@ type Raft struct {
 type office struct {
 	// uncommittedSize is what the proposals of this term that are not committed take.
 	uncommittedSize uint64
-	// held are the membership changes whose commit this leader keeps to itself until it is durable here.
-	held struct{ first, last uint64 }
-	// removedAt is the index of the change that removed this leader, while it still spreads the news.
-	removedAt uint64
+	// held are the membership changes that are committed and not announced, departure the news of those that are.
+	held      held
+	departure departure
 	shared    sharedEntries
 }
 
@@ -106,15 +105,19 @@ func newChecked(c *Config) (*Raft, error) {
 	if len(c.peers) > 0 {
 		conf = eraftpb.ConfState{Voters: c.peers}
 	}
+	members, err := confchange.Restore(&conf)
+	if err != nil {
+		return nil, errors.Annotate(err, "raft: reading the initial state")
+	}
 	log, err := openLog(c, hard)
 	if err != nil {
 		return nil, err
 	}
 	r := &Raft{id: c.ID, cfg: *c, Term: hard.Term, Vote: hard.Vote, RaftLog: log, Prs: map[uint64]*Progress{}}
 	r.clock.random = newSource(c.Seed, c.ID)
-	r.setVoters(confchange.Restore(&conf))
+	r.setConf(members)
 	r.becomeFollower(r.Term, None)
-	if !r.voters.Singleton(r.id) && (hard.Term > 0 || log.LastIndex() > 0) {
+	if !r.conf.Voters.Singleton(r.id) && (hard.Term > 0 || log.LastIndex() > 0) {
 		r.clock.silence = c.VoteSilenceTicks
 	}
 	return r, nil
@@ -147,7 +150,8 @@ func openLog(c *Config, hard eraftpb.HardState) (*RaftLog, error) {
 
 func (r *Raft) async() bool { return r.cfg.AsyncStorage }
 
-func (r *Raft) isVoter() bool { return r.voters.Contains(r.id) }
+// isVoter tells whether this node's voice counts, in either half of a joint configuration.
+func (r *Raft) isVoter() bool { return r.conf.Voters.Contains(r.id) }
 
 // promotable tells whether the node may become leader: it is a voter, and its log is not waiting for a snapshot to be
 // installed. (In the course's mode whoever sends the acknowledgement of a snapshot has installed it.)
@@ -246,7 +250,7 @@ func (r *Raft) enterTerm(m eraftpb.Message) bool {
 	return true
 }
 
-// answerOld looks at a message of an earlier term, which is never handled. But whoever still lives in that term and claims to
+// answerOld looks at a message of an earlier term, which is never handled, except that what is committed stays so. But whoever still lives in that term and claims to
 // lead, or asks for votes, must be told: with pre-vote and check-quorum on, nodes ignore one another's campaigns, so that a
 // node with a higher term could otherwise neither be led nor win (R5).
 func (r *Raft) answerOld(m eraftpb.Message) bool {
@@ -257,6 +261,10 @@ func (r *Raft) answerOld(m eraftpb.Message) bool {
 		r.send(eraftpb.Message{MsgType: eraftpb.MessageType_MsgRequestVoteResponse, To: m.From, Reject: true})
 	case eraftpb.MessageType_MsgRequestPreVote:
 		r.send(eraftpb.Message{MsgType: eraftpb.MessageType_MsgRequestPreVoteResponse, To: m.From, Reject: true})
+	case eraftpb.MessageType_MsgRequestPreVoteResponse:
+		if m.Reject {
+			r.learnCommit(&m)
+		}
 	}
 	return false
 }
@@ -305,9 +313,10 @@ func (r *Raft) persisted(w write) {
 	case r.State == StateCandidate && w.term == r.Term && w.vote == r.id:
 		r.countVote(r.id, true)
 	case r.State == StateLeader:
-		r.releaseCommit(w.commit)
+		r.releaseCommit()
 		if pr := r.Prs[r.id]; pr != nil && pr.maybeUpdate(r.RaftLog.stabled) {
 			r.advanceCommit()
 		}
+		r.leaveJoint()
 	}
 }

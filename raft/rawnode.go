@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/pingcap/kvproto/pkg/eraftpb"
+
+	"github.com/shoal-kv/shoal/raft/confchange"
 )
 
 // RawNode is a node as its owner sees it. It is not safe for concurrent use.
@@ -43,28 +45,55 @@ func (rn *RawNode) Propose(data []byte) error {
 	return rn.Raft.Step(eraftpb.Message{MsgType: eraftpb.MessageType_MsgPropose, From: rn.Raft.id, Entries: []*eraftpb.Entry{&ent}})
 }
 
-// ProposeConfChange appends a membership change to the log. Beside ErrProposalDropped it may answer, in async mode, why the
-// change is refused: ErrConfChangePending, ErrRemoveLeaderOfTwo, or an error of package confchange.
+// ProposeConfChange appends the change of one member to the log. Beside ErrProposalDropped it may answer, in async mode, why
+// the change is refused: ErrConfChangePending, ErrRemoveLeaderOfTwo, or an error of package confchange.
 func (rn *RawNode) ProposeConfChange(cc eraftpb.ConfChange) error {
 	data, err := cc.Marshal()
 	if err != nil {
 		return err
 	}
+	return rn.proposeChange(confchange.FromV1(cc), eraftpb.Entry{EntryType: eraftpb.EntryType_EntryConfChange, Data: data})
+}
+
+// ProposeConfChangeV2 appends a change of members to the log: of one, of several through joint consensus, or the leave of a
+// joint configuration, as package confchange tells them apart. Refused like ProposeConfChange.
+//
+// Unless the change says Explicit, its joint configuration is left without being asked for: the leader, or its successor,
+// appends an EntryConfChangeV2 without data as soon as it may, to which no proposal belongs.
+func (rn *RawNode) ProposeConfChangeV2(cc eraftpb.ConfChangeV2) error {
+	data, err := cc.Marshal()
+	if err != nil {
+		return err
+	}
+	return rn.proposeChange(cc, eraftpb.Entry{EntryType: eraftpb.EntryType_EntryConfChangeV2, Data: data})
+}
+
+func (rn *RawNode) proposeChange(cc eraftpb.ConfChangeV2, ent eraftpb.Entry) error {
 	if rn.Raft.async() && rn.Raft.State == StateLeader {
 		if err := rn.Raft.checkConfChange(cc); err != nil {
 			return err
 		}
 	}
-	ent := eraftpb.Entry{EntryType: eraftpb.EntryType_EntryConfChange, Data: data}
 	return rn.Raft.Step(eraftpb.Message{MsgType: eraftpb.MessageType_MsgPropose, From: rn.Raft.id, Entries: []*eraftpb.Entry{&ent}})
 }
 
-// ApplyConfChange brings a committed membership change into force and returns the members. Call it when the change is
+// ApplyConfChange brings a committed membership change into force and returns the configuration. Call it when the change is
 // applied, before Applied reports its index. A change that is illegal by now, or names no node, changes nothing; so a
 // caller that rejects a committed change need not call it.
 func (rn *RawNode) ApplyConfChange(cc eraftpb.ConfChange) *eraftpb.ConfState {
+	return rn.Raft.applyConfChange(confchange.FromV1(cc))
+}
+
+// ApplyConfChangeV2 is ApplyConfChange for what an EntryConfChangeV2 holds. Beware that a change without content leaves a
+// joint configuration; for a change that the caller rejects do not call it at all.
+func (rn *RawNode) ApplyConfChangeV2(cc eraftpb.ConfChangeV2) *eraftpb.ConfState {
 	return rn.Raft.applyConfChange(cc)
 }
+
+// Dismissed tells, in async mode, whether this node has been removed and those who remain know it: nobody waits for it any
+// more, and it may be destroyed. Until then it must be kept, and answer, or the others might wait for its vote for ever (R4).
+// A node that was restarted since may never be told; then somebody who knows that the group has gone on without it decides.
+func (rn *RawNode) Dismissed() bool { return rn.Raft.dismissed() }
 
 // Step takes in a message from another node. ErrStepLocalMsg and ErrStepPeerNotFound say that it was not looked at.
 func (rn *RawNode) Step(m eraftpb.Message) error {
@@ -81,8 +110,9 @@ func (rn *RawNode) Step(m eraftpb.Message) error {
 	return rn.Raft.Step(m)
 }
 
-// TransferLeader tries to hand the leadership over to a member; a follower passes the request on. Until the transfer has
-// ended, by success or after an election timeout, proposals are dropped. To the leader itself: end a transfer.
+// TransferLeader tries to hand the leadership over to a voter; a follower passes the request on. Until the transfer has
+// ended, by success or after an election timeout, proposals are dropped. To the leader itself: end a transfer. Ignored for
+// who could not stay in office, a learner or a voter that the joint configuration leaves out, and while a change is pending.
 func (rn *RawNode) TransferLeader(transferee uint64) {
 	rn.step(eraftpb.Message{MsgType: eraftpb.MessageType_MsgTransferLeader, From: transferee})
 }
@@ -99,8 +129,9 @@ func (rn *RawNode) ReportSnapshot(id uint64, ok bool) {
 }
 
 // ReadIndex asks from which applied index on a read that arrived now may be served; the answer comes in Ready.ReadStates
-// with the same ctx, which must be unique. It may never come: without a leader, when the leader changes or a message is
-// lost, or when too many wait. Then ask again, with another ctx. Async mode only.
+// with the same ctx. A follower or learner asks its leader. The ctx must be unique, also across restarts of this node: the
+// leader's late answer to an earlier read would answer this one (R9). The answer may never come: without a leader, when the
+// leader changes or a message is lost, or when too many wait. Then ask again, with another ctx. Async mode only.
 func (rn *RawNode) ReadIndex(ctx []byte) {
 	rn.step(eraftpb.Message{MsgType: eraftpb.MessageType_MsgReadIndex, Context: ctx})
 }
@@ -124,7 +155,7 @@ func (rn *RawNode) HeartbeatRound() uint64 {
 // QuorumRound returns the last heartbeat round of this term that a quorum, this node included, has acknowledged: at the
 // time when it began, no other leader could be elected for an election timeout. A lease must never outlive what the
 // current answer allows: 0 means that there is no lease, as long as a MsgTimeoutNow is out, and afterwards until a round
-// begun since has been acknowledged (R11).
+// begun since has been acknowledged, and while a membership change is pending (R11).
 func (rn *RawNode) QuorumRound() uint64 {
 	return rn.Raft.leaseRound()
 }

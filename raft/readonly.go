@@ -110,7 +110,7 @@ func (r *roundsEchoed) Acked(id uint64) uint64 {
 // confirmReads answers the reads whose round a quorum has echoed.
 func (r *Raft) confirmReads() {
 	rs := &r.reads
-	rs.acked = max(rs.acked, min(rs.round, r.voters.Committed((*roundsEchoed)(r))))
+	rs.acked = max(rs.acked, min(rs.round, r.conf.Voters.Committed((*roundsEchoed)(r))))
 	for len(rs.waiting) > 0 && rs.waiting[0].round <= rs.acked {
 		group := rs.waiting[0]
 		rs.waiting = rs.waiting[1:]

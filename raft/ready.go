@@ -64,7 +64,7 @@ type reported struct {
 func (rn *RawNode) HasReady() bool {
 	r := rn.Raft
 	l := r.RaftLog
-	if len(r.msgs) > 0 || len(r.promises) > 0 || len(r.reads.answers) > 0 || r.readsToFlush() {
+	if len(r.msgs) > 0 || len(r.promises) > 0 || l.durable.wanted || len(r.reads.answers) > 0 || r.readsToFlush() {
 		return true
 	}
 	if r.softState() != rn.reported.soft || !isHardStateEqual(r.hardState(), rn.reported.hard) {
@@ -112,8 +112,13 @@ func (rn *RawNode) handOff(rd *Ready) {
 	rn.reported.number++
 	rd.Number = rn.reported.number
 	rd.MustSync = r.Term != rn.reported.hard.Term || r.Vote != rn.reported.hard.Vote ||
-		r.office.held.last > rn.reported.hard.Commit
+		r.office.held.last > rn.reported.hard.Commit || l.durable.wanted
 	rn.reported.soft, rn.reported.hard = r.softState(), r.hardState()
+	if l.durable.wanted {
+		// An earlier Ready may have told it, which nobody had to write.
+		rd.HardState = rn.reported.hard
+		l.durable.wanted = false
+	}
 
 	// Applicable are only entries that are durable, so none of those that are handed out to be written now.
 	if lo, hi := l.applicable(); lo < hi {
@@ -180,6 +185,7 @@ func (rn *RawNode) Advance(rd Ready) {
 		l.applied = max(l.applied, rd.CommittedEntries[n-1].Index)
 	}
 	l.maybeCompact()
+	r.leaveJoint()
 }
 
 // Persisted says, in async mode, that the Ready of this number and all earlier ones are durable.
@@ -200,4 +206,6 @@ func (rn *RawNode) Persisted(number uint64) {
 // repeated do no harm.
 func (rn *RawNode) Applied(index uint64) {
 	rn.Raft.RaftLog.appliedTo(index)
+	rn.Raft.releaseCommit()
+	rn.Raft.leaveJoint()
 }

@@ -5,13 +5,14 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"testing"
 
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/stretchr/testify/require"
 
 	"github.com/shoal-kv/shoal/raft"
+	"github.com/shoal-kv/shoal/raft/confchange"
+	"github.com/shoal-kv/shoal/raft/quorum"
 	"github.com/shoal-kv/shoal/raft/rafttest"
 )
 
@@ -31,10 +32,14 @@ var (
 func TestSimulation(t *testing.T) {
 	for i := range *simSeeds {
 		s := newSimulation(t, *simFirst+uint64(i))
-		for range s.steps {
+		for k := range s.steps {
 			s.step()
+			if k%1000 == 0 {
+				s.checkLogs()
+			}
 		}
 		s.settle()
+		s.checkLogs()
 		if t.Failed() {
 			return
 		}
@@ -59,8 +64,11 @@ type simulation struct {
 	lossy    float64
 	crashy   float64
 	restless int // how many of 100 inputs are campaigns
-	faulty   bool
-	cut      map[[2]uint64]bool
+	// final lets whoever knows that it has been removed be gone, unless it is added again; gone tells since which index.
+	final  bool
+	gone   map[uint64]uint64
+	faulty bool
+	cut    map[[2]uint64]bool
 
 	leaders   map[uint64]uint64           // term → leader
 	stamps    map[uint64]map[uint64]int   // leader's term → round → time at which it began
@@ -77,12 +85,14 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 		t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), faulty: true,
 		cut: map[[2]uint64]bool{}, leaders: map[uint64]uint64{}, stamps: map[uint64]map[uint64]int{},
 		applied: map[uint64]rafttest.Machine{}, reads: map[uint64]uint64{}, last: 1,
+		gone: map[uint64]uint64{},
 	}
 	s.steps = 5000 + s.rng.IntN(20000)
 	s.lockstep = s.chance(0.5)
 	s.lossy = []float64{0, 0.02, 0.2}[s.rng.IntN(3)]
 	s.crashy = []float64{0, 0.3, 1}[s.rng.IntN(3)]
 	s.restless = int(s.pick(0, 3, 30))
+	s.final = s.chance(0.5)
 	cfg := raft.Config{
 		ElectionTick: simElection, HeartbeatTick: 1 + s.rng.IntN(2), Seed: seed,
 		PreVote: s.chance(0.5), CheckQuorum: s.lockstep || s.chance(0.5), LazyCommit: s.chance(0.5),
@@ -93,12 +103,12 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 		cfg.VoteSilenceTicks = simElection
 	}
 	for id := uint64(1); id <= simNodes; id++ {
-		var voters []uint64
+		var conf confchange.Config
 		if id <= 3 {
-			voters = []uint64{1, 2, 3}
+			conf.Voters[0] = quorum.NewMajority(1, 2, 3)
 		}
 		cfg.ID = id
-		n, err := rafttest.NewNode(cfg, voters...)
+		n, err := rafttest.NewNode(cfg, conf)
 		require.NoError(t, err)
 		n.OnApply = func(e eraftpb.Entry) { s.checkApplied(n, e) }
 		s.Nodes = append(s.Nodes, n)
@@ -219,12 +229,36 @@ func (s *simulation) input(n *rafttest.Node) {
 		s.reads[s.proposals] = s.committed
 		n.ReadIndex(binary.BigEndian.AppendUint64(nil, s.proposals))
 	case p < 40 && leads:
-		kind := eraftpb.ConfChangeType(s.rng.IntN(3))
-		_ = n.ProposeConfChange(eraftpb.ConfChange{ChangeType: kind, NodeId: uint64(s.rng.IntN(simNodes + 1))})
+		s.changeMembers(n)
 	case leads:
 		s.proposals++
 		_ = n.Propose([]byte(fmt.Sprint(s.proposals)))
 	}
+}
+
+// changeMembers asks a leader for any change, legal or not; in a joint configuration mostly to leave it.
+func (s *simulation) changeMembers(n *rafttest.Node) {
+	one := func() *eraftpb.ConfChangeSingle {
+		return &eraftpb.ConfChangeSingle{ChangeType: eraftpb.ConfChangeType(s.rng.IntN(3)), NodeId: uint64(s.rng.IntN(simNodes + 1))}
+	}
+	cc := eraftpb.ConfChangeV2{Transition: eraftpb.ConfChangeTransition(s.rng.IntN(3))}
+	switch p := s.rng.IntN(100); {
+	case p < 40:
+		_ = n.ProposeConfChange(eraftpb.ConfChange{ChangeType: one().ChangeType, NodeId: one().NodeId})
+		return
+	case p < 60 || n.Machine.Conf.Joint() && p < 90:
+		cc.Transition = eraftpb.ConfChangeTransition_Auto
+	case p < 75:
+		for range s.rng.IntN(5) {
+			cc.Changes = append(cc.Changes, one())
+		}
+	default:
+		// Everybody is given a role: the majorities before and after may have nobody in common.
+		for id := range uint64(simNodes) {
+			cc.Changes = append(cc.Changes, &eraftpb.ConfChangeSingle{ChangeType: eraftpb.ConfChangeType(s.rng.IntN(3)), NodeId: id + 1})
+		}
+	}
+	_ = n.ProposeConfChangeV2(cc)
 }
 
 // housekeeping is what a node's owner does from time to time.
@@ -253,7 +287,9 @@ func (s *simulation) warmUp(n *rafttest.Node) {
 }
 
 func (s *simulation) fault(n *rafttest.Node) {
-	switch s.rng.IntN(4) {
+	switch s.rng.IntN(5) {
+	case 4:
+		s.partition()
 	case 0:
 		s.cut[[2]uint64{1 + uint64(s.rng.IntN(simNodes)), n.ID()}] = true
 	case 1:
@@ -267,109 +303,27 @@ func (s *simulation) fault(n *rafttest.Node) {
 	}
 }
 
-func (s *simulation) restart(n *rafttest.Node) {
-	if n.Running() {
-		return
-	}
-	n.Disk.Cold = 0
-	if err := n.Restart(); err != nil {
-		s.fail("node %d does not start: %v", n.ID(), err)
-	}
-}
-
-// stampRound notes when a leader's rounds began, as the owner of a lease does.
-func (s *simulation) stampRound(n *rafttest.Node) {
-	round := n.HeartbeatRound()
-	if round == 0 {
-		return
-	}
-	stamps := s.stamps[n.Raft.Term]
-	if stamps == nil {
-		stamps = map[uint64]int{}
-		s.stamps[n.Raft.Term] = stamps
-	}
-	for ; round > 0; round-- {
-		if _, ok := stamps[round]; ok {
-			return
-		}
-		stamps[round] = s.now
-	}
-}
-
-// hasLease tells whether a leader may answer reads without asking anybody.
-func (s *simulation) hasLease(n *rafttest.Node) bool {
-	round := n.QuorumRound()
-	if round == 0 {
-		return false
-	}
-	began, ok := s.stamps[n.Raft.Term][round]
-	return ok && s.now < began+simElection
-}
-
-func (s *simulation) checkRead(rs raft.ReadState) {
-	read := binary.BigEndian.Uint64(rs.RequestCtx)
-	if rs.Index < s.reads[read] {
-		s.fail("read %d may be served from index %d, but %d was committed when it arrived", read, rs.Index, s.reads[read])
-	}
-	s.answered++
-}
-
-// checkApplied compares an applied entry with what the other nodes have applied there, and with the node's own disk.
-func (s *simulation) checkApplied(n *rafttest.Node, e eraftpb.Entry) {
-	if before, ok := s.applied[e.Index]; !ok {
-		s.applied[e.Index] = n.Machine
-	} else if before.Hash != n.Machine.Hash || !slices.Equal(before.Voters, n.Machine.Voters) {
-		s.fail("node %d has applied %s and is at %+v there, others are at %+v", n.ID(), rafttest.DescribeEntry(&e), n.Machine, before)
-	}
-	if voters := n.Status().Voters; n.AppliedTerm() > 0 && !slices.Equal(voters, n.Machine.Voters) {
-		s.fail("node %d has members %v and counts the votes of %v", n.ID(), n.Machine.Voters, voters)
-	}
-	s.last = max(s.last, e.Index)
-	if term, err := n.Disk.MemoryStorage.Term(e.Index); err != raft.ErrCompacted && (err != nil || term != e.Term) {
-		s.fail("node %d applies %s, which is not durable there (%d, %v)", n.ID(), rafttest.DescribeEntry(&e), term, err)
-	}
-}
-
-// check holds the invariants of a moment.
-func (s *simulation) check() {
-	for _, n := range s.Nodes {
-		if !n.Running() {
-			continue
-		}
-		l := n.Raft.RaftLog
-		s.committed = max(s.committed, l.Committed())
-		if n.Raft.State != raft.StateLeader {
-			continue
-		}
-		term := n.Raft.Term
-		if other, ok := s.leaders[term]; ok && other != n.ID() {
-			s.fail("nodes %d and %d lead in term %d", other, n.ID(), term)
-		} else if !ok {
-			s.leaders[term] = n.ID()
-			s.checkComplete(n)
-		}
-		if s.lockstep && s.hasLease(n) {
-			for _, other := range s.Nodes {
-				if other.Running() && other.Raft.State == raft.StateLeader && other.Raft.Term > term {
-					s.fail("node %d leads in term %d while %d trusts its lease of term %d", other.ID(), other.Raft.Term, n.ID(), term)
-				}
+// partition divides the nodes into two sides that do not hear each other.
+func (s *simulation) partition() {
+	side := s.rng.IntN(1 << simNodes)
+	for a := range uint64(simNodes) {
+		for b := range uint64(simNodes) {
+			if side>>a&1 != side>>b&1 {
+				s.cut[[2]uint64{a + 1, b + 1}] = true
 			}
 		}
 	}
 }
 
-// checkComplete: a new leader has all that has been applied anywhere.
-func (s *simulation) checkComplete(n *rafttest.Node) {
-	want, ok := s.applied[s.last]
-	if !ok {
+func (s *simulation) restart(n *rafttest.Node) {
+	index, gone := s.gone[n.ID()]
+	if n.Running() || gone && !s.addedAgain(n, index) {
 		return
 	}
-	cold := n.Disk.Cold
+	delete(s.gone, n.ID())
 	n.Disk.Cold = 0
-	term, err := n.Raft.RaftLog.Term(s.last)
-	n.Disk.Cold = cold
-	if err != raft.ErrCompacted && (err != nil || term != want.Term) {
-		s.fail("node %d leads in term %d without entry %d/%d: %d, %v", n.ID(), n.Raft.Term, want.Term, s.last, term, err)
+	if err := n.Restart(); err != nil {
+		s.fail("node %d does not start: %v", n.ID(), err)
 	}
 }
 
@@ -379,12 +333,18 @@ func (s *simulation) settle() {
 	s.lockstep = true
 	for _, n := range s.Nodes {
 		s.restart(n)
+		if !n.Running() {
+			continue
+		}
 		s.warmUp(n)
 		for id := uint64(1); id <= simNodes; id++ {
 			n.ReportSnapshot(id, false)
 		}
 	}
 	for range 60 * simElection {
+		for _, n := range s.Nodes {
+			s.restart(n)
+		}
 		s.tick(s.Nodes[0])
 		for range 20 {
 			s.round()
@@ -431,7 +391,13 @@ func (s *simulation) settled() bool {
 			lead = n
 		}
 	}
-	if lead == nil || lead.AppliedTerm() != lead.Raft.Term || !slices.Contains(lead.Machine.Voters, lead.ID()) {
+	if lead == nil || lead.AppliedTerm() != lead.Raft.Term || !lead.Machine.Conf.Voters.Contains(lead.ID()) {
+		return false
+	}
+	if lead.Machine.Conf.Joint() {
+		if lead.ProposeConfChangeV2(eraftpb.ConfChangeV2{}) == raft.ErrRemoveLeaderOfTwo {
+			lead.TransferLeader(lead.Machine.Conf.Voters[0][0])
+		}
 		return false
 	}
 	if lead.Machine.Index == lead.Raft.RaftLog.LastIndex() && s.proposals%2 == 0 {
@@ -440,12 +406,10 @@ func (s *simulation) settled() bool {
 		return false
 	}
 	for _, n := range s.Nodes {
-		switch member := slices.Contains(lead.Machine.Voters, n.ID()); {
+		switch member := lead.Machine.Conf.Contains(n.ID()); {
 		case !member && n.Running():
+			s.gone[n.ID()] = lead.Machine.Index
 			n.Crash()
-		case member && !n.Running():
-			s.restart(n) // added again
-			return false
 		case member && (n.Machine.Index != lead.Raft.RaftLog.LastIndex() || n.Machine.Hash != lead.Machine.Hash):
 			return false
 		}

@@ -70,15 +70,16 @@ func (r *Raft) handleSnapshot(m eraftpb.Message) {
 }
 
 // restore puts a snapshot in the place of the log, if it is ahead of it. A snapshot that is late, repeated, or taken of the
-// very log that is held here must not roll anything back (R12); one without this node is meant for another configuration.
+// very log that is held here must not roll anything back (R12); one without this node, be it as a learner, is meant for
+// another configuration.
 func (r *Raft) restore(snap *eraftpb.Snapshot) {
 	l := r.RaftLog
 	index := snapshotIndex(snap)
 	if index <= l.committed {
 		return
 	}
-	voters := confchange.Restore(snap.Metadata.ConfState)
-	if !voters.Contains(r.id) {
+	conf, err := confchange.Restore(snap.Metadata.ConfState)
+	if err != nil || !conf.Contains(r.id) {
 		return
 	}
 	if l.matchTerm(index, snap.Metadata.Term) {
@@ -89,5 +90,5 @@ func (r *Raft) restore(snap *eraftpb.Snapshot) {
 	if !r.async() {
 		l.applied = index
 	}
-	r.setVoters(voters)
+	r.setConf(conf)
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/pingcap/kvproto/pkg/eraftpb"
+
+	"github.com/shoal-kv/shoal/raft/confchange"
 )
 
 // Status is a copy of a node's state.
@@ -20,8 +22,8 @@ type Status struct {
 	AppliedTerm uint64
 	// LeadTransferee is the node to which the leader is handing over.
 	LeadTransferee uint64
-	// Voters are the members as of the applied index, in order.
-	Voters []uint64
+	// Conf is the configuration as of the applied index.
+	Conf eraftpb.ConfState
 	// Progress is nil unless the node leads.
 	Progress map[uint64]Progress
 }
@@ -34,7 +36,7 @@ func (rn *RawNode) Status() Status {
 		Applied: r.RaftLog.applied, Committed: r.RaftLog.committed, Stabled: r.RaftLog.stabled,
 		LastIndex: r.RaftLog.LastIndex(), FirstIndex: r.RaftLog.firstIndex(),
 		AppliedTerm: rn.AppliedTerm(), LeadTransferee: r.leadTransferee,
-		Voters: slices.Clone(r.peers), Progress: rn.GetProgress(),
+		Conf: *r.conf.State(), Progress: rn.GetProgress(),
 	}
 }
 
@@ -66,13 +68,15 @@ func (rn *RawNode) GetProgress() map[uint64]Progress {
 }
 
 func (s Status) String() string {
+	// A node is in no configuration that cannot be restored.
+	conf, _ := confchange.Restore(&s.Conf)
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d: %s term=%d vote=%d lead=%d applied=%d committed=%d stabled=%d last=%d first=%d voters=%v",
-		s.ID, s.RaftState, s.HardState.Term, s.HardState.Vote, s.Lead, s.Applied, s.Committed, s.Stabled, s.LastIndex, s.FirstIndex, s.Voters)
+	fmt.Fprintf(&b, "%d: %s term=%d vote=%d lead=%d applied=%d committed=%d stabled=%d last=%d first=%d %s",
+		s.ID, s.RaftState, s.HardState.Term, s.HardState.Vote, s.Lead, s.Applied, s.Committed, s.Stabled, s.LastIndex, s.FirstIndex, conf)
 	if s.LeadTransferee != None {
 		fmt.Fprintf(&b, " transferee=%d", s.LeadTransferee)
 	}
-	for _, id := range s.Voters {
+	for _, id := range conf.Members() {
 		if pr, ok := s.Progress[id]; ok {
 			fmt.Fprintf(&b, "\n  %d: %s", id, &pr)
 		}

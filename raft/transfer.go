@@ -1,11 +1,16 @@
 package raft
 
-import "github.com/pingcap/kvproto/pkg/eraftpb"
+import (
+	"bytes"
+	"encoding/binary"
+
+	"github.com/pingcap/kvproto/pkg/eraftpb"
+)
 
 // A transfer brings the transferee's log up to date and then tells it, by MsgTimeoutNow, to campaign at once. That campaign
 // passes the protections of a working leader: no pre-vote, and voters answer it although they have just heard from the
 // leader (R6). While it is under way proposals are refused, or the transferee would never catch up; it is given up after an
-// election timeout, or if the transferee leaves the group (R7). While a membership change may be pending none begins: the
+// election timeout, or if the transferee is no voter any more (R7). While a membership change may be pending none begins: the
 // transferee would refuse to campaign before it has applied it (R2), or the change might remove the new leader.
 //
 // A MsgTimeoutNow that is out cannot be taken back: it may arrive, or its campaign may, long after the transfer was given
@@ -32,7 +37,7 @@ func (r *Raft) handleTransferLeader(to uint64, pr *Progress) {
 		return
 	}
 	r.abortTransfer()
-	if to == r.id || r.async() && r.PendingConfIndex > r.RaftLog.applied {
+	if to == r.id || !r.mayTakeOver(to) || r.async() && r.PendingConfIndex > r.RaftLog.applied {
 		return
 	}
 	r.leadTransferee = to
@@ -43,6 +48,11 @@ func (r *Raft) handleTransferLeader(to uint64, pr *Progress) {
 	}
 	pr.probing = false
 	r.sendAppend(to)
+}
+
+// mayTakeOver tells whether a member can lead for longer: a learner cannot, nor a voter on its way out.
+func (r *Raft) mayTakeOver(id uint64) bool {
+	return r.conf.Voters[0].Contains(id)
 }
 
 func (r *Raft) sendTimeoutNow(to uint64) {
@@ -70,15 +80,33 @@ func (r *Raft) handleTimeoutNow(m eraftpb.Message) {
 		return
 	}
 	if !r.async() && !r.cfg.CheckQuorum {
-		r.campaign(nil, 0)
+		r.campaign(nil)
 		return
 	}
-	r.campaign(campaignTransfer, m.Index)
+	r.campaign(permit(m.Index))
 }
 
-// leaseRound is the last round that a lease may rest on.
+// campaignTransfer, with the ticket behind it, marks the requests of a campaign that the leader itself has asked for: it
+// passes the protections that keep a working leader in office (R6).
+const campaignTransfer = "CampaignTransfer"
+
+func permit(ticket uint64) []byte {
+	return binary.BigEndian.AppendUint64([]byte(campaignTransfer), ticket)
+}
+
+// permitted tells whether a campaign has the leader's leave, and by which ticket.
+func permitted(context []byte) (ticket uint64, ok bool) {
+	rest, ok := bytes.CutPrefix(context, []byte(campaignTransfer))
+	if !ok || len(rest) != 8 {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(rest), true
+}
+
+// leaseRound is the last round that a lease may rest on. There is none while a membership change may be pending or once the
+// leader has lost its vote: the group might consist of a single other voter by then, who promises nothing to anybody.
 func (r *Raft) leaseRound() uint64 {
-	if r.State != StateLeader || r.transfer.sent || r.reads.acked <= r.transfer.floor {
+	if r.State != StateLeader || r.transfer.sent || r.confChangePending() || !r.isVoter() || r.reads.acked <= r.transfer.floor {
 		return 0
 	}
 	return r.reads.acked

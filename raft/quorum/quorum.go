@@ -32,11 +32,14 @@ func (r VoteResult) String() string {
 	return [...]string{"pending", "lost", "won"}[r]
 }
 
-// MajorityConfig is a set of voters, sorted and without duplicates. It is never changed in place.
+// MajorityConfig is a set of voters, sorted and without duplicates; nil if there is none. It is never changed in place.
 type MajorityConfig []uint64
 
 // NewMajority returns the set of the given ids.
 func NewMajority(ids ...uint64) MajorityConfig {
+	if len(ids) == 0 {
+		return nil
+	}
 	c := slices.Clone(ids)
 	slices.Sort(c)
 	return slices.Compact(c)
@@ -60,10 +63,17 @@ func (c MajorityConfig) With(id uint64) MajorityConfig {
 // Without returns the set without id.
 func (c MajorityConfig) Without(id uint64) MajorityConfig {
 	i, ok := slices.BinarySearch(c, id)
-	if !ok {
+	switch {
+	case !ok:
 		return c
+	case len(c) == 1:
+		return nil
 	}
 	return slices.Delete(slices.Clone(c), i, i+1)
+}
+
+func (c MajorityConfig) singleton(id uint64) bool {
+	return len(c) == 1 && c[0] == id
 }
 
 // Committed returns the largest number that a majority has acknowledged. A config without voters never stands in the way
@@ -123,9 +133,9 @@ func (c JointConfig) Contains(id uint64) bool {
 	return c[0].Contains(id) || c[1].Contains(id)
 }
 
-// Singleton tells whether id is the only voter there is.
+// Singleton tells whether id is the only voter there is, be it in both halves.
 func (c JointConfig) Singleton(id uint64) bool {
-	return len(c[0]) == 1 && len(c[1]) == 0 && c[0][0] == id
+	return c[0].singleton(id) && (len(c[1]) == 0 || c[1].singleton(id))
 }
 
 // Committed returns the largest number that both majorities have acknowledged.

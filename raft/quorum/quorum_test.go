@@ -132,6 +132,9 @@ func TestSets(t *testing.T) {
 	require.False(t, joint.Contains(4))
 	require.False(t, joint.Singleton(1))
 	require.True(t, JointConfig{NewMajority(1)}.Singleton(1))
+	require.True(t, JointConfig{NewMajority(1), NewMajority(1)}.Singleton(1))
+	require.False(t, JointConfig{NewMajority(1), NewMajority(2)}.Singleton(1))
+	require.False(t, JointConfig{NewMajority(1), NewMajority(1, 2)}.Singleton(1))
 	require.Equal(t, "pending lost won", VotePending.String()+" "+VoteLost.String()+" "+VoteWon.String())
 }
 

@@ -1,6 +1,7 @@
 package rafttest
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"strings"
@@ -8,22 +9,39 @@ import (
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 
 	"github.com/shoal-kv/shoal/raft"
+	"github.com/shoal-kv/shoal/raft/confchange"
 )
 
 // DescribeEntry writes an entry as term/index and content.
 func DescribeEntry(e *eraftpb.Entry) string {
 	s := fmt.Sprintf("%d/%d", e.Term, e.Index)
-	if e.EntryType == eraftpb.EntryType_EntryConfChange {
-		var cc eraftpb.ConfChange
-		if err := cc.Unmarshal(e.Data); err != nil {
-			return s + " ?"
-		}
-		return fmt.Sprintf("%s %s(%d)", s, cc.ChangeType, cc.NodeId)
+	if cc, ok := changeOf(e); ok {
+		return s + " " + describeChange(cc)
 	}
 	if len(e.Data) > 0 {
 		s += fmt.Sprintf(" %q", e.Data)
 	}
 	return s
+}
+
+// describeChange writes a simple change by itself, and the changes that enter a joint configuration together with how it is
+// left.
+func describeChange(cc eraftpb.ConfChangeV2) string {
+	parts := make([]string, len(cc.Changes))
+	for i, one := range cc.Changes {
+		parts[i] = fmt.Sprintf("%s(%d)", one.ChangeType, one.NodeId)
+	}
+	changes := strings.Join(parts, " ")
+	autoLeave, enters := confchange.Enters(cc)
+	switch {
+	case confchange.Leaves(cc):
+		return "LeaveJoint"
+	case enters && autoLeave:
+		return "EnterJoint{" + changes + "} auto-leave"
+	case enters:
+		return "EnterJoint{" + changes + "}"
+	}
+	return changes
 }
 
 func describeEntries[E any](ents []E, describe func(*E) string) string {
@@ -55,9 +73,7 @@ func DescribeMessage(m *eraftpb.Message) string {
 	case eraftpb.MessageType_MsgAppendResponse, eraftpb.MessageType_MsgReadIndexResp:
 		fmt.Fprintf(&b, " index=%d", m.Index)
 	}
-	if m.Commit > 0 {
-		fmt.Fprintf(&b, " commit=%d", m.Commit)
-	}
+	b.WriteString(describeCommit(m))
 	if m.Reject {
 		b.WriteString(" reject")
 		if m.MsgType == eraftpb.MessageType_MsgAppendResponse {
@@ -74,6 +90,17 @@ func DescribeMessage(m *eraftpb.Message) string {
 	return b.String()
 }
 
+// describeCommit writes the commit index that a message tells; vote messages tell its term, too.
+func describeCommit(m *eraftpb.Message) string {
+	switch {
+	case m.Commit == 0:
+		return ""
+	case m.RejectHint > 0 && m.MsgType != eraftpb.MessageType_MsgAppendResponse:
+		return fmt.Sprintf(" commit=%d/%d", m.RejectHint, m.Commit)
+	}
+	return fmt.Sprintf(" commit=%d", m.Commit)
+}
+
 func describeContext(m *eraftpb.Message) string {
 	switch {
 	case len(m.Context) == 0:
@@ -81,11 +108,14 @@ func describeContext(m *eraftpb.Message) string {
 	case m.MsgType == eraftpb.MessageType_MsgHeartbeat || m.MsgType == eraftpb.MessageType_MsgHeartbeatResponse:
 		return fmt.Sprintf(" round=%d", binary.BigEndian.Uint64(m.Context))
 	}
+	if ticket, ok := bytes.CutPrefix(m.Context, []byte("CampaignTransfer")); ok {
+		return fmt.Sprintf(" ticket=%d", binary.BigEndian.Uint64(ticket))
+	}
 	return fmt.Sprintf(" ctx=%s", m.Context)
 }
 
 func describeSnapshot(s *eraftpb.Snapshot) string {
-	return fmt.Sprintf("%d/%d voters=%v", s.Metadata.Term, s.Metadata.Index, s.Metadata.ConfState.Voters)
+	return fmt.Sprintf("%d/%d %s", s.Metadata.Term, s.Metadata.Index, machineOf(s).Conf)
 }
 
 // DescribeReady writes what a Ready holds, one line a part.

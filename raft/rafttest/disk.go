@@ -27,7 +27,7 @@ func newDisk() *Disk {
 // InitialState implements raft.Storage. The members are those of the state that the node begins with.
 func (d *Disk) InitialState() (eraftpb.HardState, eraftpb.ConfState, error) {
 	hard, _, err := d.MemoryStorage.InitialState()
-	return hard, eraftpb.ConfState{Voters: d.checkpoint.Voters}, err
+	return hard, *d.checkpoint.Conf.State(), err
 }
 
 // Term implements raft.Storage.

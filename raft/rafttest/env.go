@@ -10,14 +10,20 @@ import (
 	"github.com/cockroachdb/datadriven"
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/shoal-kv/shoal/raft"
+	"github.com/shoal-kv/shoal/raft/confchange"
+	"github.com/shoal-kv/shoal/raft/quorum"
 )
 
 // Env plays a script over a Cluster. A command is a line; most take node ids, and without any they mean all nodes.
 //
-//	add-nodes N [voters=(1,2,3)] [election=10] [prevote] [check-quorum] [lazy-commit] [silence=N]
+//	add-nodes N [voters=(1,2,3)] [learners=(4)] [election=10] [prevote] [check-quorum] [lazy-commit] [silence=N]
 //	          [max-size=B] [max-inflight=N] [max-cached=B] [max-uncommitted=B] [max-committed=B]
-//	campaign ID · propose ID DATA… · conf-change ID (add=N|remove=N|learner=N) · transfer ID to=N · read-index ID CTX
+//	campaign ID · propose ID DATA… · transfer ID to=N · read-index ID CTX
+//	conf-change ID (add=N|remove=N|learner=N)   of one node
+//	conf-change-v2 ID [implicit|explicit] [add=N] [remove=N] [learner=N] …   without changes: leave
 //	tick [ID…] [n=N] · ready [ID…] · persist [ID…] [n=N] · apply [ID…] [n=N]
 //	deliver [to=N] [from=N] [type=T] [keep]     keep leaves the messages in the queue, to come once more
 //	drop [to=N] [from=N] [type=T] · queue
@@ -99,16 +105,7 @@ func (e *Env) addNodes(t *testing.T, d *datadriven.TestData) error {
 	if err != nil {
 		return err
 	}
-	var voters []uint64
-	if arg := argument(d, "voters"); arg != nil {
-		for _, v := range arg.Vals {
-			id, err := strconv.ParseUint(v, 10, 64)
-			if err != nil {
-				return err
-			}
-			voters = append(voters, id)
-		}
-	}
+	voters, learners := ids(t, d, "voters"), ids(t, d, "learners")
 	for range count {
 		id := uint64(len(e.cluster.Nodes)) + 1
 		cfg := raft.Config{
@@ -119,11 +116,11 @@ func (e *Env) addNodes(t *testing.T, d *datadriven.TestData) error {
 			MaxCachedBytes: number(d, "max-cached", 0), MaxUncommittedEntriesSize: number(d, "max-uncommitted", 0),
 			MaxCommittedSizePerReady: number(d, "max-committed", 0),
 		}
-		own := voters
-		if !slices.Contains(voters, id) {
-			own = nil
+		conf := confchange.Config{Voters: quorum.JointConfig{quorum.NewMajority(voters...)}, Learners: quorum.NewMajority(learners...)}
+		if !conf.Contains(id) {
+			conf = confchange.Config{}
 		}
-		n, err := NewNode(cfg, own...)
+		n, err := NewNode(cfg, conf)
 		if err != nil {
 			return err
 		}
@@ -174,7 +171,13 @@ func (e *Env) nodeInput(d *datadriven.TestData, n *Node) (bool, error) {
 			}
 		}
 	case "conf-change":
-		return true, n.ProposeConfChange(confChange(d))
+		var cc eraftpb.ConfChange
+		for _, one := range changes(d) {
+			cc = eraftpb.ConfChange{ChangeType: one.ChangeType, NodeId: one.NodeId}
+		}
+		return true, n.ProposeConfChange(cc)
+	case "conf-change-v2":
+		return true, n.ProposeConfChangeV2(eraftpb.ConfChangeV2{Transition: transition(d), Changes: changes(d)})
 	case "transfer":
 		n.TransferLeader(number(d, "to", 0))
 	case "read-index":
@@ -189,15 +192,47 @@ func (e *Env) nodeInput(d *datadriven.TestData, n *Node) (bool, error) {
 	return true, nil
 }
 
-func confChange(d *datadriven.TestData) eraftpb.ConfChange {
-	for key, kind := range map[string]eraftpb.ConfChangeType{
+// changes returns the changes of members that are asked for, in the order in which they are written.
+func changes(d *datadriven.TestData) (list []*eraftpb.ConfChangeSingle) {
+	kinds := map[string]eraftpb.ConfChangeType{
 		"add": eraftpb.ConfChangeType_AddNode, "remove": eraftpb.ConfChangeType_RemoveNode, "learner": eraftpb.ConfChangeType_AddLearnerNode,
-	} {
-		if argument(d, key) != nil {
-			return eraftpb.ConfChange{ChangeType: kind, NodeId: number(d, key, 0)}
-		}
 	}
-	return eraftpb.ConfChange{}
+	for i := range d.CmdArgs {
+		kind, ok := kinds[d.CmdArgs[i].Key]
+		if !ok {
+			continue
+		}
+		id, err := strconv.ParseUint(d.CmdArgs[i].Vals[0], 10, 64)
+		if err != nil {
+			panic(err)
+		}
+		list = append(list, &eraftpb.ConfChangeSingle{ChangeType: kind, NodeId: id})
+	}
+	return list
+}
+
+func transition(d *datadriven.TestData) eraftpb.ConfChangeTransition {
+	switch {
+	case argument(d, "implicit") != nil:
+		return eraftpb.ConfChangeTransition_Implicit
+	case argument(d, "explicit") != nil:
+		return eraftpb.ConfChangeTransition_Explicit
+	}
+	return eraftpb.ConfChangeTransition_Auto
+}
+
+// ids returns the nodes that an argument lists.
+func ids(t *testing.T, d *datadriven.TestData, key string) (ids []uint64) {
+	arg := argument(d, key)
+	if arg == nil {
+		return nil
+	}
+	for _, v := range arg.Vals {
+		id, err := strconv.ParseUint(v, 10, 64)
+		require.NoError(t, err)
+		ids = append(ids, id)
+	}
+	return ids
 }
 
 // nodeStorage is what happens to a node's disk, or by it.

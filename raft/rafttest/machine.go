@@ -3,12 +3,10 @@ package rafttest
 import (
 	"encoding/binary"
 	"hash/fnv"
-	"slices"
 
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 
 	"github.com/shoal-kv/shoal/raft/confchange"
-	"github.com/shoal-kv/shoal/raft/quorum"
 )
 
 // Machine is a replicated state machine reduced to what tests compare: how far it is, a hash over everything that it has
@@ -16,7 +14,7 @@ import (
 type Machine struct {
 	Index, Term uint64
 	Hash        uint64
-	Voters      []uint64
+	Conf        confchange.Config
 }
 
 // apply takes in an entry and returns the state after it.
@@ -34,9 +32,9 @@ func (m Machine) apply(e eraftpb.Entry) Machine {
 }
 
 // change takes in a membership change, which may be an illegal one.
-func (m Machine) change(cc eraftpb.ConfChange) Machine {
-	if after, err := confchange.Apply(quorum.JointConfig{m.Voters}, cc); err == nil {
-		m.Voters = after[0]
+func (m Machine) change(cc eraftpb.ConfChangeV2) Machine {
+	if after, err := confchange.Apply(m.Conf, cc); err == nil {
+		m.Conf = after
 	}
 	return m
 }
@@ -46,15 +44,15 @@ func (m Machine) snapshot() eraftpb.Snapshot {
 	return eraftpb.Snapshot{
 		Data: binary.BigEndian.AppendUint64(nil, m.Hash),
 		Metadata: &eraftpb.SnapshotMetadata{
-			Index: m.Index, Term: m.Term, ConfState: &eraftpb.ConfState{Voters: slices.Clone(m.Voters)},
+			Index: m.Index, Term: m.Term, ConfState: m.Conf.State(),
 		},
 	}
 }
 
 func machineOf(snap *eraftpb.Snapshot) Machine {
-	return Machine{
-		Index: snap.Metadata.Index, Term: snap.Metadata.Term,
-		Hash:   binary.BigEndian.Uint64(snap.Data),
-		Voters: slices.Clone(snap.Metadata.ConfState.Voters),
+	conf, err := confchange.Restore(snap.Metadata.ConfState)
+	if err != nil {
+		panic("rafttest: " + err.Error())
 	}
+	return Machine{Index: snap.Metadata.Index, Term: snap.Metadata.Term, Hash: binary.BigEndian.Uint64(snap.Data), Conf: conf}
 }

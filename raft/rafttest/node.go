@@ -7,6 +7,7 @@ import (
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 
 	"github.com/shoal-kv/shoal/raft"
+	"github.com/shoal-kv/shoal/raft/confchange"
 )
 
 // Node is a raft node with what its owner would have around it.
@@ -27,13 +28,13 @@ type Node struct {
 	running bool
 }
 
-// NewNode returns a running node. With voters it begins with a state at index 1 of term 1 that has these members; without
-// it is empty and waits to be added to a group.
-func NewNode(cfg raft.Config, voters ...uint64) (*Node, error) {
+// NewNode returns a running node. Unless conf is empty it begins with a state at index 1 of term 1 that has these members;
+// otherwise it is empty and waits to be added to a group.
+func NewNode(cfg raft.Config, conf confchange.Config) (*Node, error) {
 	n := &Node{id: cfg.ID, cfg: cfg, Disk: newDisk()}
 	n.Disk.live = func() Machine { return n.Machine }
-	if len(voters) > 0 {
-		n.Disk.checkpoint = Machine{Index: 1, Term: 1, Voters: voters}
+	if len(conf.Members()) > 0 {
+		n.Disk.checkpoint = Machine{Index: 1, Term: 1, Conf: conf}
 		if err := n.Disk.ApplySnapshot(n.Disk.checkpoint.snapshot()); err != nil {
 			return nil, err
 		}
@@ -111,12 +112,8 @@ func (n *Node) Apply() (eraftpb.Entry, bool) {
 		panic(fmt.Sprintf("rafttest: node %d is to apply entry %d behind %d", n.id, e.Index, n.Machine.Index))
 	}
 	n.Machine = n.Machine.apply(e)
-	if e.EntryType == eraftpb.EntryType_EntryConfChange {
-		var cc eraftpb.ConfChange
-		if err := cc.Unmarshal(e.Data); err != nil {
-			panic(fmt.Sprintf("rafttest: entry %d holds no membership change: %v", e.Index, err))
-		}
-		n.ApplyConfChange(cc)
+	if cc, ok := changeOf(&e); ok {
+		n.ApplyConfChangeV2(cc)
 		n.Machine = n.Machine.change(cc)
 	}
 	if n.OnApply != nil {
@@ -124,6 +121,26 @@ func (n *Node) Apply() (eraftpb.Entry, bool) {
 	}
 	n.Applied(e.Index)
 	return e, true
+}
+
+// changeOf returns the membership change that an entry holds, if it holds one.
+func changeOf(e *eraftpb.Entry) (eraftpb.ConfChangeV2, bool) {
+	var v1 eraftpb.ConfChange
+	var v2 eraftpb.ConfChangeV2
+	var err error
+	switch e.EntryType {
+	case eraftpb.EntryType_EntryNormal:
+		return v2, false
+	case eraftpb.EntryType_EntryConfChange:
+		err = v1.Unmarshal(e.Data)
+		v2 = confchange.FromV1(v1)
+	default:
+		err = v2.Unmarshal(e.Data)
+	}
+	if err != nil {
+		panic(fmt.Sprintf("rafttest: entry %d holds no membership change: %v", e.Index, err))
+	}
+	return v2, true
 }
 
 // Checkpoint makes the state machine durable as it is now.
