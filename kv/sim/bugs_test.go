@@ -15,12 +15,12 @@ var bugs = []bug{
 	},
 	{
 		name: "two-votes-in-a-term", pitfall: "R15", file: "raft/candidate.go",
-		old:    `grant := free && r.acceptsLog(&m)`,
-		broken: `grant := (free || true) && r.acceptsLog(&m)`,
+		old:    `grant := free && r.RaftLog.isUpToDate(m.Index, m.LogTerm)`,
+		broken: `grant := (free || true) && r.RaftLog.isUpToDate(m.Index, m.LogTerm)`,
 	},
 	{
 		name: "vote-for-a-short-log", pitfall: "Raft 5.4.1", file: "raft/candidate.go",
-		old:    `grant := free && r.acceptsLog(&m)`,
+		old:    `grant := free && r.RaftLog.isUpToDate(m.Index, m.LogTerm)`,
 		broken: `grant := free`,
 	},
 	{
@@ -91,8 +91,8 @@ var bugs = []bug{
 	},
 	{
 		name: "minority-commits", pitfall: "Raft 5.3", file: "raft/leader.go",
-		old:    "	index, before := r.voters.Committed(matchIndexes(r.Prs)), l.committed\n",
-		broken: "\tindex, before := r.voters.Committed(matchIndexes(r.Prs)), l.committed\n\tfor _, pr := range r.Prs {\n\t\tif pr.Match > index && pr.State == ProgressReplicate && len(r.Prs) > 2 {\n\t\t\tindex = pr.Match\n\t\t}\n\t}\n",
+		old:    "	index, before := r.conf.Voters.Committed(matchIndexes(r.Prs)), l.committed\n",
+		broken: "\tindex, before := r.conf.Voters.Committed(matchIndexes(r.Prs)), l.committed\n\tfor _, pr := range r.Prs {\n\t\tif pr.Match > index && pr.State == ProgressReplicate && len(r.Prs) > 2 {\n\t\t\tindex = pr.Match\n\t\t}\n\t}\n",
 	},
 	// Reads.
 	{
@@ -235,9 +235,9 @@ var bugs = []bug{
 		old:    `if e := a.region.RegionEpoch; c.Epoch.Version != e.Version || c.Epoch.ConfVer != e.ConfVer {`,
 		broken: `if e := a.region.RegionEpoch; c.Epoch.Version != e.Version {`,
 		also: &bug{
-			file:   "raft/leader.go",
-			old:    `if confIndex > r.RaftLog.applied || r.office.held.first > 0 {`,
-			broken: `if false {`,
+			file:   "raft/membership.go",
+			old:    `return r.PendingConfIndex > r.RaftLog.applied || r.office.held.first > 0`,
+			broken: `return false`,
 		},
 	},
 	// The scheduler.
