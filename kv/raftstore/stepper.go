@@ -1,10 +1,6 @@
 package raftstore
 
-import (
-	"github.com/pingcap/kvproto/pkg/pdpb"
-
-	"github.com/shoal-kv/shoal/kv/raftstore/machine"
-)
+import "github.com/pingcap/kvproto/pkg/pdpb"
 
 // Stepper runs a store without a goroutine: its owner, the simulator, says when which worker takes a step. Everything else is the
 // store's own: queues and their limits, orders, the handling of failures.
@@ -92,6 +88,3 @@ func (p *Stepper) ended() error {
 
 // StoreStats is what the store reports of itself, at a wall time in seconds.
 func (p *Stepper) StoreStats(start uint32) *pdpb.StoreStats { return p.s.storeStats(start) }
-
-// Machines lets the owner see inside: what it finds there belongs to the store.
-func (p *Stepper) Machines() []*machine.RaftMachine { return p.s.machines }

@@ -58,11 +58,6 @@ func (cl *client) operate() {
 	if cl.resting {
 		return
 	}
-	if cl.c.timestamp != nil && world.Chance(cl.rng, 0.05) {
-		cl.busy = true
-		cl.c.timestamp(cl.p, func() { cl.busy = false; cl.think() })
-		return
-	}
 	cl.do(cl.draw(), func(bool) { cl.think() })
 }
 

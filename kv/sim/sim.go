@@ -80,9 +80,7 @@ type Cluster struct {
 	keys    *keySpace
 	history *history.History
 	checker *check.Checker
-	// timestamp asks the schedulers for one, where they give any.
-	timestamp func(from *world.Process, done func())
-	result    Result
+	result  Result
 	// packets numbers the messages for the trace's readers.
 	packets uint64
 	// home is the first region's id.

@@ -273,13 +273,13 @@ func (f *flags) openTrace(progress io.Writer, rec *timeline.Recorder) (sink func
 	if f.trace == "" {
 		return rec.Take, func() error { return nil }, nil
 	}
-	w, end := progress, func() error { return nil }
+	w, closeFile := progress, func() error { return nil }
 	if f.trace != "-" {
 		file, err := os.Create(filepath.Clean(f.trace))
 		if err != nil {
 			return nil, nil, err
 		}
-		w, end = file, file.Close
+		w, closeFile = file, file.Close
 	}
 	var failed error
 	return func(e world.Entry) {
@@ -288,7 +288,7 @@ func (f *flags) openTrace(progress io.Writer, rec *timeline.Recorder) (sink func
 				failed = err
 			}
 		}, func() error {
-			if err := end(); failed == nil {
+			if err := closeFile(); failed == nil {
 				failed = err
 			}
 			return failed
