@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/pingcap/errors"
 	"github.com/pingcap/kvproto/pkg/pdpb"
 	"go.uber.org/zap"
 
@@ -14,15 +15,20 @@ import (
 // reporter turns leaders' reports into the scheduler's form. The estimate of a region's size may read the disk, hence a worker.
 type reporter struct {
 	s       *Store
-	reports []machine.RegionHeartbeat
+	reports []machine.SchedulerCall
 }
 
 func (w *reporter) waiting() bool { return w.s.reports.waiting() }
 
 func (w *reporter) step() bool {
 	w.reports = w.s.reports.take(w.reports)
-	for i := range w.reports {
-		w.s.opts.Scheduler.RegionHeartbeat(w.s.heartbeat(&w.reports[i]))
+	for _, one := range w.reports {
+		switch call := one.(type) {
+		case machine.RegionHeartbeat:
+			w.s.opts.Scheduler.RegionHeartbeat(w.s.heartbeat(&call))
+		default:
+			panic(errors.Errorf("raftstore: the scheduler cannot be told a %T", one))
+		}
 	}
 	return true
 }
@@ -53,9 +59,9 @@ func (s *Store) Answer(resp *pdpb.RegionHeartbeatResponse) {
 	}
 	switch {
 	case resp.ChangePeer != nil:
-		a.Change = &machine.PeerChange{Type: resp.ChangePeer.ChangeType, Peer: resp.ChangePeer.Peer}
+		a.Op = machine.ChangePeer{Type: resp.ChangePeer.ChangeType, Peer: resp.ChangePeer.Peer}
 	case resp.TransferLeader != nil:
-		a.TransferTo = resp.TransferLeader.Peer
+		a.Op = machine.TransferLeader{To: resp.TransferLeader.Peer}
 	default:
 		return
 	}

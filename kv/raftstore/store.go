@@ -89,7 +89,7 @@ type Store struct {
 	applyQueue *mailbox[machine.ApplyTask]
 	quick      *mailbox[machine.Task]
 	snapshots  *mailbox[machine.Task]
-	reports    *mailbox[machine.RegionHeartbeat]
+	reports    *mailbox[machine.SchedulerCall]
 	beat       chan struct{} // asks for a store heartbeat out of turn
 	pulses     []*pulse      // fixed once the store is started
 
@@ -131,7 +131,7 @@ func Open(opts Options) (*Store, error) {
 	s := &Store{
 		Router: newRouter(opts.Machine.StoreID, opts.RaftWorkers, opts.Limits), opts: opts,
 		logQueue: newMailbox[machine.WriteTask](0), applyQueue: newMailbox[machine.ApplyTask](0),
-		quick: newMailbox[machine.Task](0), snapshots: newMailbox[machine.Task](0), reports: newMailbox[machine.RegionHeartbeat](0),
+		quick: newMailbox[machine.Task](0), snapshots: newMailbox[machine.Task](0), reports: newMailbox[machine.SchedulerCall](0),
 		beat:  make(chan struct{}, 1),
 		fatal: make(chan error, 1),
 	}

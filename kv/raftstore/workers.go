@@ -21,7 +21,7 @@ func (s *Store) outlets() machine.Outlets {
 		Apply:   func(t []machine.ApplyTask) { s.applyQueue.put(t...) },
 		Post:    s.post,
 		Reply:   carryReply,
-		Ask:     func(hb machine.RegionHeartbeat) { s.reports.put(hb) },
+		Ask:     func(c machine.SchedulerCall) { s.reports.put(c) },
 		Run:     s.enqueueTask,
 	}
 }

@@ -119,6 +119,10 @@ func regionErrorFields(err error, regionID uint64) *errorpb.Error {
 		return &errorpb.Error{RaftEntryTooLarge: &errorpb.RaftEntryTooLarge{RegionId: e.RegionID, EntrySize: e.Size}}
 	case *region.ReadIndexNotReadyError:
 		return &errorpb.Error{ReadIndexNotReady: &errorpb.ReadIndexNotReady{RegionId: e.RegionID, Reason: e.Reason}}
+	case *region.ChangingError:
+		return busy(e.Error())
+	case *region.MergingError:
+		return &errorpb.Error{ProposalInMergingMode: &errorpb.ProposalInMergingMode{RegionId: e.RegionID}}
 	case *region.StoppedError:
 		// A store that stops leads nothing any more: the client must look for the leader elsewhere, soon.
 		return &errorpb.Error{NotLeader: &errorpb.NotLeader{RegionId: regionID}}

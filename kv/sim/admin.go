@@ -18,14 +18,14 @@ func (c *Cluster) changePeer(on *store, add bool, target *store, done func(error
 	if v == nil {
 		return errors.New("the store has no peer of the region")
 	}
-	change := &machine.PeerChange{Type: eraftpb.ConfChangeType_RemoveNode, Peer: region.FindPeerOn(v.Region, target.id)}
+	change := machine.ChangePeer{Type: eraftpb.ConfChangeType_RemoveNode, Peer: region.FindPeerOn(v.Region, target.id)}
 	if add {
-		change = &machine.PeerChange{Type: eraftpb.ConfChangeType_AddNode, Peer: &metapb.Peer{Id: c.sched.foreignID(), StoreId: target.id}}
+		change = machine.ChangePeer{Type: eraftpb.ConfChangeType_AddNode, Peer: &metapb.Peer{Id: c.sched.foreignID(), StoreId: target.id}}
 	}
 	if change.Peer == nil {
 		return errors.New("there is no peer to remove")
 	}
-	on.st.Admin(&machine.AdminRequest{RegionID: c.home, Epoch: v.Region.RegionEpoch, Change: change, Done: done})
+	on.st.Admin(&machine.AdminRequest{RegionID: c.home, Epoch: v.Region.RegionEpoch, Op: change, Done: done})
 	on.pump()
 	return nil
 }

@@ -231,9 +231,9 @@ var bugs = []bug{
 		broken: "\tbatch.Delete(engine.Local, keys.RegionState(t.RegionID))",
 	},
 	{
-		name: "change-of-another-epoch-applied", pitfall: "S10, R3", file: "kv/raftstore/machine/applier.go",
-		old:    `if e := a.region.RegionEpoch; c.Epoch.Version != e.Version || c.Epoch.ConfVer != e.ConfVer {`,
-		broken: `if e := a.region.RegionEpoch; c.Epoch.Version != e.Version {`,
+		name: "change-of-another-epoch-applied", pitfall: "S10, R3", file: "kv/raftstore/machine/admin.go",
+		old:    `return epochRule{checksVersion: true, checksConfVer: true, bumpsConfVer: true}`,
+		broken: `return epochRule{checksVersion: true, bumpsConfVer: true}`,
 		also: &bug{
 			file:   "raft/membership.go",
 			old:    `return r.PendingConfIndex > r.RaftLog.applied || r.office.held.first > 0`,

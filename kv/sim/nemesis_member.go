@@ -27,7 +27,7 @@ func doTransfer(c *Cluster, s Step) (func(), bool) {
 		return nil, false
 	}
 	to := c.pick(v, s)
-	at.admin(&machine.AdminRequest{RegionID: v.Region.Id, TransferTo: to})
+	at.admin(&machine.AdminRequest{RegionID: v.Region.Id, Op: machine.TransferLeader{To: to}})
 	return nil, to.Id != v.PeerID
 }
 
@@ -38,7 +38,7 @@ func doRemove(c *Cluster, s Step) (func(), bool) {
 	}
 	at.admin(&machine.AdminRequest{
 		RegionID: v.Region.Id,
-		Change:   &machine.PeerChange{Type: eraftpb.ConfChangeType_RemoveNode, Peer: c.pick(v, s)},
+		Op:       machine.ChangePeer{Type: eraftpb.ConfChangeType_RemoveNode, Peer: c.pick(v, s)},
 	})
 	return nil, true
 }

@@ -445,7 +445,7 @@ func (s *script) transfer(w []string) error {
 	v := l.st.View(s.c.home)
 	for _, p := range v.Region.Peers {
 		if p.StoreId == to.id {
-			l.st.Admin(&machine.AdminRequest{RegionID: s.c.home, TransferTo: p})
+			l.st.Admin(&machine.AdminRequest{RegionID: s.c.home, Op: machine.TransferLeader{To: p}})
 			l.pump()
 			return nil
 		}

@@ -23,7 +23,7 @@ func (c *Cluster) removePeer(store uint64) {
 		}
 		if leader := c.LeaderOfRegion(r.Id); leader != nil {
 			c.node(leader.StoreId).store.Admin(&machine.AdminRequest{
-				RegionID: r.Id, Epoch: r.RegionEpoch, Change: &machine.PeerChange{Type: eraftpb.ConfChangeType_RemoveNode, Peer: peer},
+				RegionID: r.Id, Epoch: r.RegionEpoch, Op: machine.ChangePeer{Type: eraftpb.ConfChangeType_RemoveNode, Peer: peer},
 			})
 		}
 		return false
@@ -75,7 +75,7 @@ func TestRemovedPeersAreGone(t *testing.T) {
 	leader := c.LeaderOfRegion(two.Id)
 	answer := make(chan error, 1)
 	c.node(leader.StoreId).store.Admin(&machine.AdminRequest{
-		RegionID: two.Id, Change: &machine.PeerChange{Type: eraftpb.ConfChangeType_RemoveNode, Peer: leader}, Done: func(err error) { answer <- err },
+		RegionID: two.Id, Op: machine.ChangePeer{Type: eraftpb.ConfChangeType_RemoveNode, Peer: leader}, Done: func(err error) { answer <- err },
 	})
 	require.ErrorContains(t, <-answer, "transfer the leadership first")
 }

@@ -187,7 +187,7 @@ func (c *Cluster) MustTransferLeader(regionID uint64, to *metapb.Peer) {
 		}
 		if leader != nil {
 			if n := c.node(leader.StoreId); n != nil {
-				n.store.Admin(&machine.AdminRequest{RegionID: regionID, TransferTo: to})
+				n.store.Admin(&machine.AdminRequest{RegionID: regionID, Op: machine.TransferLeader{To: to}})
 			}
 		}
 		return false

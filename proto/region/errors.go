@@ -121,3 +121,21 @@ func (e *ReadIndexNotReadyError) Error() string {
 type StoppedError struct{ StoreID uint64 }
 
 func (e *StoppedError) Error() string { return fmt.Sprintf("store %d is stopping", e.StoreID) }
+
+// ChangingError says that the region cannot be changed now because another change of it is on its way.
+type ChangingError struct {
+	RegionID uint64
+	Change   string
+	Index    uint64
+}
+
+func (e *ChangingError) Error() string {
+	return fmt.Sprintf("region %d: a %s is on its way at index %d; one change at a time, try again when it is applied", e.RegionID, e.Change, e.Index)
+}
+
+// MergingError says that the region is about to vanish in a neighbour, and serves nobody until that has happened or was called off.
+type MergingError struct{ RegionID uint64 }
+
+func (e *MergingError) Error() string {
+	return fmt.Sprintf("region %d is merging into its neighbour, try again in a moment", e.RegionID)
+}

@@ -15,6 +15,7 @@ package command
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"github.com/pingcap/errors"
 	"github.com/pingcap/kvproto/pkg/eraftpb"
@@ -34,9 +35,28 @@ const (
 	Write      Kind = 1
 	CompactLog Kind = 2
 	ChangePeer Kind = 3
+	Split      Kind = 4
+	// PrepareMerge and RollbackMerge stand in the log of the region that is to vanish, CommitMerge in that of its heir.
+	PrepareMerge  Kind = 5
+	CommitMerge   Kind = 6
+	RollbackMerge Kind = 7
 	// Expire is a write whose effect depends on what is stored.
 	Expire Kind = 8
+	// ComputeHash makes every replica take a hash of what it holds at this index, VerifyHash brings the leader's to compare.
+	ComputeHash Kind = 9
+	VerifyHash  Kind = 10
 )
+
+func (k Kind) String() string {
+	names := [...]string{
+		Write: "write", CompactLog: "log compaction", ChangePeer: "change of peers", Split: "split", PrepareMerge: "merge preparation",
+		CommitMerge: "merge", RollbackMerge: "merge rollback", Expire: "expiry", ComputeHash: "hash", VerifyHash: "hash comparison",
+	}
+	if int(k) < len(names) && names[k] != "" {
+		return names[k]
+	}
+	return fmt.Sprintf("kind %d", byte(k))
+}
 
 // Op is one kind of write. The numbers are on disk.
 type Op byte

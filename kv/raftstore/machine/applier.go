@@ -47,6 +47,7 @@ func (a *applier) applyEntry(round *ApplyRound, e *eraftpb.Entry, waiting []*Pro
 	n := 0
 	a.must(e, command.Decode(payload, func(c command.Command) error {
 		result := a.applyCommand(&c, batch, &change)
+		round.Sync = round.Sync || result == nil && epochRules(c.Kind).changesShape()
 		if n < len(waiting) {
 			round.Reply = append(round.Reply, Reply{Done: waiting[n].Done, Err: result})
 		}
@@ -66,6 +67,9 @@ func (a *applier) must(e *eraftpb.Entry, err error) {
 }
 
 func (a *applier) applyCommand(c *command.Command, batch engine.Batch, change *eraftpb.ConfChange) error {
+	if !epochRules(c.Kind).holds(c.Epoch, a.region.RegionEpoch) {
+		return &region.EpochNotMatchError{RegionID: a.region.Id, Current: []*metapb.Region{a.region}}
+	}
 	switch c.Kind {
 	case command.Write:
 		return a.applyWrite(c, batch)
@@ -77,105 +81,6 @@ func (a *applier) applyCommand(c *command.Command, batch engine.Batch, change *e
 		return a.applyConfChange(c, batch, change)
 	}
 	panic(errors.Errorf("region %d peer %d: command of unknown kind %d", a.region.Id, a.peerID, c.Kind))
-}
-
-// applyWrite puts a client's writes into the batch, if the region still has the range that they were made for (S10).
-func (a *applier) applyWrite(c *command.Command, batch engine.Batch) error {
-	if c.Epoch.Version != a.region.RegionEpoch.Version {
-		return &region.EpochNotMatchError{RegionID: a.region.Id, Current: []*metapb.Region{a.region}}
-	}
-	if err := a.checkKeys(c.Body); err != nil {
-		return err
-	}
-	return command.DecodeOps(c.Body, func(op command.Op, cf engine.CF, key, value []byte) error {
-		switch op {
-		case command.Put:
-			batch.Put(cf, key, value)
-		case command.Delete:
-			batch.Delete(cf, key)
-		case command.DeleteRange:
-			end := value
-			if len(end) == 0 {
-				end = endOf(a.region)
-			}
-			batch.DeleteRange(cf, key, end)
-		default:
-			panic(errors.Errorf("region %d peer %d: op %d stands in a plain write", a.region.Id, a.peerID, op))
-		}
-		return nil
-	})
-}
-
-// checkKeys refuses a command as a whole when one of its keys is not the region's.
-func (a *applier) checkKeys(body []byte) error {
-	if len(a.region.StartKey) == 0 && len(a.region.EndKey) == 0 {
-		return nil
-	}
-	return command.DecodeOps(body, func(op command.Op, _ engine.CF, key, value []byte) error {
-		inside := region.Contains(a.region, key)
-		if op == command.DeleteRange && len(value) > 0 {
-			inside = region.ContainsRange(a.region, key, value)
-		}
-		if !inside {
-			return &region.KeyNotInRegionError{Key: key, Region: a.region}
-		}
-		return nil
-	})
-}
-
-// applyCompactLog moves the truncated state. The log itself is cut later, when this is durable.
-func (a *applier) applyCompactLog(c *command.Command) error {
-	index, term, err := command.DecodeCompactLog(c.Body)
-	if err != nil {
-		return err
-	}
-	if index > a.truncated.Index && index <= a.applied.Index {
-		a.truncated = Pair{index, term}
-		a.results.Truncated = a.truncated
-	}
-	return nil
-}
-
-// applyConfChange changes the region's peers, if epoch and sense still hold (R3: a check at propose is a best effort only).
-func (a *applier) applyConfChange(c *command.Command, batch engine.Batch, change *eraftpb.ConfChange) error {
-	kind, peer, err := command.DecodeChangePeer(c.Body)
-	if err != nil {
-		return err
-	}
-	if e := a.region.RegionEpoch; c.Epoch.Version != e.Version || c.Epoch.ConfVer != e.ConfVer {
-		return &region.EpochNotMatchError{RegionID: a.region.Id, Current: []*metapb.Region{a.region}}
-	}
-	next := region.Clone(a.region)
-	next.RegionEpoch.ConfVer++
-	switch kind {
-	case eraftpb.ConfChangeType_AddNode:
-		if region.FindPeerOn(next, peer.StoreId) != nil || region.FindPeer(next, peer.Id) != nil {
-			return errors.Errorf("region %d has a peer on store %d already", a.region.Id, peer.StoreId)
-		}
-		next.Peers = append(next.Peers, peer)
-	case eraftpb.ConfChangeType_RemoveNode:
-		if region.FindPeer(next, peer.Id) == nil {
-			return errors.Errorf("region %d has no peer %d", a.region.Id, peer.Id)
-		}
-		kept := next.Peers[:0]
-		for _, q := range next.Peers {
-			if q.Id != peer.Id {
-				kept = append(kept, q)
-			}
-		}
-		next.Peers = kept
-	default:
-		return errors.Errorf("region %d: a change of type %s is not supported", a.region.Id, kind)
-	}
-	a.region = next
-	removed := region.FindPeer(next, a.peerID) == nil
-	if removed {
-		putTombstone(batch, next, &metapb.Peer{Id: a.peerID, StoreId: a.storeID})
-	} else {
-		a.putRegion(batch)
-	}
-	a.results.Change = &confChanged{change: *change, region: next, removed: removed}
-	return nil
 }
 
 func (a *applier) putRegion(batch engine.Batch) {

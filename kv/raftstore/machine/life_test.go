@@ -203,13 +203,13 @@ func TestViewsLeaveBeforeMessages(t *testing.T) {
 	var order []string
 	round := Round{
 		Views: []*RegionView{p.view}, Send: []*raft_serverpb.RaftMessage{{}}, Write: []WriteTask{{}}, Apply: []ApplyTask{{}},
-		Mail: []Addressed{{}}, Reply: []Reply{{}}, Ask: []RegionHeartbeat{{}}, Tasks: []Task{SyncState{}},
+		Mail: []Addressed{{}}, Reply: []Reply{{}}, Ask: []SchedulerCall{RegionHeartbeat{}}, Tasks: []Task{SyncState{}},
 	}
 	round.CarryOut(Outlets{
 		Publish: func(*RegionView) { order = append(order, "view") }, Send: func([]*raft_serverpb.RaftMessage) { order = append(order, "send") },
 		Write: func([]WriteTask) { order = append(order, "write") }, Apply: func([]ApplyTask) { order = append(order, "apply") },
 		Post: func(Addressed) { order = append(order, "mail") }, Reply: func(Reply) { order = append(order, "reply") },
-		Ask: func(RegionHeartbeat) { order = append(order, "ask") }, Run: func(Task) { order = append(order, "task") },
+		Ask: func(SchedulerCall) { order = append(order, "ask") }, Run: func(Task) { order = append(order, "task") },
 	})
 	require.Equal(t, []string{"view", "send", "write", "apply", "mail", "reply", "ask", "task"}, order)
 }

@@ -40,7 +40,7 @@ type Round struct {
 	// Reply ends proposals and reads that were decided here.
 	Reply []Reply
 	// Ask is for the scheduler; answers come back as mail.
-	Ask []RegionHeartbeat
+	Ask []SchedulerCall
 	// Tasks are slow things to be done elsewhere; completions come back as mail.
 	Tasks []Task
 }
@@ -53,7 +53,7 @@ type Outlets struct {
 	Apply   func([]ApplyTask)
 	Post    func(Addressed)
 	Reply   func(Reply)
-	Ask     func(RegionHeartbeat)
+	Ask     func(SchedulerCall)
 	Run     func(Task)
 }
 

@@ -135,23 +135,35 @@ type ReadRequest struct {
 	Grant            func(ReadGrant, error)
 }
 
-// AdminRequest asks a leader to change its region. Exactly one of the fields after Done is set. Done may be nil.
+// AdminRequest asks a leader to change its region. Done may be nil; else it is called exactly once.
 type AdminRequest struct {
 	RegionID uint64
-	// Epoch, when not nil, must be the region's.
+	// Epoch, when not nil, must be the region's in what the operation depends on: see epochRules.
 	Epoch *metapb.RegionEpoch
+	Op    AdminOp
 	Done  func(error)
-	// Change adds or removes Peer.
-	Change *PeerChange
-	// TransferTo is the peer that shall lead.
-	TransferTo *metapb.Peer
 }
 
-// PeerChange is one single-step change of the voters.
-type PeerChange struct {
-	Type eraftpb.ConfChangeType
-	Peer *metapb.Peer
-}
+// AdminOp is what is to be changed. The set is closed; each has a file of its own.
+type AdminOp interface{ isAdminOp() }
+
+type (
+	// ChangePeer adds or removes a voter. See op_confchange.go.
+	ChangePeer struct {
+		Type eraftpb.ConfChangeType
+		Peer *metapb.Peer
+	}
+	// TransferLeader makes another peer lead. See op_transfer.go.
+	TransferLeader struct{ To *metapb.Peer }
+)
+
+func (ChangePeer) isAdminOp()     {}
+func (TransferLeader) isAdminOp() {}
+
+// SchedulerCall is what a machine has to say to the scheduler. The set is closed; answers come back as mail.
+type SchedulerCall interface{ isSchedulerCall() }
+
+func (RegionHeartbeat) isSchedulerCall() {}
 
 // RegionHeartbeat is a leader's report to the scheduler.
 type RegionHeartbeat struct {

@@ -69,3 +69,16 @@ func (m *RaftMachine) handleStateSynced(mail StateSynced) {
 		Update: logstore.Update{RegionID: p.regionID, CompactTo: mail.CompactTo}, PeerID: p.id,
 	})
 }
+
+// applyCompactLog moves the truncated state. The log itself is cut later, when this is durable.
+func (a *applier) applyCompactLog(c *command.Command) error {
+	index, term, err := command.DecodeCompactLog(c.Body)
+	if err != nil {
+		return err
+	}
+	if index > a.truncated.Index && index <= a.applied.Index {
+		a.truncated = Pair{index, term}
+		a.results.Truncated = a.truncated
+	}
+	return nil
+}

@@ -5,6 +5,7 @@ import (
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
 
+	"github.com/shoal-kv/shoal/kv/engine"
 	"github.com/shoal-kv/shoal/kv/raftstore/command"
 	"github.com/shoal-kv/shoal/proto/region"
 )
@@ -16,57 +17,22 @@ import (
 // apply    applier.applyConfChange: epoch and sense are judged again; a change that lost its ground does nothing.
 // after    afterConfChange: raft counts by the new voters; a removed peer leaves; the scheduler is told at once.
 
-func (m *RaftMachine) handleAdmin(a *AdminRequest) {
-	p := m.peers[a.RegionID]
-	if p == nil {
-		m.reply(a.Done, &region.NotFoundError{RegionID: a.RegionID})
-		return
-	}
-	if err := m.admitAdmin(p, a); err != nil {
-		m.reply(a.Done, err)
-		return
-	}
-	if a.TransferTo != nil {
-		m.reply(a.Done, m.transferLeader(p, a.TransferTo))
-	} else {
-		m.proposeChange(p, a)
-	}
-	m.touch(p)
-}
-
-func (m *RaftMachine) admitAdmin(p *peer, a *AdminRequest) error {
-	if err := p.checkLeader(0); err != nil {
+func (m *RaftMachine) proposeChange(p *peer, c ChangePeer, done func(error)) error {
+	if err := p.checkChange(c); err != nil {
 		return err
 	}
-	if a.Epoch != nil && !region.SameEpoch(a.Epoch, p.region.RegionEpoch) {
-		return p.epochNotMatch()
+	cmd := command.Command{
+		Kind: command.ChangePeer, Epoch: command.EpochOf(p.region.RegionEpoch), Body: command.EncodeChangePeer(c.Type, c.Peer),
 	}
+	cc := eraftpb.ConfChange{ChangeType: c.Type, NodeId: c.Peer.Id, Context: command.Encode(cmd)}
+	if err := p.node.ProposeConfChange(cc); err != nil {
+		return errors.Annotatef(err, "region %d: cannot change peers now", p.regionID)
+	}
+	m.awaitAdmin(p, command.ChangePeer, done)
 	return nil
 }
 
-func (m *RaftMachine) proposeChange(p *peer, a *AdminRequest) {
-	if err := p.checkChange(a.Change); err != nil {
-		m.reply(a.Done, err)
-		return
-	}
-	cmd := command.Command{
-		Kind: command.ChangePeer, Epoch: command.EpochOf(p.region.RegionEpoch),
-		Body: command.EncodeChangePeer(a.Change.Type, a.Change.Peer),
-	}
-	cc := eraftpb.ConfChange{ChangeType: a.Change.Type, NodeId: a.Change.Peer.Id, Context: command.Encode(cmd)}
-	if err := p.node.ProposeConfChange(cc); err != nil {
-		m.reply(a.Done, errors.Annotatef(err, "region %d: cannot change peers now", p.regionID))
-		return
-	}
-	at := Pair{p.node.Raft.RaftLog.LastIndex(), p.term()}
-	done := a.Done
-	if done == nil {
-		done = func(error) {}
-	}
-	p.pending = append(p.pending, pendingEntry{Pair: at, proposals: []*Proposal{{RegionID: p.regionID, Done: done}}})
-}
-
-func (p *peer) checkChange(c *PeerChange) error {
+func (p *peer) checkChange(c ChangePeer) error {
 	switch c.Type {
 	case eraftpb.ConfChangeType_AddNode:
 		if q := region.FindPeerOn(p.region, c.Peer.StoreId); q != nil {
@@ -115,4 +81,43 @@ func (m *RaftMachine) leave(p *peer) {
 	if p.removed && !p.isLeader() {
 		m.destroy(p)
 	}
+}
+
+// applyConfChange changes the region's peers, if epoch and sense still hold (R3: a check at propose is a best effort only).
+func (a *applier) applyConfChange(c *command.Command, batch engine.Batch, change *eraftpb.ConfChange) error {
+	kind, peer, err := command.DecodeChangePeer(c.Body)
+	if err != nil {
+		return err
+	}
+	next := region.Clone(a.region)
+	next.RegionEpoch.ConfVer++
+	switch kind {
+	case eraftpb.ConfChangeType_AddNode:
+		if region.FindPeerOn(next, peer.StoreId) != nil || region.FindPeer(next, peer.Id) != nil {
+			return errors.Errorf("region %d has a peer on store %d already", a.region.Id, peer.StoreId)
+		}
+		next.Peers = append(next.Peers, peer)
+	case eraftpb.ConfChangeType_RemoveNode:
+		if region.FindPeer(next, peer.Id) == nil {
+			return errors.Errorf("region %d has no peer %d", a.region.Id, peer.Id)
+		}
+		kept := next.Peers[:0]
+		for _, q := range next.Peers {
+			if q.Id != peer.Id {
+				kept = append(kept, q)
+			}
+		}
+		next.Peers = kept
+	default:
+		return errors.Errorf("region %d: a change of type %s is not supported", a.region.Id, kind)
+	}
+	a.region = next
+	removed := region.FindPeer(next, a.peerID) == nil
+	if removed {
+		putTombstone(batch, next, &metapb.Peer{Id: a.peerID, StoreId: a.storeID})
+	} else {
+		a.putRegion(batch)
+	}
+	a.results.Change = &confChanged{change: *change, region: next, removed: removed}
+	return nil
 }

@@ -3,12 +3,10 @@ package machine
 import (
 	"github.com/pingcap/errors"
 	"github.com/pingcap/kvproto/pkg/eraftpb"
-	"github.com/pingcap/kvproto/pkg/metapb"
 
 	"github.com/shoal-kv/shoal/kv/engine"
 	"github.com/shoal-kv/shoal/kv/keys"
 	"github.com/shoal-kv/shoal/kv/raftstore/command"
-	"github.com/shoal-kv/shoal/proto/region"
 )
 
 // Taking away raw values that have expired. Somebody saw them expired in a snapshot, but by the time at which the deletion is applied, a
@@ -37,9 +35,6 @@ func (a *applier) lookup(e *eraftpb.Entry) (wanted []StoredKey) {
 
 // applyExpire deletes what has expired.
 func (a *applier) applyExpire(c *command.Command, batch engine.Batch) error {
-	if c.Epoch.Version != a.region.RegionEpoch.Version {
-		return &region.EpochNotMatchError{RegionID: a.region.Id, Current: []*metapb.Region{a.region}}
-	}
 	if err := a.checkKeys(c.Body); err != nil {
 		return err
 	}

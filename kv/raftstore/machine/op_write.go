@@ -3,6 +3,7 @@ package machine
 import (
 	"github.com/pingcap/errors"
 
+	"github.com/shoal-kv/shoal/kv/engine"
 	"github.com/shoal-kv/shoal/kv/raftstore/command"
 	"github.com/shoal-kv/shoal/proto/region"
 	"github.com/shoal-kv/shoal/raft"
@@ -130,4 +131,45 @@ func (m *RaftMachine) abandonWrites(p *peer, waiting error) {
 		}
 	}
 	p.pending = nil
+}
+
+// applyWrite puts a client's writes into the batch, if the region still has the range that they were made for (S10).
+func (a *applier) applyWrite(c *command.Command, batch engine.Batch) error {
+	if err := a.checkKeys(c.Body); err != nil {
+		return err
+	}
+	return command.DecodeOps(c.Body, func(op command.Op, cf engine.CF, key, value []byte) error {
+		switch op {
+		case command.Put:
+			batch.Put(cf, key, value)
+		case command.Delete:
+			batch.Delete(cf, key)
+		case command.DeleteRange:
+			end := value
+			if len(end) == 0 {
+				end = endOf(a.region)
+			}
+			batch.DeleteRange(cf, key, end)
+		default:
+			panic(errors.Errorf("region %d peer %d: op %d stands in a plain write", a.region.Id, a.peerID, op))
+		}
+		return nil
+	})
+}
+
+// checkKeys refuses a command as a whole when one of its keys is not the region's.
+func (a *applier) checkKeys(body []byte) error {
+	if len(a.region.StartKey) == 0 && len(a.region.EndKey) == 0 {
+		return nil
+	}
+	return command.DecodeOps(body, func(op command.Op, _ engine.CF, key, value []byte) error {
+		inside := region.Contains(a.region, key)
+		if op == command.DeleteRange && len(value) > 0 {
+			inside = region.ContainsRange(a.region, key, value)
+		}
+		if !inside {
+			return &region.KeyNotInRegionError{Key: key, Region: a.region}
+		}
+		return nil
+	})
 }

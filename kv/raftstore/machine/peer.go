@@ -23,6 +23,7 @@ type peer struct {
 
 	waiting  waitingWrites
 	pending  []pendingEntry
+	admin    adminInFlight
 	newReads []*ReadRequest
 	reads    []*readBatch
 	persist  persistence

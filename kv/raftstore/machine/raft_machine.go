@@ -208,6 +208,7 @@ func (m *RaftMachine) lookAfter(p *peer) {
 		m.abandonWrites(p, p.notLeader())
 		m.abandonReads(p, p.notLeader())
 	}
+	p.settleAdmin()
 	m.settleClaim(p)
 	m.askStorage(p)
 	p.renewLease(&m.cfg, m.now)
