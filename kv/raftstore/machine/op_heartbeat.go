@@ -20,7 +20,7 @@ func (m *RaftMachine) doDuties(p *peer) {
 	if !p.isLeader() {
 		return
 	}
-	if m.cfg.LogGCTicks > 0 && p.ticks%uint64(m.cfg.LogGCTicks) == 0 {
+	if m.cfg.LogGC.Ticks > 0 && p.ticks%uint64(m.cfg.LogGC.Ticks) == 0 {
 		m.compactLog(p)
 	}
 	if m.cfg.RegionHeartbeatTicks > 0 && p.ticks%uint64(m.cfg.RegionHeartbeatTicks) == 0 {

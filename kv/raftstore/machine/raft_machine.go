@@ -366,7 +366,7 @@ func (m *RaftMachine) publish(p *peer) {
 		Initialized: p.initialized(), LeaseEnd: p.lease.end,
 	}
 	v.Ready = v.IsLeader && p.applied.Term == v.Term
-	v.Log = LogStatus{p.log.truncated.Index, p.applied.Index, log.Committed(), log.Stabled(), log.LastIndex()}
+	v.Log = LogStatus{p.log.truncated.Index, p.applied.Index, log.Committed(), log.Stabled(), log.LastIndex(), p.log.bytes.size()}
 	decides := old.Region != v.Region || old.PeerID != v.PeerID || !samePeer(old.Leader, v.Leader) || old.Term != v.Term ||
 		old.IsLeader != v.IsLeader || old.Ready != v.Ready || old.LeaseEnd != v.LeaseEnd
 	if decides || old.Log != v.Log && p.ticks != p.duties.shownAt {
