@@ -8,6 +8,8 @@
 //	write   = op*            op = op<<4|cf:1  uvarint(len(key)) key  uvarint(len(value)) value
 //	expire  = op*            DeleteExpired only; the one command of its entry
 //	compact = uvarint(index) uvarint(term)
+//	hash    = empty                                ComputeHash
+//	verify  = uvarint(index) uvarint(hash)
 //	change  = type:1 metapb.Peer                (carried in ConfChange.Context)
 //
 // An entry without data is a leader's first, and does nothing. Decoding copies nothing: keys and values alias the entry.
@@ -167,6 +169,12 @@ func DecodeCompactLog(body []byte) (index, term uint64, err error) {
 	}
 	return index, term, nil
 }
+
+// EncodeVerifyHash makes the body that brings the leader's hash of the region as of index.
+func EncodeVerifyHash(index, hash uint64) []byte { return EncodeCompactLog(index, hash) }
+
+// DecodeVerifyHash reads what EncodeVerifyHash made.
+func DecodeVerifyHash(body []byte) (index, hash uint64, err error) { return DecodeCompactLog(body) }
 
 // EncodeChangePeer makes the body that adds or removes a peer.
 func EncodeChangePeer(change eraftpb.ConfChangeType, peer *metapb.Peer) []byte {

@@ -24,6 +24,8 @@ type applier struct {
 	dirty           bool
 	// expiries is what was found for the entry at hand: see op_expire.go.
 	expiries []uint64
+	// hash: the entry at hand asks for a hash of what is there when it is applied.
+	hash bool
 }
 
 // isAdmin reports whether an entry needs a batch of its own.
@@ -58,6 +60,7 @@ func (a *applier) applyEntry(round *ApplyRound, e *eraftpb.Entry, waiting []*Pro
 		a.results.Change = &confChanged{change: change} // it came to nothing, and raft must know that it is over
 	}
 	a.applied = Pair{e.Index, e.Term}
+	a.takeHash(round)
 }
 
 func (a *applier) must(e *eraftpb.Entry, err error) {
@@ -79,6 +82,11 @@ func (a *applier) applyCommand(c *command.Command, batch engine.Batch, change *e
 		return a.applyCompactLog(c)
 	case command.ChangePeer:
 		return a.applyConfChange(c, batch, change)
+	case command.ComputeHash:
+		a.applyComputeHash()
+		return nil
+	case command.VerifyHash:
+		return a.applyVerifyHash(c)
 	}
 	panic(errors.Errorf("region %d peer %d: command of unknown kind %d", a.region.Id, a.peerID, c.Kind))
 }

@@ -126,6 +126,8 @@ type Config struct {
 	PreVote       bool
 	Raft          RaftLimits
 	LogGC         LogGC
+	// HashTicks is how often a leader compares the region's replicas; 0 is never.
+	HashTicks uint64
 	// RegionHeartbeatTicks is how often a leader reports to the scheduler when nothing changed.
 	RegionHeartbeatTicks int
 }
