@@ -58,7 +58,7 @@ func TestAppliedIndexTravelsWithData(t *testing.T) {
 		}}))
 		found, err := open.Load(1)
 		require.NoError(t, err)
-		m := machine.NewApplyMachine(1, found.Regions)
+		m := machine.NewApplyMachine(1, found)
 		for i := range log {
 			applyAll(t, open, m, machine.ApplyTask{RegionID: 1, PeerID: 2, Entries: log[i : i+1]})
 		}
@@ -109,7 +109,7 @@ func TestInstallIsFinishedAfterCrash(t *testing.T) {
 	require.NoError(t, raftstore.WriteFirstRegion(from, firstRegion(), false))
 	found, err := from.Load(1)
 	require.NoError(t, err)
-	m := machine.NewApplyMachine(1, found.Regions)
+	m := machine.NewApplyMachine(1, found)
 	for i := range uint64(20) {
 		applyAll(t, from, m, machine.ApplyTask{RegionID: 1, PeerID: 2, Entries: []eraftpb.Entry{put(machine.InitIndex+1+i, fmt.Sprintf("new%d", i))}})
 	}
@@ -128,7 +128,7 @@ func TestInstallIsFinishedAfterCrash(t *testing.T) {
 	require.NoError(t, err)
 	copyReceived(t, from, 1, snap)
 	install := machine.ApplyTask{RegionID: 1, PeerID: 2, Install: &machine.Installation{Region: firstRegion(), At: machine.Pair{Index: snap.Metadata.Index, Term: snap.Metadata.Term}}}
-	applyAll(t, to, machine.NewApplyMachine(1, nil), install)
+	applyAll(t, to, machine.NewApplyMachine(1, machine.StoreState{}), install)
 
 	d.crash(func(int) int { return 0 }) // the install was durable, the log's reset never came
 	for range 2 {
@@ -201,7 +201,7 @@ func removed(t *testing.T, d *disk) (*raftstore.Disk, *machine.ApplyMachine, *me
 	require.NoError(t, raftstore.WriteFirstRegion(open, r, false))
 	found, err := open.Load(1)
 	require.NoError(t, err)
-	m := machine.NewApplyMachine(1, found.Regions)
+	m := machine.NewApplyMachine(1, found)
 	self := r.Peers[0]
 	cmd := command.Command{
 		Kind: command.ChangePeer, Epoch: command.EpochOf(r.RegionEpoch), Body: command.EncodeChangePeer(eraftpb.ConfChangeType_RemoveNode, self),

@@ -120,6 +120,9 @@ func (d *Disk) loadRegion(storeID uint64, snap engine.Snapshot, s *raft_serverpb
 	if err := d.finishInstall(snap, &r); err != nil {
 		return r, err
 	}
+	if err := d.finishBirth(&r); err != nil {
+		return r, err
+	}
 	if r.Raft == nil {
 		return r, errors.Errorf("region %d: has data but no raft state: the raft log is lost", s.Region.Id)
 	}
@@ -179,6 +182,16 @@ func (d *Disk) finishInstall(snap engine.Snapshot, r *machine.Restored) error {
 	defer func() { _ = batch.Close() }()
 	batch.Delete(engine.Local, keys.InstallMarker(id))
 	return batch.Commit(true)
+}
+
+// finishBirth gives a region that a split has made its raft state, if a crash came before that. What a peer without data has promised for the
+// region before holds (S24).
+func (d *Disk) finishBirth(r *machine.Restored) error {
+	if r.Raft.GetLastIndex() > 0 || r.Apply.AppliedIndex != machine.InitIndex || r.Apply.TruncatedState.GetIndex() != machine.InitIndex {
+		return nil
+	}
+	r.Raft = machine.BirthState(r.Raft)
+	return d.Log.Write([]logstore.Update{{RegionID: r.Region.Id, State: r.Raft, Sync: true}})
 }
 
 // continues reports whether the log was reset to the snapshot's end already, and may have grown from there: then there

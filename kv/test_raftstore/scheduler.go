@@ -23,6 +23,7 @@ type Scheduler struct {
 	regions     map[uint64]*known
 	answer      func(storeID uint64, resp *pdpb.RegionHeartbeatResponse)
 	beats       map[uint64]int // store heartbeats, by store
+	splits      int            // how many were reported
 }
 
 type known struct {
@@ -142,6 +143,30 @@ func (s *Scheduler) RegionHeartbeat(hb *pdpb.RegionHeartbeatRequest) {
 		ChangePeer: &pdpb.ChangePeer{ChangeType: eraftpb.ConfChangeType_AddNode, Peer: s.missing(k)},
 	}
 	go s.answer(hb.Leader.StoreId, resp)
+}
+
+// AskBatchSplit implements raftstore.Scheduler.
+func (s *Scheduler) AskBatchSplit(r *metapb.Region, count int, answer func([]*pdpb.SplitID, error)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ids []*pdpb.SplitID
+	for range count {
+		s.nextID++
+		id := &pdpb.SplitID{NewRegionId: s.nextID}
+		for range r.Peers {
+			s.nextID++
+			id.NewPeerIds = append(id.NewPeerIds, s.nextID)
+		}
+		ids = append(ids, id)
+	}
+	go answer(ids, nil)
+}
+
+// ReportBatchSplit implements raftstore.Scheduler. Heartbeats tell the rest.
+func (s *Scheduler) ReportBatchSplit([]*metapb.Region) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.splits++
 }
 
 // missing is the peer that a region lacks; the same one until it has it.

@@ -81,6 +81,8 @@ func (m *RaftMachine) dispatchAdmin(p *peer, op AdminOp, done func(error)) error
 		return m.proposeChange(p, op, done)
 	case TransferLeader:
 		return m.transferLeader(p, op.To, done)
+	case Split:
+		return m.split(p, op, done)
 	}
 	panic(errors.Errorf("machine: a region is asked for a %T", op))
 }

@@ -24,6 +24,8 @@ type applier struct {
 	dirty           bool
 	// expiries is what was found for the entry at hand: see op_expire.go.
 	expiries []uint64
+	// siblings are what was split off last.
+	siblings []*metapb.Region
 }
 
 // isAdmin reports whether an entry needs a batch of its own.
@@ -68,7 +70,7 @@ func (a *applier) must(e *eraftpb.Entry, err error) {
 
 func (a *applier) applyCommand(c *command.Command, batch engine.Batch, change *eraftpb.ConfChange) error {
 	if !epochRules(c.Kind).holds(c.Epoch, a.region.RegionEpoch) {
-		return &region.EpochNotMatchError{RegionID: a.region.Id, Current: []*metapb.Region{a.region}}
+		return &region.EpochNotMatchError{RegionID: a.region.Id, Current: withSiblings(a.region, a.siblings)}
 	}
 	switch c.Kind {
 	case command.Write:
@@ -79,6 +81,8 @@ func (a *applier) applyCommand(c *command.Command, batch engine.Batch, change *e
 		return a.applyCompactLog(c)
 	case command.ChangePeer:
 		return a.applyConfChange(c, batch, change)
+	case command.Split:
+		return a.applySplit(c, batch)
 	}
 	panic(errors.Errorf("region %d peer %d: command of unknown kind %d", a.region.Id, a.peerID, c.Kind))
 }

@@ -96,6 +96,10 @@ func (m *RaftMachine) handle(one Mail) {
 		m.handleClaimGranted(mail)
 	case Resend:
 		m.handleResend()
+	case Adopt:
+		m.handleAdopt(mail)
+	case SplitIDs:
+		m.handleSplitIDs(mail)
 	default:
 		panic(errors.Errorf("machine: a RaftMachine got %T", one))
 	}
@@ -109,6 +113,7 @@ func (m *RaftMachine) Stop(now Instant) Round {
 		p := m.peers[id]
 		m.abandonWrites(p, &region.StoppedError{StoreID: m.cfg.StoreID})
 		m.abandonReads(p, &region.StoppedError{StoreID: m.cfg.StoreID})
+		m.abandonSplit(p, &region.StoppedError{StoreID: m.cfg.StoreID})
 		m.withdraw(p)
 	}
 	m.round = nil
@@ -209,6 +214,7 @@ func (m *RaftMachine) lookAfter(p *peer) {
 		m.abandonReads(p, p.notLeader())
 	}
 	p.settleAdmin()
+	m.settleSplit(p)
 	m.settleClaim(p)
 	m.askStorage(p)
 	p.renewLease(&m.cfg, m.now)
@@ -244,14 +250,14 @@ func (m *RaftMachine) write(p *peer, rd *raft.Ready) {
 	if !rd.MustSync && len(after) == 0 {
 		return
 	}
-	task := WriteTask{PeerID: p.id, Number: rd.Number, After: after}
+	task := WriteTask{PeerID: p.id, Number: p.persist.base + rd.Number, After: after}
 	task.RegionID, task.Sync = p.regionID, rd.MustSync
 	if rd.MustSync {
 		task.OldLast = p.log.last.Index
 		p.log.appended(rd.Entries)
 		task.Entries, task.State = rd.Entries, p.localState()
 	}
-	p.persist.given = rd.Number
+	p.persist.given = task.Number
 	m.round.Write = append(m.round.Write, task)
 }
 
@@ -270,7 +276,9 @@ func (m *RaftMachine) handlePersisted(mail Persisted) {
 		return
 	}
 	p.persist.done = max(p.persist.done, mail.Number)
-	p.node.Persisted(mail.Number)
+	if mail.Number > p.persist.base {
+		p.node.Persisted(mail.Number - p.persist.base)
+	}
 	if p.snap.installing && p.snap.number == mail.Number {
 		m.snapshotInstalled(p)
 	}
@@ -293,11 +301,16 @@ func (m *RaftMachine) apply(p *peer, entries []eraftpb.Entry) {
 }
 
 func (m *RaftMachine) handleApplied(mail Applied) {
-	p := m.peers[mail.RegionID]
-	if p == nil || p.id != mail.PeerID || p.ending {
+	p, res := m.peers[mail.RegionID], &mail.Results
+	if p == nil || p.id != mail.PeerID {
 		return
 	}
-	res := &mail.Results
+	if res.Split != nil {
+		m.afterSplit(p, res.Split) // also when the peer is ending: the new regions have come to be
+	}
+	if p.ending {
+		return
+	}
 	if res.Installed {
 		m.resetLog(p, res)
 		return
@@ -363,7 +376,7 @@ func (m *RaftMachine) publish(p *peer) {
 	log := p.node.Raft.RaftLog
 	v := RegionView{
 		Region: p.region, PeerID: p.id, Leader: p.leader(), Term: p.term(), IsLeader: p.isLeader() && !p.removed,
-		Initialized: p.initialized(), LeaseEnd: p.lease.end,
+		Initialized: p.initialized(), LeaseEnd: p.leaseEnd(), Siblings: p.siblings,
 	}
 	v.Ready = v.IsLeader && p.applied.Term == v.Term
 	v.Log = LogStatus{p.log.truncated.Index, p.applied.Index, log.Committed(), log.Stabled(), log.LastIndex()}

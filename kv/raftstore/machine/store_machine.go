@@ -21,6 +21,7 @@ type StoreMachine struct {
 	tombstones map[uint64]Tombstone
 	// orphans are raft states without a region: peers that voted before their first snapshot, and must remember it.
 	orphans map[uint64]*raft_serverpb.RaftLocalState
+	early   earlyMessages
 }
 
 // Tombstone is what is remembered of a destroyed peer: itself, and the region's members when it ceased to be one.
@@ -74,6 +75,8 @@ func (m *StoreMachine) Handle(mail []Mail, _ Instant) Round {
 			if _, ok := m.present[mail.Region.Id]; ok {
 				m.index.put(mail.Region)
 			}
+		case CoversAll:
+			m.handleCoversAll(&round, mail)
 		case Gone:
 			m.handleGone(mail)
 		default:
@@ -95,6 +98,10 @@ func (m *StoreMachine) handleUnknown(round *Round, msg *raft_serverpb.RaftMessag
 	}
 	if t, ok := m.tombstones[id]; ok && (to.Id <= t.PeerID || msg.RegionEpoch.GetConfVer() < t.ConfVer) {
 		m.buryToo(round, msg, t)
+		return
+	}
+	if announced := (&metapb.Region{Id: id, StartKey: msg.StartKey, EndKey: msg.EndKey}); m.taken(announced) {
+		m.early.keep(msg) // a split that is still to come makes the peer, most likely (S5, S6)
 		return
 	}
 	m.present[id] = to.Id
@@ -130,20 +137,29 @@ func isInitial(msg *raft_serverpb.RaftMessage) bool {
 }
 
 func (m *StoreMachine) handleClaim(round *Round, r *metapb.Region) {
-	granted := m.index.overlapping(r) == nil
-	for id, c := range m.claims { // order-free: any overlap refuses
-		if id != r.Id && region.Overlaps(c, r) {
-			granted = false
-		}
-	}
+	granted := !m.taken(r)
 	if granted {
 		m.claims[r.Id] = r
 	}
 	m.forward(round, r.Id, ClaimGranted{RegionID: r.Id, Granted: granted})
 }
 
+// taken says that another region of the store, or a snapshot for one, has some of the range.
+func (m *StoreMachine) taken(r *metapb.Region) bool {
+	if m.index.overlapping(r) != nil {
+		return true
+	}
+	for id, c := range m.claims { // order-free: any overlap refuses
+		if id != r.Id && region.Overlaps(c, r) {
+			return true
+		}
+	}
+	return false
+}
+
 func (m *StoreMachine) handleGone(g Gone) {
 	if m.present[g.RegionID] != g.PeerID {
+		m.forget(g)
 		return
 	}
 	delete(m.present, g.RegionID)
