@@ -132,6 +132,7 @@ func (s *Scheduler) RegionHeartbeat(hb *pdpb.RegionHeartbeatRequest) {
 		return
 	}
 	k.region, k.leader, k.term = hb.Region, hb.Leader, hb.Term
+	s.evict(hb.Region)
 	if k.adding != nil && region.FindPeerOn(k.region, k.adding.StoreId) != nil {
 		k.adding = nil // it is there; should it be removed, the next one has another id
 	}
@@ -167,6 +168,15 @@ func (s *Scheduler) ReportBatchSplit([]*metapb.Region) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.splits++
+}
+
+// evict forgets the regions that a newer one has taken some of the range of, until they report what they have kept.
+func (s *Scheduler) evict(r *metapb.Region) {
+	for id, k := range s.regions {
+		if id != r.Id && region.Overlaps(k.region, r) && k.region.RegionEpoch.GetVersion() <= r.RegionEpoch.GetVersion() {
+			delete(s.regions, id)
+		}
+	}
 }
 
 // missing is the peer that a region lacks; the same one until it has it.
