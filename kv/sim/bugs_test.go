@@ -147,8 +147,8 @@ var bugs = []bug{
 	},
 	{
 		name: "restart-forgets-the-lease", pitfall: "R11, tikv #15035", file: "kv/raftstore/machine/op_life.go",
-		old:    `		silence = m.cfg.ElectionTicks`,
-		broken: `		silence = 0`,
+		old:    `		return m.cfg.ElectionTicks`,
+		broken: `		return 0`,
 	},
 	// Apply, callbacks and the two engines.
 	{
