@@ -148,16 +148,13 @@ type AdminRequest struct {
 type AdminOp interface{ isAdminOp() }
 
 type (
-	// ChangePeer adds or removes a voter. See op_confchange.go.
-	ChangePeer struct {
-		Type eraftpb.ConfChangeType
-		Peer *metapb.Peer
-	}
+	// ChangePeers adds, removes, promotes or demotes peers: one, or several by way of a joint configuration. See op_confchange.go.
+	ChangePeers struct{ Changes []command.PeerChange }
 	// TransferLeader makes another peer lead. See op_transfer.go.
 	TransferLeader struct{ To *metapb.Peer }
 )
 
-func (ChangePeer) isAdminOp()     {}
+func (ChangePeers) isAdminOp()    {}
 func (TransferLeader) isAdminOp() {}
 
 // SchedulerCall is what a machine has to say to the scheduler. The set is closed; answers come back as mail.
