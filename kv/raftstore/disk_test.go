@@ -204,12 +204,14 @@ func removed(t *testing.T, d *disk) (*raftstore.Disk, *machine.ApplyMachine, *me
 	m := machine.NewApplyMachine(1, found)
 	self := r.Peers[0]
 	cmd := command.Command{
-		Kind: command.ChangePeer, Epoch: command.EpochOf(r.RegionEpoch), Body: command.EncodeChangePeer(eraftpb.ConfChangeType_RemoveNode, self),
+		Kind: command.ChangePeer, Epoch: command.EpochOf(r.RegionEpoch), Body: command.EncodePeerChanges([]command.PeerChange{{Type: eraftpb.ConfChangeType_RemoveNode, Peer: self}}),
 	}
-	cc := eraftpb.ConfChange{ChangeType: eraftpb.ConfChangeType_RemoveNode, NodeId: self.Id, Context: command.Encode(cmd)}
+	cc := eraftpb.ConfChangeV2{
+		Changes: []*eraftpb.ConfChangeSingle{{ChangeType: eraftpb.ConfChangeType_RemoveNode, NodeId: self.Id}}, Context: command.Encode(cmd),
+	}
 	data, err := cc.Marshal()
 	require.NoError(t, err)
-	change := eraftpb.Entry{EntryType: eraftpb.EntryType_EntryConfChange, Index: machine.InitIndex + 2, Term: 6, Data: data}
+	change := eraftpb.Entry{EntryType: eraftpb.EntryType_EntryConfChangeV2, Index: machine.InitIndex + 2, Term: 6, Data: data}
 	applyAll(t, open, m, machine.ApplyTask{RegionID: 1, PeerID: 2, Entries: []eraftpb.Entry{put(machine.InitIndex+1, "k"), change}})
 	return open, m, r
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
 
+	"github.com/shoal-kv/shoal/kv/raftstore/command"
 	"github.com/shoal-kv/shoal/kv/raftstore/machine"
 )
 
@@ -38,7 +39,7 @@ func doRemove(c *Cluster, s Step) (func(), bool) {
 	}
 	at.admin(&machine.AdminRequest{
 		RegionID: v.Region.Id,
-		Op:       machine.ChangePeer{Type: eraftpb.ConfChangeType_RemoveNode, Peer: c.pick(v, s)},
+		Op:       machine.ChangePeers{Changes: []command.PeerChange{{Type: eraftpb.ConfChangeType_RemoveNode, Peer: c.pick(v, s)}}},
 	})
 	return nil, true
 }

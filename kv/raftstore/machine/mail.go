@@ -173,11 +173,8 @@ type AdminRequest struct {
 type AdminOp interface{ isAdminOp() }
 
 type (
-	// ChangePeer adds or removes a voter. See op_confchange.go.
-	ChangePeer struct {
-		Type eraftpb.ConfChangeType
-		Peer *metapb.Peer
-	}
+	// ChangePeers adds, removes, promotes or demotes peers: one, or several by way of a joint configuration. See op_confchange.go.
+	ChangePeers struct{ Changes []command.PeerChange }
 	// TransferLeader makes another peer lead. See op_transfer.go.
 	TransferLeader struct{ To *metapb.Peer }
 	// Split divides the region. See op_split.go.
@@ -197,7 +194,7 @@ type SplitID struct {
 	PeerIDs  []uint64
 }
 
-func (ChangePeer) isAdminOp()     {}
+func (ChangePeers) isAdminOp()    {}
 func (TransferLeader) isAdminOp() {}
 func (Split) isAdminOp()          {}
 

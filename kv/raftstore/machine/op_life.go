@@ -60,7 +60,7 @@ func (m *RaftMachine) restore(r Restored) (*peer, error) {
 		return nil, errors.Errorf("region %d: term %d is below the log's last term %d", r.Region.Id, hs.Term, last.Term)
 	}
 	p := &peer{regionID: r.Region.Id, id: r.PeerID, region: r.Region, applied: applied}
-	p.log = &peerLog{initial: hs, truncated: truncated, last: last, start: applied, window: r.Tail, conf: confStateOf(r.Region)}
+	p.log = &peerLog{initial: hs, truncated: truncated, last: last, start: applied, window: r.Tail, conf: *ConfStateOf(r.Region)}
 	if err := m.start(p, m.silence()); err != nil {
 		return nil, err
 	}
@@ -69,14 +69,6 @@ func (m *RaftMachine) restore(r Restored) (*peer, error) {
 		return p, p.node.Campaign()
 	}
 	return p, nil
-}
-
-func confStateOf(r *metapb.Region) eraftpb.ConfState {
-	var conf eraftpb.ConfState
-	for _, q := range r.Peers {
-		conf.Voters = append(conf.Voters, q.Id)
-	}
-	return conf
 }
 
 // silence is for how many ticks a peer ignores campaigns that may have forgotten whether it had just heard a leader (R11).

@@ -315,11 +315,11 @@ func (m *RaftMachine) handleApplied(mail Applied) {
 		m.resetLog(p, res)
 		return
 	}
-	p.applied = res.Applied
-	p.node.Applied(res.Applied.Index)
 	if c := res.Change; c != nil {
 		m.afterConfChange(p, c)
 	}
+	p.applied = res.Applied
+	p.node.Applied(res.Applied.Index)
 	if res.Truncated.Index > 0 {
 		m.afterCompact(p, res.Truncated)
 	}
