@@ -124,7 +124,7 @@ func TestInstallIsFinishedAfterCrash(t *testing.T) {
 	vote := &raft_serverpb.RaftLocalState{HardState: &eraftpb.HardState{Term: 9, Vote: 4, Commit: machine.InitIndex}, LastIndex: machine.InitIndex + 1}
 	require.NoError(t, to.Log.Write([]logstore.Update{{RegionID: 1, Sync: true, State: vote, Entries: []eraftpb.Entry{put(machine.InitIndex+1, "old")}}}))
 
-	snap, err := from.BuildSnapshot(1)
+	snap, err := from.BuildSnapshot(1, unpaced)
 	require.NoError(t, err)
 	copyReceived(t, from, 1, snap)
 	install := machine.ApplyTask{RegionID: 1, PeerID: 2, Install: &machine.Installation{Region: firstRegion(), At: machine.Pair{Index: snap.Metadata.Index, Term: snap.Metadata.Term}}}
@@ -180,7 +180,7 @@ func TestOldLogIsReadTwoEntriesAtATime(t *testing.T) {
 		RegionID: 1, Entries: log, Sync: true, State: &raft_serverpb.RaftLocalState{HardState: &eraftpb.HardState{Term: 6}, LastIndex: last},
 	}}))
 	read := func(lo, hi uint64) (indices []uint64) {
-		mail, err := open.RunTask(machine.ReadLog{RegionID: 1, PeerID: 2, Lo: lo, Hi: hi, MaxBytes: 1})
+		mail, err := open.RunTask(machine.ReadLog{RegionID: 1, PeerID: 2, Lo: lo, Hi: hi, MaxBytes: 1}, nil)
 		require.NoError(t, err)
 		for _, e := range mail.(machine.LogRead).Entries {
 			indices = append(indices, e.Index)
@@ -220,13 +220,13 @@ func removed(t *testing.T, d *disk) (*raftstore.Disk, *machine.ApplyMachine, *me
 // the simulator.
 func TestRemovedLeaderBuildsSnapshots(t *testing.T) {
 	open, m, r := removed(t, newDisk())
-	snap, err := open.BuildSnapshot(1)
+	snap, err := open.BuildSnapshot(1, unpaced)
 	require.NoError(t, err)
 	require.Equal(t, []uint64{3}, snap.Metadata.ConfState.Voters)
 	require.Equal(t, uint64(machine.InitIndex+2), snap.Metadata.Index)
 
 	applyAll(t, open, m, machine.ApplyTask{RegionID: 1, PeerID: 2, Destroy: r})
-	snap, err = open.BuildSnapshot(1)
+	snap, err = open.BuildSnapshot(1, unpaced)
 	require.NoError(t, err)
 	require.Nil(t, snap, "its data is gone")
 }
@@ -283,3 +283,5 @@ func TestLogOfTheDeadIsDeleted(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, state)
 }
+
+func unpaced(int) error { return nil }

@@ -131,8 +131,11 @@ func (d *Disk) loadRegion(storeID uint64, snap engine.Snapshot, s *raft_serverpb
 		lo-- // all is applied; the last entry's term is still wanted
 	}
 	if lo < hi {
-		r.Tail, err = d.loadTail(s.Region.Id, lo, hi)
+		if r.Tail, err = d.loadTail(s.Region.Id, lo, hi); err != nil {
+			return r, err
+		}
 	}
+	r.LogBytes, err = d.Log.Size(s.Region.Id)
 	return r, err
 }
 

@@ -30,7 +30,7 @@ var effects = map[string]func(t *testing.T, calm, r Result){
 func alone(seed uint64, name string) Config {
 	cfg := Default(seed)
 	cfg.Duration = 30 * time.Second
-	cfg.Machine.LogGCTicks, cfg.Machine.LogGCThreshold, cfg.Machine.LogGCCountLimit = 2, 3, 10
+	cfg.Machine.LogGC.Ticks, cfg.Machine.LogGC.Threshold, cfg.Machine.LogGC.Count = 2, 3, 10
 	if name != "" {
 		cfg.Faults = map[string]float64{name: 3}
 	}

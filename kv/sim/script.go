@@ -120,7 +120,7 @@ func configure(cfg *Config, words []string) error {
 			cfg.Machine.LeaseDuration = 0
 		}
 	case "loggc":
-		cfg.Machine.LogGCThreshold, cfg.Machine.LogGCCountLimit = max(1, n/2), n
+		cfg.Machine.LogGC.Threshold, cfg.Machine.LogGC.Count = max(1, n/2), n
 	case "maxmsg":
 		cfg.Machine.Raft.MaxSizePerMsg = n
 	default:

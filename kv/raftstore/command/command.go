@@ -10,6 +10,8 @@
 //	compact = uvarint(index) uvarint(term)
 //	change  = (type:1 uvarint(len) metapb.Peer)+   (carried in ConfChangeV2.Context)
 //	split   = part*          part = uvarint(len(end key)) end key  uvarint(region id)  uvarint(count) uvarint(peer id)*
+//	hash    = empty                                ComputeHash
+//	verify  = uvarint(index) uvarint(hash)
 //
 // An entry without data is a leader's first, and does nothing. Decoding copies nothing: keys and values alias the entry.
 package command
@@ -168,6 +170,12 @@ func DecodeCompactLog(body []byte) (index, term uint64, err error) {
 	}
 	return index, term, nil
 }
+
+// EncodeVerifyHash makes the body that brings the leader's hash of the region as of index.
+func EncodeVerifyHash(index, hash uint64) []byte { return EncodeCompactLog(index, hash) }
+
+// DecodeVerifyHash reads what EncodeVerifyHash made.
+func DecodeVerifyHash(body []byte) (index, hash uint64, err error) { return DecodeCompactLog(body) }
 
 // PeerChange is what becomes of one peer: AddNode makes it a voter, AddLearnerNode a learner, whatever it was before; RemoveNode takes it away.
 type PeerChange struct {

@@ -27,6 +27,8 @@ type applier struct {
 	expiries []uint64
 	// siblings are what was split off last.
 	siblings []*metapb.Region
+	// hash: the entry at hand asks for a hash of what is there when it is applied.
+	hash bool
 }
 
 // isAdmin reports whether an entry needs a batch of its own.
@@ -60,6 +62,7 @@ func (a *applier) applyEntry(round *ApplyRound, e *eraftpb.Entry, waiting []*Pro
 		round.Sync = a.applyLeaveJoint(batch) || round.Sync
 	}
 	a.applied = Pair{e.Index, e.Term}
+	a.takeHash(round)
 }
 
 func (a *applier) must(e *eraftpb.Entry, err error) {
@@ -83,6 +86,11 @@ func (a *applier) applyCommand(c *command.Command, batch engine.Batch, change *e
 		return a.applyConfChange(c, batch, change)
 	case command.Split:
 		return a.applySplit(c, batch)
+	case command.ComputeHash:
+		a.applyComputeHash()
+		return nil
+	case command.VerifyHash:
+		return a.applyVerifyHash(c)
 	}
 	panic(errors.Errorf("region %d peer %d: command of unknown kind %d", a.region.Id, a.peerID, c.Kind))
 }

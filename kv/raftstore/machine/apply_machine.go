@@ -29,6 +29,9 @@ type ApplyResults struct {
 	Truncated Pair
 	Change    *confChanged
 	Split     *splitDone
+	// HashAt is the index of a ComputeHash, Verify what a VerifyHash brought.
+	HashAt uint64
+	Verify *verdict
 	// Installed says that a snapshot of this region took the place of its data.
 	Installed bool
 	Region    *metapb.Region
@@ -54,8 +57,10 @@ type ApplyRound struct {
 	// Lookup asks, before anything is applied that comes after this batch, when the values of these keys expire: 0 for what never
 	// does or does not exist. The answer belongs in the Expiries of the first task that is left.
 	Lookup []StoredKey
-	Reply  []Reply
-	Mail   []Addressed
+	// Hash asks for the engine's snapshot as it is right after this batch, and for the task to be run with it.
+	Hash  *ComputeHash
+	Reply []Reply
+	Mail  []Addressed
 }
 
 // StoredKey is a key of one column family.

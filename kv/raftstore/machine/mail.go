@@ -29,6 +29,11 @@ type (
 	Read struct{ *ReadRequest }
 	// Admin asks for a change of the region itself.
 	Admin struct{ *AdminRequest }
+	// Inspect asks for a look at a peer. See op_inspect.go.
+	Inspect struct {
+		RegionID uint64
+		Tell     func(*PeerReport)
+	}
 	// Tick says that one tick interval has passed.
 	Tick struct{}
 	// Persisted says that a write with this number, and all before it, is durable.
@@ -120,6 +125,7 @@ func (Step) isMail()          {}
 func (Propose) isMail()       {}
 func (Read) isMail()          {}
 func (Admin) isMail()         {}
+func (Inspect) isMail()       {}
 func (Tick) isMail()          {}
 func (Persisted) isMail()     {}
 func (Applied) isMail()       {}

@@ -34,6 +34,8 @@ type Restored struct {
 	Raft   *raft_serverpb.RaftLocalState
 	// Tail is the log's entries after the applied index, and the last one at least when the log is not empty.
 	Tail []eraftpb.Entry
+	// LogBytes is about what the log takes on disk.
+	LogBytes uint64
 }
 
 func (m *RaftMachine) restore(r Restored) (*peer, error) {
@@ -61,6 +63,7 @@ func (m *RaftMachine) restore(r Restored) (*peer, error) {
 	}
 	p := &peer{regionID: r.Region.Id, id: r.PeerID, region: r.Region, applied: applied}
 	p.log = &peerLog{initial: hs, truncated: truncated, last: last, start: applied, window: r.Tail, conf: *ConfStateOf(r.Region)}
+	p.log.bytes = foundBytes(truncated.Index, last.Index, r.LogBytes)
 	if err := m.start(p, m.silence()); err != nil {
 		return nil, err
 	}

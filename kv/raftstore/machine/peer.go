@@ -32,6 +32,7 @@ type peer struct {
 	lease    lease
 	snap     snapshotState
 	duties   duties
+	check    HashCheck
 	members  memberCache
 	view     *RegionView
 	ticks    uint64

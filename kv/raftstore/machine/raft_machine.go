@@ -70,6 +70,8 @@ func (m *RaftMachine) handle(one Mail) {
 		m.handleRead(mail.ReadRequest)
 	case Admin:
 		m.handleAdmin(mail.AdminRequest)
+	case Inspect:
+		m.handleInspect(mail)
 	case Tick:
 		m.handleTick()
 	case Persisted:
@@ -82,6 +84,8 @@ func (m *RaftMachine) handle(one Mail) {
 		m.handleSnapshotBuilt(mail)
 	case StateSynced:
 		m.handleStateSynced(mail)
+	case HashComputed:
+		m.handleHashComputed(mail)
 	case SnapshotSent:
 		m.handleSnapshotSent(mail)
 	case Unreachable:
@@ -130,6 +134,8 @@ func (m *RaftMachine) refuse(one Mail) {
 		m.round.Reply = append(m.round.Reply, Reply{Grant: mail.Grant, Err: stopped})
 	case Admin:
 		m.reply(mail.Done, stopped)
+	case Inspect:
+		m.handleInspect(Inspect{Tell: mail.Tell})
 	}
 }
 
@@ -320,6 +326,12 @@ func (m *RaftMachine) handleApplied(mail Applied) {
 	}
 	p.applied = res.Applied
 	p.node.Applied(res.Applied.Index)
+	if res.HashAt > 0 {
+		p.check.Asked = res.HashAt
+	}
+	if res.Verify != nil {
+		m.afterVerify(p, res.Verify)
+	}
 	if res.Truncated.Index > 0 {
 		m.afterCompact(p, res.Truncated)
 	}
@@ -373,13 +385,12 @@ func (m *RaftMachine) envelopes(p *peer, out []*raft_serverpb.RaftMessage, msgs 
 // publish shows readers the peer as it now is, when that changed.
 func (m *RaftMachine) publish(p *peer) {
 	old := p.view
-	log := p.node.Raft.RaftLog
 	v := RegionView{
 		Region: p.region, PeerID: p.id, Leader: p.leader(), Term: p.term(), IsLeader: p.isLeader() && !p.removed,
 		Initialized: p.initialized(), LeaseEnd: p.leaseEnd(), Siblings: p.siblings,
 	}
 	v.Ready = v.IsLeader && p.applied.Term == v.Term
-	v.Log = LogStatus{p.log.truncated.Index, p.applied.Index, log.Committed(), log.Stabled(), log.LastIndex()}
+	v.Log = p.logStatus()
 	decides := old.Region != v.Region || old.PeerID != v.PeerID || !samePeer(old.Leader, v.Leader) || old.Term != v.Term ||
 		old.IsLeader != v.IsLeader || old.Ready != v.Ready || old.LeaseEnd != v.LeaseEnd
 	if decides || old.Log != v.Log && p.ticks != p.duties.shownAt {

@@ -35,6 +35,8 @@ type LogStatus struct {
 	Committed uint64 `json:"committed"`
 	Stabled   uint64 `json:"stabled"`
 	Last      uint64 `json:"last"`
+	// Bytes is about what the log takes.
+	Bytes uint64 `json:"bytes"`
 }
 
 // CheckLeader answers whether a request for the region, made for the given peer (0: any), can be served by this peer as leader.
