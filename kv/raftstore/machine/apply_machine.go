@@ -20,7 +20,8 @@ type ApplyTask struct {
 	Expiries    []uint64
 	Install     *Installation
 	ClearMarker bool
-	Destroy     *metapb.Region
+	// Destroy is the region as it was last told; the applier may know a later shape.
+	Destroy *metapb.Region
 }
 
 // ApplyResults is what one engine batch did to one region.
@@ -184,9 +185,9 @@ func (m *ApplyMachine) special(round *ApplyRound, t *ApplyTask, batch engine.Bat
 func (m *ApplyMachine) destroy(round *ApplyRound, t *ApplyTask, batch engine.Batch) {
 	r := t.Destroy
 	if a := m.appliers[t.RegionID]; a != nil {
-		r = a.region
+		r = tombstoneOf(a.region, t.Destroy)
 		delete(m.appliers, t.RegionID)
-		EraseRegion(batch, r)
+		EraseRegion(batch, a.region)
 	}
 	putTombstone(batch, r, &metapb.Peer{Id: t.PeerID, StoreId: m.storeID})
 	round.Sync = true

@@ -87,10 +87,11 @@ type (
 	Unclaim struct{ RegionID uint64 }
 	// Covers says that a region of the store has this shape now.
 	Covers struct{ Region *metapb.Region }
-	// Gone says that a region's peer was destroyed. Region is the last that it knew.
+	// Gone says that a region's peer was destroyed. Region is the last that it knew, State what it has promised, if anything.
 	Gone struct {
 		RegionID, PeerID uint64
 		Region           *metapb.Region
+		State            *raft_serverpb.RaftLocalState
 	}
 )
 

@@ -29,6 +29,8 @@ type peer struct {
 	persist  persistence
 	lease    lease
 	snap     snapshotState
+	contact  contact
+	departed []*metapb.Peer
 	duties   duties
 	members  memberCache
 	view     *RegionView
