@@ -241,6 +241,8 @@ func TestStartFinishesADestruction(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, found.Regions)
 	require.Equal(t, uint64(2), found.Tombstones[1].PeerID)
+	require.Equal(t, uint64(machine.InitTerm), found.Orphans[1].HardState.Term, "what it promised outlives it")
+	require.Zero(t, found.Orphans[1].LastIndex)
 	snap := d.state.NewSnapshot()
 	v, err := snap.Get(engine.Default, []byte("k"))
 	require.NoError(t, err)
@@ -269,7 +271,7 @@ func TestVoteOutlivesTheTombstoneBeforeIt(t *testing.T) {
 	}
 }
 
-// What the dead peer did leave behind, its log, is deleted.
+// What the dead peer did leave behind, its log, is deleted; its term and vote stay.
 func TestLogOfTheDeadIsDeleted(t *testing.T) {
 	d := newDisk()
 	open, m, r := removed(t, d)
@@ -278,10 +280,12 @@ func TestLogOfTheDeadIsDeleted(t *testing.T) {
 	open = d.open(t)
 	found, err := open.Load(1)
 	require.NoError(t, err)
-	require.Empty(t, found.Orphans)
 	state, err := open.Log.State(1)
 	require.NoError(t, err)
-	require.Nil(t, state)
+	require.Equal(t, found.Orphans[1].String(), state.String())
+	require.Equal(t, uint64(machine.InitTerm), state.HardState.Term)
+	_, err = open.Log.Entries(1, machine.InitIndex+1, machine.InitIndex+2, 100)
+	require.Error(t, err)
 }
 
 func unpaced(int) error { return nil }

@@ -67,10 +67,9 @@ func (d *Disk) finishDestroy(snap engine.Snapshot, r *metapb.Region) error {
 	}
 	log, err := d.Log.State(r.Id)
 	if err != nil || log == nil || log.LastIndex == 0 {
-		// A log without entries is that of a peer without data: a younger one than the tombstone names, most likely, and its vote must be remembered.
-		return err
+		return err // it is what a destroyed peer leaves, or a younger peer without data has promised
 	}
-	return d.Log.Write([]logstore.Update{{RegionID: r.Id, Destroy: true, Sync: true}})
+	return d.Log.Write([]logstore.Update{{RegionID: r.Id, Destroy: true, Sync: true, State: machine.Legacy(*log.HardState)}})
 }
 
 func eachRegionState(snap engine.Snapshot, visit func(*raft_serverpb.RegionLocalState) error) (err error) {

@@ -140,6 +140,7 @@ func TestJointChange3B(t *testing.T) {
 	c.MustChangePeers(r.Id, addPeer(on(1)))
 	c.MustTransferLeader(r.Id, on(1))
 	c.MustRemovePeer(r.Id, on(2))
+	c.MustNonePeer(r.Id, on(2), []byte("k"))
 	c.MustGet([]byte("k"), []byte("v2"))
 }
 
@@ -162,4 +163,45 @@ func TestRemovedPeersAreGone(t *testing.T) {
 	c.Scheduler.setReplicas(3)
 	c.MustHaveValue(3, "k", "v2")
 	require.Greater(t, region.FindPeerOn(c.GetRegion(nil), 3).Id, old.Id)
+}
+
+// S8: a peer that was cut off while it was removed finds out when it can ask, although everybody whom it knows has left the region in the meantime, and none
+// of their tombstones says that it is gone: each names those who came after. A peer that hears nobody stays.
+func TestStalePeerFollowsTheTombstones(t *testing.T) {
+	cfg := config.NewTestConfig()
+	c := NewTestCluster(t, stores, cfg)
+	c.Scheduler.setReplicas(3)
+	c.Start()
+	defer c.Shutdown()
+	c.Scheduler.setReplicas(1)
+	r := c.GetRegion(nil)
+	key := []byte("k")
+	c.MustPut(key, []byte("v1"))
+	stale := r.Peers[2]
+	c.MustHaveValue(stale.StoreId, "k", "v1")
+	var others, rest []uint64
+	for store := uint64(1); store <= stores; store++ {
+		if store != stale.StoreId {
+			others = append(others, store)
+			if region.FindPeerOn(r, store) == nil {
+				rest = append(rest, store)
+			}
+		}
+	}
+	c.AddFilter(PartitionFilter(others, []uint64{stale.StoreId}))
+	for _, store := range rest {
+		p := c.AllocPeer(store)
+		c.MustAddPeer(r.Id, p)
+		c.MustHaveValue(store, "k", "v1")
+	}
+	for _, p := range r.Peers[:2] { // while the stale one is a member
+		c.MustRemovePeer(r.Id, p)
+		c.MustNonePeer(r.Id, p, key)
+	}
+	c.MustRemovePeer(r.Id, stale)
+	require.Equal(t, "v1", string(c.engineValue(stale.StoreId, key)), "silence ends nobody")
+	c.ClearFilters()
+	c.MustNonePeer(r.Id, stale, key)
+	c.MustPut(key, []byte("v2"))
+	c.MustGet(key, []byte("v2"))
 }

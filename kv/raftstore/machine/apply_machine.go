@@ -20,7 +20,8 @@ type ApplyTask struct {
 	Expiries    []uint64
 	Install     *Installation
 	ClearMarker bool
-	Destroy     *metapb.Region
+	// Destroy is the region as it was last told; the applier may know a later shape.
+	Destroy *metapb.Region
 }
 
 // ApplyResults is what one engine batch did to one region.
@@ -206,9 +207,9 @@ func (m *ApplyMachine) destroy(round *ApplyRound, t *ApplyTask, batch engine.Bat
 		return
 	}
 	if a != nil {
-		r = a.region
+		r = tombstoneOf(a.region, t.Destroy)
 		delete(m.appliers, t.RegionID)
-		EraseRegion(batch, r)
+		EraseRegion(batch, a.region)
 	}
 	putTombstone(batch, r, &metapb.Peer{Id: t.PeerID, StoreId: m.storeID})
 	m.tombstones[t.RegionID] = max(m.tombstones[t.RegionID], t.PeerID)

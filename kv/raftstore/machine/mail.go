@@ -114,10 +114,11 @@ type (
 		// Campaign: the divided region is led from here.
 		Campaign bool
 	}
-	// Gone says that a region's peer was destroyed. Region is the last that it knew.
+	// Gone says that a region's peer was destroyed. Region is the last that it knew, State what it has promised, if anything.
 	Gone struct {
 		RegionID, PeerID uint64
 		Region           *metapb.Region
+		State            *raft_serverpb.RaftLocalState
 	}
 )
 

@@ -63,6 +63,7 @@ func (m *RaftMachine) afterConfChange(p *peer, c *confChanged) {
 	if want := ConfStateOf(c.region); !p.snap.installing && !sameMembers(conf, want) {
 		panic(fmt.Sprintf("machine: %s: raft counts by %v, the region by %v", p, conf, want))
 	}
+	p.noteDeparted(p.region, c.region)
 	p.region = c.region
 	m.dropBuilt(p) // a snapshot without the new peer is of no use to it
 	p.duties.reportNow = true
@@ -80,7 +81,7 @@ func sameMembers(a, b *eraftpb.ConfState) bool {
 // leave ends a peer whose removal is applied. It stays until those who remain know of the commit, or they would wait for somebody who is
 // gone (R4); raft says when.
 func (m *RaftMachine) leave(p *peer) {
-	if p.removed && !p.isLeader() {
+	if p.removed && p.node.Dismissed() {
 		m.destroy(p)
 	}
 }

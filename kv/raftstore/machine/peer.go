@@ -31,6 +31,8 @@ type peer struct {
 	persist  persistence
 	lease    lease
 	snap     snapshotState
+	contact  contact
+	departed []*metapb.Peer
 	duties   duties
 	check    HashCheck
 	members  memberCache

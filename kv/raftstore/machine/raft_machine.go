@@ -169,6 +169,7 @@ func (m *RaftMachine) handleTick() {
 		p.node.Tick()
 		m.retryReads(p)
 		m.doDuties(p)
+		m.askIfStale(p)
 		m.touch(p)
 	}
 }
@@ -180,9 +181,10 @@ func (m *RaftMachine) handleStep(msg *raft_serverpb.RaftMessage) {
 		m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Unknown{msg}})
 		return
 	}
-	if !m.isForPeer(p, msg) {
+	if m.hearOfStale(p, msg) || !m.isForPeer(p, msg) {
 		return
 	}
+	p.hearLeader(msg)
 	p.members.remember(p.region, msg.FromPeer)
 	p.members.hear(msg.FromPeer.GetId(), p.ticks)
 	if msg.Message.GetMsgType() == eraftpb.MessageType_MsgSnapshot {
@@ -227,6 +229,7 @@ func (m *RaftMachine) lookAfter(p *peer) {
 	m.grantReads(p)
 	m.publish(p)
 	m.reportChange(p)
+	m.buryDeparted(p)
 	m.leave(p)
 }
 
