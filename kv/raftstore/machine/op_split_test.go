@@ -347,7 +347,9 @@ func TestDivideRefuses(t *testing.T) {
 
 // S3: a snapshot of less than what the region had here leaves nothing behind.
 func TestInstallErasesTheRest(t *testing.T) {
-	r := func(start, end string) *metapb.Region { return &metapb.Region{StartKey: []byte(start), EndKey: []byte(end)} }
+	r := func(start, end string) *metapb.Region {
+		return &metapb.Region{StartKey: []byte(start), EndKey: []byte(end)}
+	}
 	for _, c := range []struct {
 		old, now *metapb.Region
 		left     string
