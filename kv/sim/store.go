@@ -179,8 +179,8 @@ func (s *store) Send(msgs []*raft_serverpb.RaftMessage) {
 	for _, m := range msgs {
 		b, err := m.Marshal()
 		s.c.must(err)
-		to := s.c.stores[m.ToPeer.StoreId-1]
-		if s.dying {
+		to := s.c.storeWith(m.ToPeer.StoreId)
+		if s.dying || to == nil {
 			continue
 		}
 		s.c.checker.Sent(s.id, m)
@@ -206,7 +206,11 @@ func (s *store) arrive(b []byte, packet uint64) {
 	m := new(raft_serverpb.RaftMessage)
 	s.c.must(m.Unmarshal(b))
 	if s.c.w.Trace.Telling() {
-		s.c.w.Trace.TellMore(world.Deliver, s.p, s.c.stores[m.FromPeer.StoreId-1].p, world.Entry{Text: describe(m), Packet: packet})
+		var from *world.Process
+		if sender := s.c.storeWith(m.FromPeer.StoreId); sender != nil {
+			from = sender.p
+		}
+		s.c.w.Trace.TellMore(world.Deliver, s.p, from, world.Entry{Text: describe(m), Packet: packet})
 	}
 	s.st.Deliver([]*raft_serverpb.RaftMessage{m})
 	s.pump()
