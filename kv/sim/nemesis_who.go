@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -200,6 +201,11 @@ func (d *draft) between(lo, hi time.Duration) time.Duration {
 
 // amount draws a number from [lo, hi), proportionally too.
 func (d *draft) amount(lo, hi float64) float64 { return lo * math.Pow(hi/lo, d.rng.Float64()) }
+
+// drawKey draws a key of those that clients use, or would.
+func drawKey(rng *rand.Rand) string {
+	return fmt.Sprintf("g%02d.%03d/%d", rng.IntN(groupSlots), rng.IntN(2), rng.IntN(groupKeys))
+}
 
 // stores names n stores.
 func (d *draft) stores(n int) []string {

@@ -31,6 +31,8 @@ func Draw(seed uint64) Config {
 	cfg.Limits = drawLimits(rng)
 	cfg.Weather = drawSky(rng)
 	cfg.Faults = drawFaults(rng)
+	cfg.Mends = true
+	cfg.Padding = pick(world.Stream(seed, "swarm/padding"), 0, 20, 100)
 	return cfg
 }
 

@@ -19,6 +19,13 @@ import (
 // watchRound sees what a machine decided before it is carried out: the trace's views, and the invariants' food.
 func (s *store) watchRound(r *machine.Round) {
 	s.c.checker.Decided(s.id, r)
+	for i := range r.Write {
+		for _, e := range r.Write[i].Entries {
+			if e.EntryType != eraftpb.EntryType_EntryNormal {
+				s.changed[r.Write[i].RegionID] = e.Index
+			}
+		}
+	}
 	for _, v := range r.Views {
 		b, err := v.Region.Marshal()
 		s.c.must(err)
@@ -137,15 +144,18 @@ type durableLog disk
 
 // Term implements check.Disk.
 func (d *durableLog) Term(regionID, index uint64) uint64 {
+	e := (*disk)(d).logEntry(regionID, index)
+	return e.GetTerm()
+}
+
+// logEntry is a durable entry of a region's log, nil when there is none.
+func (d *disk) logEntry(regionID, index uint64) *eraftpb.Entry {
 	b := d.log.Durable(engine.Local, keys.RaftLog(regionID, index))
-	if b == nil {
-		return 0
+	e := new(eraftpb.Entry)
+	if b == nil || e.Unmarshal(b) != nil {
+		return nil
 	}
-	var e eraftpb.Entry
-	if err := e.Unmarshal(b); err != nil {
-		return 0
-	}
-	return e.Term
+	return e
 }
 
 // State implements check.Disk.
