@@ -53,8 +53,8 @@ type Checker struct {
 	ranges map[uint64][]*metapb.Region
 	// reshaped are the peers whose regions changed in the round at hand.
 	reshaped []*peer
-	// Elections counts the terms in which somebody led.
-	Elections int
+	// Elections counts the terms in which somebody led, Changes the epochs of all regions.
+	Elections, Changes int
 }
 
 // store is one store in its present life.

@@ -20,6 +20,7 @@ func (c *Checker) takeShape(st *store, rec *regionRecord, p *peer, r *metapb.Reg
 	switch {
 	case known == nil:
 		rec.shapes[at] = r
+		c.Changes++
 		if before := rec.shapes[epoch{at.version, at.confVer - 1}]; before != nil && !oneStep(before, r) {
 			c.fail("store %d: region %d changes more than one peer at once: from %v to %v", st.id, rec.id, before.Peers, r.Peers)
 		}
