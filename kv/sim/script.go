@@ -144,7 +144,7 @@ func (s *script) begin() error {
 			return false
 		}
 		for _, p := range v.Region.Peers {
-			if w := s.c.stores[p.StoreId-1].st.View(s.c.home); w == nil || !w.Initialized || w.Log.Applied < v.Log.Applied {
+			if w := s.c.storeWith(p.StoreId).st.View(s.c.home); w == nil || !w.Initialized || w.Log.Applied < v.Log.Applied {
 				return false
 			}
 		}

@@ -31,6 +31,11 @@ func Draw(seed uint64) Config {
 	cfg.Limits = drawLimits(rng)
 	cfg.Weather = drawSky(rng)
 	cfg.Faults = drawFaults(rng)
+	if cfg.Faults["replace"] > 0 { // a region is made whole step by step, each after a report
+		cfg.Machine.RegionHeartbeatTicks = min(cfg.Machine.RegionHeartbeatTicks, int(4*time.Second/cfg.Tick))
+	}
+	cfg.Mends = true
+	cfg.Padding = pick(world.Stream(seed, "swarm/padding"), 0, 20, 100)
 	return cfg
 }
 
