@@ -299,6 +299,9 @@ func describe(m *raft_serverpb.RaftMessage) string {
 	if m.IsTombstone {
 		return fmt.Sprintf("region %d peer %d is gone", m.RegionId, m.ToPeer.GetId())
 	}
+	if e := m.ExtraMsg; e != nil {
+		return fmt.Sprintf("region %d %s", m.RegionId, e.Type)
+	}
 	r := m.Message
 	return fmt.Sprintf("region %d %s term %d index %d log term %d commit %d entries %d reject %t",
 		m.RegionId, r.MsgType, r.Term, r.Index, r.LogTerm, r.Commit, len(r.Entries), r.Reject)

@@ -30,6 +30,7 @@ type peer struct {
 	lease    lease
 	snap     snapshotState
 	duties   duties
+	sleep    sleepState
 	members  memberCache
 	view     *RegionView
 	ticks    uint64

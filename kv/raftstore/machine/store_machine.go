@@ -21,6 +21,8 @@ type StoreMachine struct {
 	tombstones map[uint64]Tombstone
 	// orphans are raft states without a region: peers that voted before their first snapshot, and must remember it.
 	orphans map[uint64]*raft_serverpb.RaftLocalState
+	// near is nil unless regions may sleep.
+	near *neighbours
 }
 
 // Tombstone is what is remembered of a destroyed peer: itself, and the region's members when it ceased to be one.
@@ -76,6 +78,10 @@ func (m *StoreMachine) Handle(mail []Mail, _ Instant) Round {
 			}
 		case Gone:
 			m.handleGone(mail)
+		case Tick:
+			m.handleStoreTick(&round)
+		case Step:
+			m.hearStore(&round, mail.Msg)
 		default:
 			panic(errors.Errorf("machine: the StoreMachine got %T", one))
 		}

@@ -22,6 +22,8 @@ type RegionView struct {
 	LeaseEnd Instant
 	// Initialized says that the peer has its region's data. Gone says that there is no such peer any more.
 	Initialized, Gone bool
+	// Asleep says that no ticks pass on the peer until something reaches it.
+	Asleep bool
 	// Log is for people: applied, committed and last index, and the first that is still there.
 	Log LogStatus
 }
