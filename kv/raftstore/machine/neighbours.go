@@ -19,6 +19,9 @@ type neighbours struct {
 	known     map[uint64]*neighbour
 }
 
+// signsOfLife is how often a store says in an election timeout that it lives.
+const signsOfLife = 3
+
 type neighbour struct {
 	heardAt uint64
 	// life is 0 while the store is silent.
@@ -39,7 +42,7 @@ func (m *StoreMachine) handleStoreTick(round *Round) {
 		return
 	}
 	n.ticks++
-	if n.ticks%uint64(n.cfg.HeartbeatTicks) == 0 {
+	if n.ticks%uint64(max(1, n.cfg.ElectionTicks/signsOfLife)) == 0 {
 		if n.collected != m.index.changes {
 			n.stores, n.collected = m.index.stores(m.storeID), m.index.changes
 		}

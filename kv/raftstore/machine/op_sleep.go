@@ -257,13 +257,14 @@ func (m *RaftMachine) wake(p *peer) {
 	s.call = !p.isLeader()
 }
 
-// watchSleepers passes over a small share of the regions each tick: sleeping leaders report, and nobody sleeps for ever.
+// watchSleepers passes, once in an election timeout, over a small share of the regions: sleeping leaders report, and nobody sleeps for ever.
 func (m *RaftMachine) watchSleepers() {
-	interval := uint64(m.cfg.RegionHeartbeatTicks)
-	if m.cfg.SleepTicks == 0 || interval == 0 {
+	pause := uint64(m.cfg.ElectionTicks)
+	if m.cfg.SleepTicks == 0 || m.cfg.RegionHeartbeatTicks == 0 || m.ticks%pause != 0 {
 		return
 	}
-	n, at := uint64(len(m.order)), m.ticks%interval
+	interval := max(1, uint64(m.cfg.RegionHeartbeatTicks)/pause)
+	n, at := uint64(len(m.order)), m.ticks/pause%interval
 	for _, id := range m.order[n*at/interval : n*(at+1)/interval] {
 		p := m.peers[id]
 		if !p.sleep.asleep {
