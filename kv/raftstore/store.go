@@ -153,6 +153,7 @@ func Open(opts Options) (*Store, error) {
 	if s.store, err = machine.NewStoreMachine(opts.Machine.StoreID, found); err != nil {
 		return nil, err
 	}
+	s.store.WatchStores(opts.Machine)
 	s.apply = machine.NewApplyMachine(opts.Machine.StoreID, found)
 	byWorker := make([][]machine.Restored, opts.RaftWorkers)
 	for _, r := range found.Regions {
@@ -188,9 +189,7 @@ func (s *Store) Start() {
 	}
 	s.restStop.goRun(func(done <-chan struct{}) { serve(done, s.reports.wake, &reporter{s: s}, false) })
 	s.restStop.goRun(s.runStoreHeartbeats)
-	s.raftStop.goRun(func(done <-chan struct{}) {
-		serve(done, s.Router.store.wake, &storeWorker{s: s, out: out}, false)
-	})
+	s.raftStop.goRun((&storeWorker{s: s, out: out}).run)
 	for i, m := range s.machines {
 		w, at := &raftWorker{s: s, m: m, box: s.raft[i], out: out}, s.newPulse("raft worker")
 		s.raftStop.goRun(func(done <-chan struct{}) { w.run(done, at) })

@@ -12,9 +12,10 @@ import (
 type Mail interface{ isMail() }
 
 // Addressed is mail from one machine to another of the same store: to the StoreMachine when Store is set, else to
-// the RaftMachine that owns the region.
+// the RaftMachine that owns the region, or to all of them.
 type Addressed struct {
 	Store    bool
+	All      bool
 	RegionID uint64
 	Mail     Mail
 }
@@ -96,6 +97,10 @@ type (
 	}
 	// Resend asks every leader for a heartbeat: the scheduler has a new leader.
 	Resend struct{}
+	// StoreAlive says that another store lives, and in which life: the number changes when it starts again.
+	StoreAlive struct{ StoreID, Life uint64 }
+	// StoreSilent says that another store has said nothing for an election timeout.
+	StoreSilent struct{ StoreID uint64 }
 )
 
 // Mail for the StoreMachine.
@@ -143,6 +148,8 @@ func (Resend) isMail()        {}
 func (Adopt) isMail()         {}
 func (SplitIDs) isMail()      {}
 func (CoversAll) isMail()     {}
+func (StoreAlive) isMail()    {}
+func (StoreSilent) isMail()   {}
 func (Unknown) isMail()       {}
 func (Claim) isMail()         {}
 func (Unclaim) isMail()       {}

@@ -35,6 +35,7 @@ type peer struct {
 	departed []*metapb.Peer
 	duties   duties
 	check    HashCheck
+	sleep    sleepState
 	members  memberCache
 	view     *RegionView
 	ticks    uint64

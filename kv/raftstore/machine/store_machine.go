@@ -23,6 +23,8 @@ type StoreMachine struct {
 	// remember it.
 	orphans map[uint64]*raft_serverpb.RaftLocalState
 	early   earlyMessages
+	// near is nil unless regions may sleep.
+	near *neighbours
 }
 
 // Tombstone is what is remembered of a destroyed peer: itself, and the region's members when it ceased to be one.
@@ -80,6 +82,10 @@ func (m *StoreMachine) Handle(mail []Mail, _ Instant) Round {
 			m.handleCoversAll(&round, mail)
 		case Gone:
 			m.handleGone(mail)
+		case Tick:
+			m.handleStoreTick(&round)
+		case Step:
+			m.hearStore(&round, mail.Msg)
 		default:
 			panic(errors.Errorf("machine: the StoreMachine got %T", one))
 		}

@@ -24,6 +24,8 @@ type RegionView struct {
 	Initialized, Gone bool
 	// Siblings are what was split off the region last, as it was then: whoever asks with the epoch before that is told of them.
 	Siblings []*metapb.Region
+	// Asleep says that no ticks pass on the peer until something reaches it.
+	Asleep bool
 	// Log is for people: applied, committed and last index, and the first that is still there.
 	Log LogStatus
 }

@@ -186,7 +186,7 @@ func (c *Checker) Decided(id uint64, round *machine.Round) {
 // Sent takes in a message at the instant at which it leaves.
 func (c *Checker) Sent(id uint64, env *raft_serverpb.RaftMessage) {
 	st := c.stores[id]
-	if c.failed || st == nil || env.Message == nil {
+	if c.failed || st == nil || env.IsTombstone || env.Message == nil {
 		return
 	}
 	rec, m := c.region(env.RegionId), env.Message
