@@ -15,6 +15,8 @@ type Raftstore struct {
 	MaxLeaderLease Duration `toml:"raft-store-max-leader-lease"`
 	// Prevote makes a returning replica ask before it disturbs.
 	Prevote bool `toml:"prevote"`
+	// HibernateRegions lets a region without work sleep, without heartbeats, until something is asked of it or one of its stores falls silent.
+	HibernateRegions bool `toml:"hibernate-regions"`
 	// Capacity is what the store reports as its size (--capacity); 0: that of the disk.
 	Capacity Size `toml:"capacity"`
 
@@ -82,6 +84,7 @@ func defaultRaftstore() Raftstore {
 		HeartbeatTicks:       2,
 		MaxLeaderLease:       Duration{700 * time.Millisecond},
 		Prevote:              true,
+		HibernateRegions:     true,
 		RaftLimits: RaftLimits{
 			RaftEntryMaxSize:    8 * MiB,
 			RaftMaxSizePerMsg:   MiB,

@@ -58,7 +58,7 @@ func TestAppliedIndexTravelsWithData(t *testing.T) {
 		}}))
 		found, err := open.Load(1)
 		require.NoError(t, err)
-		m := machine.NewApplyMachine(1, found.Regions)
+		m := machine.NewApplyMachine(1, found)
 		for i := range log {
 			applyAll(t, open, m, machine.ApplyTask{RegionID: 1, PeerID: 2, Entries: log[i : i+1]})
 		}
@@ -109,7 +109,7 @@ func TestInstallIsFinishedAfterCrash(t *testing.T) {
 	require.NoError(t, raftstore.WriteFirstRegion(from, firstRegion(), false))
 	found, err := from.Load(1)
 	require.NoError(t, err)
-	m := machine.NewApplyMachine(1, found.Regions)
+	m := machine.NewApplyMachine(1, found)
 	for i := range uint64(20) {
 		applyAll(t, from, m, machine.ApplyTask{RegionID: 1, PeerID: 2, Entries: []eraftpb.Entry{put(machine.InitIndex+1+i, fmt.Sprintf("new%d", i))}})
 	}
@@ -128,7 +128,7 @@ func TestInstallIsFinishedAfterCrash(t *testing.T) {
 	require.NoError(t, err)
 	copyReceived(t, from, 1, snap)
 	install := machine.ApplyTask{RegionID: 1, PeerID: 2, Install: &machine.Installation{Region: firstRegion(), At: machine.Pair{Index: snap.Metadata.Index, Term: snap.Metadata.Term}}}
-	applyAll(t, to, machine.NewApplyMachine(1, nil), install)
+	applyAll(t, to, machine.NewApplyMachine(1, machine.StoreState{}), install)
 
 	d.crash(func(int) int { return 0 }) // the install was durable, the log's reset never came
 	for range 2 {
@@ -201,15 +201,17 @@ func removed(t *testing.T, d *disk) (*raftstore.Disk, *machine.ApplyMachine, *me
 	require.NoError(t, raftstore.WriteFirstRegion(open, r, false))
 	found, err := open.Load(1)
 	require.NoError(t, err)
-	m := machine.NewApplyMachine(1, found.Regions)
+	m := machine.NewApplyMachine(1, found)
 	self := r.Peers[0]
 	cmd := command.Command{
-		Kind: command.ChangePeer, Epoch: command.EpochOf(r.RegionEpoch), Body: command.EncodeChangePeer(eraftpb.ConfChangeType_RemoveNode, self),
+		Kind: command.ChangePeer, Epoch: command.EpochOf(r.RegionEpoch), Body: command.EncodePeerChanges([]command.PeerChange{{Type: eraftpb.ConfChangeType_RemoveNode, Peer: self}}),
 	}
-	cc := eraftpb.ConfChange{ChangeType: eraftpb.ConfChangeType_RemoveNode, NodeId: self.Id, Context: command.Encode(cmd)}
+	cc := eraftpb.ConfChangeV2{
+		Changes: []*eraftpb.ConfChangeSingle{{ChangeType: eraftpb.ConfChangeType_RemoveNode, NodeId: self.Id}}, Context: command.Encode(cmd),
+	}
 	data, err := cc.Marshal()
 	require.NoError(t, err)
-	change := eraftpb.Entry{EntryType: eraftpb.EntryType_EntryConfChange, Index: machine.InitIndex + 2, Term: 6, Data: data}
+	change := eraftpb.Entry{EntryType: eraftpb.EntryType_EntryConfChangeV2, Index: machine.InitIndex + 2, Term: 6, Data: data}
 	applyAll(t, open, m, machine.ApplyTask{RegionID: 1, PeerID: 2, Entries: []eraftpb.Entry{put(machine.InitIndex+1, "k"), change}})
 	return open, m, r
 }
@@ -239,6 +241,8 @@ func TestStartFinishesADestruction(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, found.Regions)
 	require.Equal(t, uint64(2), found.Tombstones[1].PeerID)
+	require.Equal(t, uint64(machine.InitTerm), found.Orphans[1].HardState.Term, "what it promised outlives it")
+	require.Zero(t, found.Orphans[1].LastIndex)
 	snap := d.state.NewSnapshot()
 	v, err := snap.Get(engine.Default, []byte("k"))
 	require.NoError(t, err)
@@ -267,7 +271,7 @@ func TestVoteOutlivesTheTombstoneBeforeIt(t *testing.T) {
 	}
 }
 
-// What the dead peer did leave behind, its log, is deleted.
+// What the dead peer did leave behind, its log, is deleted; its term and vote stay.
 func TestLogOfTheDeadIsDeleted(t *testing.T) {
 	d := newDisk()
 	open, m, r := removed(t, d)
@@ -276,10 +280,12 @@ func TestLogOfTheDeadIsDeleted(t *testing.T) {
 	open = d.open(t)
 	found, err := open.Load(1)
 	require.NoError(t, err)
-	require.Empty(t, found.Orphans)
 	state, err := open.Log.State(1)
 	require.NoError(t, err)
-	require.Nil(t, state)
+	require.Equal(t, found.Orphans[1].String(), state.String())
+	require.Equal(t, uint64(machine.InitTerm), state.HardState.Term)
+	_, err = open.Log.Entries(1, machine.InitIndex+1, machine.InitIndex+2, 100)
+	require.Error(t, err)
 }
 
 func unpaced(int) error { return nil }

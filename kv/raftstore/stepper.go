@@ -10,6 +10,7 @@ import "github.com/pingcap/kvproto/pkg/pdpb"
 type Stepper struct {
 	s       *Store
 	raft    []*raftWorker
+	store   *storeWorker
 	workers []worker
 	kinds   []WorkerKind
 	broken  bool
@@ -42,7 +43,8 @@ func NewStepper(s *Store) *Stepper {
 		p.raft = append(p.raft, w)
 		add(RaftWorker, w)
 	}
-	add(StoreWorker, &storeWorker{s: s, out: out})
+	p.store = &storeWorker{s: s, out: out}
+	add(StoreWorker, p.store)
 	add(LogWriter, &logWriter{s: s})
 	add(ApplyWorker, &applyWorker{s: s})
 	add(QuickTasks, &taskWorker{s: s, queue: s.quick})
@@ -67,13 +69,16 @@ func (p *Stepper) Step(worker int) error {
 	return p.ended()
 }
 
-// Tick is the passing of one tick interval for all raft workers.
+// Tick is the passing of one tick interval for all workers that count ticks.
 func (p *Stepper) Tick() error {
 	if p.broken {
 		return nil
 	}
 	for _, w := range p.raft {
 		w.handle(true)
+	}
+	if p.s.opts.Machine.SleepTicks > 0 {
+		p.store.handle(true)
 	}
 	return p.ended()
 }

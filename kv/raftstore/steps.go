@@ -175,11 +175,9 @@ func (d *Disk) BuildSnapshot(regionID uint64, pace snapfile.Pace) (*eraftpb.Snap
 	if err != nil {
 		return nil, err
 	}
-	out := &eraftpb.Snapshot{Data: data, Metadata: &eraftpb.SnapshotMetadata{Index: key.Index, Term: key.Term, ConfState: &eraftpb.ConfState{}}}
-	for _, p := range state.Region.Peers {
-		out.Metadata.ConfState.Voters = append(out.Metadata.ConfState.Voters, p.Id)
-	}
-	return out, nil
+	return &eraftpb.Snapshot{Data: data, Metadata: &eraftpb.SnapshotMetadata{
+		Index: key.Index, Term: key.Term, ConfState: machine.ConfStateOf(state.Region),
+	}}, nil
 }
 
 // readWhole reads both states of a region whose data is here, and nil when it is not. A removed leader, which has its tombstone, still has

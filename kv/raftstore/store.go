@@ -22,6 +22,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/pingcap/kvproto/pkg/pdpb"
 	"github.com/pingcap/kvproto/pkg/raft_serverpb"
 	"go.uber.org/zap"
@@ -41,6 +42,10 @@ type Scheduler interface {
 	StoreHeartbeat(ctx context.Context, stats *pdpb.StoreStats) error
 	// RegionHeartbeat reports a leader's region; best effort, never blocks.
 	RegionHeartbeat(hb *pdpb.RegionHeartbeatRequest)
+	// AskBatchSplit asks for the ids of count regions that are to be split off a region. It never blocks; answer is called once at most.
+	AskBatchSplit(r *metapb.Region, count int, answer func([]*pdpb.SplitID, error))
+	// ReportBatchSplit tells what a region was divided into, in the order of keys; best effort, never blocks.
+	ReportBatchSplit(regions []*metapb.Region)
 }
 
 // Limits bound the queues of a store.
@@ -148,7 +153,8 @@ func Open(opts Options) (*Store, error) {
 	if s.store, err = machine.NewStoreMachine(opts.Machine.StoreID, found); err != nil {
 		return nil, err
 	}
-	s.apply = machine.NewApplyMachine(opts.Machine.StoreID, found.Regions)
+	s.store.WatchStores(opts.Machine)
+	s.apply = machine.NewApplyMachine(opts.Machine.StoreID, found)
 	byWorker := make([][]machine.Restored, opts.RaftWorkers)
 	for _, r := range found.Regions {
 		for i, box := range s.raft {
@@ -183,9 +189,7 @@ func (s *Store) Start() {
 	}
 	s.restStop.goRun(func(done <-chan struct{}) { serve(done, s.reports.wake, &reporter{s: s}, false) })
 	s.restStop.goRun(s.runStoreHeartbeats)
-	s.raftStop.goRun(func(done <-chan struct{}) {
-		serve(done, s.Router.store.wake, &storeWorker{s: s, out: out}, false)
-	})
+	s.raftStop.goRun((&storeWorker{s: s, out: out}).run)
 	for i, m := range s.machines {
 		w, at := &raftWorker{s: s, m: m, box: s.raft[i], out: out}, s.newPulse("raft worker")
 		s.raftStop.goRun(func(done <-chan struct{}) { w.run(done, at) })

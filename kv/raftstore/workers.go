@@ -193,10 +193,32 @@ type storeWorker struct {
 func (w *storeWorker) waiting() bool { return w.s.Router.store.waiting() }
 
 func (w *storeWorker) step() bool {
+	w.handle(false)
+	return true
+}
+
+func (w *storeWorker) handle(tick bool) {
 	w.mail = w.s.Router.store.take(w.mail)
+	if tick {
+		w.mail = append(w.mail, machine.Tick{})
+	}
 	round := w.s.store.Handle(w.mail, w.s.opts.Clock())
 	w.s.carryOut(&round, &w.out)
-	return true
+}
+
+func (w *storeWorker) run(done <-chan struct{}) {
+	ticker := time.NewTicker(w.s.opts.Tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-w.s.Router.store.wake:
+			w.handle(false)
+		case <-ticker.C:
+			w.handle(true)
+		case <-done:
+			return
+		}
+	}
 }
 
 // logWriter writes one batch a step: everything that gathered since the last.

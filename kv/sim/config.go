@@ -24,6 +24,10 @@ type Config struct {
 	Limits  raftstore.Limits
 	// Replicas is how many the scheduler gives every region.
 	Replicas int
+	// Mends says that somebody puts the regions' members right (mender.go).
+	Mends bool
+	// Padding is how much longer values are than they need be.
+	Padding int
 	// Faults is how strong each nemesis is; 1 is its usual frequency, and a missing one does nothing.
 	Faults map[string]float64
 	// Weather is what the network is like while there are faults.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/shoal-kv/shoal/kv/raftstore/command"
 	"github.com/shoal-kv/shoal/proto/region"
+	"github.com/shoal-kv/shoal/raft"
 )
 
 // A change of the region itself, whichever it is, goes one way.
@@ -77,10 +78,12 @@ func (m *RaftMachine) handleAdmin(a *AdminRequest) {
 // dispatchAdmin begins an operation. Unless it answers an error, done is called when the operation ends.
 func (m *RaftMachine) dispatchAdmin(p *peer, op AdminOp, done func(error)) error {
 	switch op := op.(type) {
-	case ChangePeer:
-		return m.proposeChange(p, op, done)
+	case ChangePeers:
+		return m.proposeChange(p, op.Changes, done)
 	case TransferLeader:
 		return m.transferLeader(p, op.To, done)
+	case Split:
+		return m.split(p, op, done)
 	case CheckConsistency:
 		return m.checkConsistency(p, done)
 	}
@@ -93,6 +96,9 @@ func (m *RaftMachine) admitAdmin(p *peer, a *AdminRequest) error {
 	}
 	if err := p.checkLeader(0); err != nil {
 		return err
+	}
+	if _, again := a.Op.(TransferLeader); p.node.Raft.LeadTransferee() != raft.None && !again {
+		return p.notLeader()
 	}
 	if a.Epoch != nil && !region.SameEpoch(a.Epoch, p.region.RegionEpoch) {
 		return p.epochNotMatch()

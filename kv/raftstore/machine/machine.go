@@ -117,7 +117,7 @@ type Pair struct{ Index, Term uint64 }
 // Config is what the machines need to know. All durations are counted in ticks or given in nanoseconds of Instant.
 type Config struct {
 	StoreID uint64
-	// Seed feeds the randomised election timeouts.
+	// Seed feeds the randomised election timeouts, and tells this start of the store from all others.
 	Seed uint64
 	// ElectionTicks and HeartbeatTicks are raft's.
 	ElectionTicks, HeartbeatTicks int
@@ -130,6 +130,8 @@ type Config struct {
 	HashTicks uint64
 	// RegionHeartbeatTicks is how often a leader reports to the scheduler when nothing changed.
 	RegionHeartbeatTicks int
+	// SleepTicks is how long a region must have had no work before it may sleep; 0: regions never sleep.
+	SleepTicks int
 }
 
 // LogGC says when a leader cuts its log.

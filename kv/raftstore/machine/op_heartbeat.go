@@ -82,6 +82,6 @@ func (m *RaftMachine) handleResend() {
 	for _, id := range m.order {
 		p := m.peers[id]
 		p.duties.reportNow = true
-		m.touch(p)
+		m.list(p)
 	}
 }
