@@ -117,7 +117,7 @@ type Pair struct{ Index, Term uint64 }
 // Config is what the machines need to know. All durations are counted in ticks or given in nanoseconds of Instant.
 type Config struct {
 	StoreID uint64
-	// Seed feeds the randomised election timeouts.
+	// Seed feeds the randomised election timeouts, and tells this start of the store from all others.
 	Seed uint64
 	// ElectionTicks and HeartbeatTicks are raft's.
 	ElectionTicks, HeartbeatTicks int

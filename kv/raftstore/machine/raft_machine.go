@@ -200,16 +200,16 @@ func (m *RaftMachine) lookAfter(p *peer) {
 	}
 	if p.isLeader() {
 		m.proposeWaiting(p)
-		m.askReadIndex(p)
 	}
+	m.askReadIndex(p)
 	for !p.snap.installing && p.node.HasReady() {
 		rd := p.node.Ready()
 		m.takeReady(p, &rd)
 	}
 	if !p.isLeader() {
 		m.abandonWrites(p, p.notLeader())
-		m.abandonReads(p, p.notLeader())
 	}
+	m.settleReads(p)
 	p.settleAdmin()
 	m.settleClaim(p)
 	m.askStorage(p)
@@ -225,7 +225,7 @@ func (m *RaftMachine) lookAfter(p *peer) {
 func (m *RaftMachine) takeReady(p *peer, rd *raft.Ready) {
 	m.round.Send = m.envelopes(p, m.round.Send, rd.Messages)
 	for i := range rd.ReadStates {
-		p.confirmRead(rd.ReadStates[i].RequestCtx, rd.ReadStates[i].Index)
+		m.confirmRead(p, rd.ReadStates[i].RequestCtx, rd.ReadStates[i].Index)
 	}
 	if !raft.IsEmptySnap(&rd.Snapshot) {
 		m.installSnapshot(p, rd)
@@ -366,12 +366,12 @@ func (m *RaftMachine) publish(p *peer) {
 	log := p.node.Raft.RaftLog
 	v := RegionView{
 		Region: p.region, PeerID: p.id, Leader: p.leader(), Term: p.term(), IsLeader: p.isLeader() && !p.removed,
-		Initialized: p.initialized(), LeaseEnd: p.lease.end,
+		Initialized: p.initialized() && !p.snap.installing, LeaseEnd: p.lease.end,
 	}
 	v.Ready = v.IsLeader && p.applied.Term == v.Term
 	v.Log = LogStatus{p.log.truncated.Index, p.applied.Index, log.Committed(), log.Stabled(), log.LastIndex()}
 	decides := old.Region != v.Region || old.PeerID != v.PeerID || !samePeer(old.Leader, v.Leader) || old.Term != v.Term ||
-		old.IsLeader != v.IsLeader || old.Ready != v.Ready || old.LeaseEnd != v.LeaseEnd
+		old.IsLeader != v.IsLeader || old.Initialized != v.Initialized || old.Ready != v.Ready || old.LeaseEnd != v.LeaseEnd
 	if decides || old.Log != v.Log && p.ticks != p.duties.shownAt {
 		p.duties.shownAt = p.ticks
 		p.view = &v
