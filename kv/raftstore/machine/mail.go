@@ -167,10 +167,11 @@ type Proposal struct {
 	Done    func(error)
 }
 
-// ReadRequest is a read that found no lease. Grant is called exactly once.
+// ReadRequest is a read that found no lease, or, with Replica, is content with any replica. Grant is called exactly once.
 type ReadRequest struct {
 	RegionID, PeerID uint64
 	Version          uint64
+	Replica          bool
 	Grant            func(ReadGrant, error)
 }
 
