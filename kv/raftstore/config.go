@@ -6,7 +6,8 @@ import (
 )
 
 // MachineConfig derives what the machines need from the store's configuration. Seed decides the election timeouts.
-func MachineConfig(cfg *config.Raftstore, storeID, seed uint64) machine.Config {
+func MachineConfig(whole *config.Config, storeID, seed uint64) machine.Config {
+	cfg := &whole.Raftstore
 	ticks := func(d config.Duration) int { return max(1, int(d.Duration/cfg.BaseTickInterval.Duration)) }
 	return machine.Config{
 		StoreID: storeID, Seed: seed,
@@ -14,11 +15,23 @@ func MachineConfig(cfg *config.Raftstore, storeID, seed uint64) machine.Config {
 		LeaseDuration: machine.Instant(cfg.MaxLeaderLease.Duration), PreVote: cfg.Prevote,
 		LogGCTicks: ticks(cfg.RaftLogGcTickInterval), LogGCThreshold: cfg.RaftLogGcThreshold, LogGCCountLimit: cfg.RaftLogGcCountLimit,
 		RegionHeartbeatTicks: ticks(cfg.RegionHeartbeatInterval),
+		Split:                splitLimits(whole, ticks(cfg.SplitRegionCheckTickInterval)),
 		Raft: machine.RaftLimits{
 			MaxSizePerMsg: uint64(cfg.RaftMaxSizePerMsg), MaxCommittedPerReady: 4 << 20, MaxUncommitted: 4 * uint64(cfg.RaftEntryMaxSize),
 			MaxInflightBytes: 64 << 20, MaxInflightMsgs: cfg.RaftMaxInflightMsgs, MaxCached: uint64(cfg.RaftEntryCacheBytes),
 			MaxEntry: uint64(cfg.RaftEntryMaxSize), MaxBatch: 256 << 10,
 		},
+	}
+}
+
+func splitLimits(whole *config.Config, ticks int) machine.SplitLimits {
+	c, diff := &whole.Coprocessor, uint64(whole.Raftstore.RegionSplitCheckDiff)
+	if diff == 0 {
+		diff = uint64(c.RegionSplitSize) / 16
+	}
+	return machine.SplitLimits{
+		MaxSize: uint64(c.RegionMaxSize), SplitSize: uint64(c.RegionSplitSize), MaxKeys: c.RegionMaxKeys, SplitKeys: c.RegionSplitKeys,
+		Diff: diff, Batch: c.BatchSplitLimit, CheckTicks: ticks,
 	}
 }
 

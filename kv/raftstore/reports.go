@@ -44,8 +44,12 @@ func (s *Store) heartbeat(r *machine.RegionHeartbeat) *pdpb.RegionHeartbeatReque
 			Peer: d.Peer, DownSeconds: uint64((time.Duration(d.Ticks) * s.opts.Tick).Seconds()),
 		})
 	}
+	hb.ApproximateSize, hb.ApproximateKeys = r.Size, r.Keys
 	for _, cf := range engine.DataCFs {
-		// An estimate: without it the scheduler sees an empty region, until the next report.
+		if r.Size > 0 {
+			break
+		}
+		// An estimate: without it the scheduler sees an empty region, until the region has been measured.
 		if n, err := s.opts.Disk.State.ApproximateSize(cf, r.Region.StartKey, rangeEnd(r.Region)); err == nil {
 			hb.ApproximateSize += n
 		}

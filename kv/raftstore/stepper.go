@@ -26,6 +26,7 @@ const (
 	ApplyWorker
 	QuickTasks
 	SnapshotTasks
+	ScanTasks
 	Reporter
 )
 
@@ -46,6 +47,7 @@ func NewStepper(s *Store) *Stepper {
 	add(ApplyWorker, &applyWorker{s: s})
 	add(QuickTasks, &taskWorker{s: s, queue: s.quick})
 	add(SnapshotTasks, &taskWorker{s: s, queue: s.snapshots})
+	add(ScanTasks, &taskWorker{s: s, queue: s.scans})
 	add(Reporter, &reporter{s: s})
 	return p
 }

@@ -133,6 +133,9 @@ func (d *Disk) RunTask(task machine.Task) (machine.Mail, error) {
 		return machine.SnapshotBuilt{RegionID: t.RegionID, PeerID: t.PeerID, Snapshot: snap}, err
 	case machine.SyncState:
 		return machine.StateSynced(t), d.State.Sync()
+	case machine.MeasureRegion:
+		found, err := d.measure(t)
+		return found, err
 	case machine.DropSnapshot:
 		key := snapfile.Key{RegionID: t.RegionID, Term: t.At.Term, Index: t.At.Index}
 		return nil, d.Snapshots.Delete(key, t.Received)

@@ -7,7 +7,7 @@
 //	log writer     one; takes all updates of all workers that wait, writes one batch with one sync, then lets the promises
 //	               leave and tells the workers. While a sync runs the next batch gathers: group commit without a timer.
 //	apply worker   one; committed entries into engine batches, without a sync; then the replies.
-//	task workers   two; old log, state syncs and deletions on one, snapshots on the other.
+//	task workers   three; old log, state syncs and deletions on one, snapshots on another, scans on the third.
 //	heartbeats     one; reports to the scheduler.
 //
 // The walk of a write: Router.Propose → raft worker (one entry of all that waits) → appends leave for the followers, and the log writer
@@ -94,6 +94,7 @@ type Store struct {
 	applyQueue *mailbox[machine.ApplyTask]
 	quick      *mailbox[machine.Task]
 	snapshots  *mailbox[machine.Task]
+	scans      *mailbox[machine.Task]
 	reports    *mailbox[machine.SchedulerCall]
 	beat       chan struct{} // asks for a store heartbeat out of turn
 	pulses     []*pulse      // fixed once the store is started
@@ -136,7 +137,7 @@ func Open(opts Options) (*Store, error) {
 	s := &Store{
 		Router: newRouter(opts.Machine.StoreID, opts.RaftWorkers, opts.Limits), opts: opts,
 		logQueue: newMailbox[machine.WriteTask](0), applyQueue: newMailbox[machine.ApplyTask](0),
-		quick: newMailbox[machine.Task](0), snapshots: newMailbox[machine.Task](0), reports: newMailbox[machine.SchedulerCall](0),
+		quick: newMailbox[machine.Task](0), snapshots: newMailbox[machine.Task](0), scans: newMailbox[machine.Task](0), reports: newMailbox[machine.SchedulerCall](0),
 		beat:  make(chan struct{}, 1),
 		fatal: make(chan error, 1),
 	}
@@ -172,7 +173,7 @@ func (s *Store) Start() {
 		serve(done, s.applyQueue.wake, applying, true)
 		apply.close()
 	})
-	for _, queue := range []*mailbox[machine.Task]{s.quick, s.snapshots} {
+	for _, queue := range []*mailbox[machine.Task]{s.quick, s.snapshots, s.scans} {
 		tasks := &taskWorker{s: s, queue: queue}
 		s.restStop.goRun(func(done <-chan struct{}) { serve(done, queue.wake, tasks, false) })
 	}

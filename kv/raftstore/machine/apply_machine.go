@@ -29,6 +29,8 @@ type ApplyResults struct {
 	Truncated Pair
 	Change    *confChanged
 	Split     *splitDone
+	// Bytes and Keys are what was written.
+	Bytes, Keys uint64
 	// Installed says that a snapshot of this region took the place of its data.
 	Installed bool
 	Region    *metapb.Region

@@ -131,6 +131,18 @@ type Config struct {
 	LogGCThreshold, LogGCCountLimit uint64
 	// RegionHeartbeatTicks is how often a leader reports to the scheduler when nothing changed.
 	RegionHeartbeatTicks int
+	Split                SplitLimits
+}
+
+// SplitLimits are what a region may hold, in bytes and keys, and what the parts of a split hold. Without MaxSize nothing is measured.
+type SplitLimits struct {
+	MaxSize, SplitSize, MaxKeys, SplitKeys uint64
+	// Diff is how many bytes must have been written since a measurement for another one.
+	Diff uint64
+	// Batch is how many regions one split may make.
+	Batch int
+	// CheckTicks is how often a leader looks whether the size is known, and tries again to split what is too large.
+	CheckTicks int
 }
 
 // RaftLimits bound what one group keeps in memory and puts on the wire. Bytes, except where it says messages.

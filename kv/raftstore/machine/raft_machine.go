@@ -98,6 +98,8 @@ func (m *RaftMachine) handle(one Mail) {
 		m.handleResend()
 	case Adopt:
 		m.handleAdopt(mail)
+	case Measured:
+		m.handleMeasured(mail)
 	case SplitIDs:
 		m.handleSplitIDs(mail)
 	default:
@@ -317,6 +319,7 @@ func (m *RaftMachine) handleApplied(mail Applied) {
 	}
 	p.applied = res.Applied
 	p.node.Applied(res.Applied.Index)
+	m.countWritten(p, res)
 	if c := res.Change; c != nil {
 		m.afterConfChange(p, c)
 	}
