@@ -14,13 +14,9 @@ import (
 // limit. Else all is read, but not more than one split can divide: what is behind that is left to the last part, which is measured next.
 func (d *Disk) measure(t machine.MeasureRegion) (machine.Mail, error) {
 	found := machine.Measured{RegionID: t.RegionID, PeerID: t.PeerID, Version: t.Region.RegionEpoch.GetVersion(), Half: t.Half}
-	var estimate uint64
-	for _, cf := range engine.DataCFs {
-		n, err := d.State.ApproximateSize(cf, t.Region.StartKey, rangeEnd(t.Region))
-		if err != nil {
-			return nil, err
-		}
-		estimate += n
+	estimate, err := d.estimate(t.Region)
+	if err != nil {
+		return nil, err
 	}
 	snap := d.State.NewSnapshot()
 	defer func() { _ = snap.Close() }()
@@ -38,6 +34,18 @@ func (d *Disk) measure(t machine.MeasureRegion) (machine.Mail, error) {
 		found.Count = scan.estimateKeys(estimate)
 	}
 	return found, scan.close()
+}
+
+// estimate is what the engine thinks a region holds, in bytes.
+func (d *Disk) estimate(r *metapb.Region) (size uint64, err error) {
+	for _, cf := range engine.DataCFs {
+		n, err := d.State.ApproximateSize(cf, r.StartKey, rangeEnd(r))
+		if err != nil {
+			return 0, err
+		}
+		size += n
+	}
+	return size, nil
 }
 
 // regionScan walks over all families of a region together, in the order of keys.

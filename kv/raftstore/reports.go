@@ -8,7 +8,6 @@ import (
 	"github.com/pingcap/kvproto/pkg/pdpb"
 	"go.uber.org/zap"
 
-	"github.com/shoal-kv/shoal/kv/engine"
 	"github.com/shoal-kv/shoal/kv/raftstore/machine"
 )
 
@@ -45,14 +44,9 @@ func (s *Store) heartbeat(r *machine.RegionHeartbeat) *pdpb.RegionHeartbeatReque
 		})
 	}
 	hb.ApproximateSize, hb.ApproximateKeys = r.Size, r.Keys
-	for _, cf := range engine.DataCFs {
-		if r.Size > 0 {
-			break
-		}
-		// An estimate: without it the scheduler sees an empty region, until the region has been measured.
-		if n, err := s.opts.Disk.State.ApproximateSize(cf, r.Region.StartKey, rangeEnd(r.Region)); err == nil {
-			hb.ApproximateSize += n
-		}
+	if r.Size == 0 {
+		// Until the region has been measured; the scheduler would take it for empty.
+		hb.ApproximateSize, _ = s.opts.Disk.estimate(r.Region)
 	}
 	return hb
 }
@@ -70,6 +64,9 @@ func (s *Store) Answer(resp *pdpb.RegionHeartbeatResponse) {
 		a.Op = machine.ChangePeer{Type: resp.ChangePeer.ChangeType, Peer: resp.ChangePeer.Peer}
 	case resp.TransferLeader != nil:
 		a.Op = machine.TransferLeader{To: resp.TransferLeader.Peer}
+	case resp.SplitRegion != nil:
+		// SCAN and APPROXIMATE ask for the middle, USEKEY brings keys.
+		a.Op = machine.Split{Keys: resp.SplitRegion.Keys}
 	default:
 		return
 	}

@@ -65,3 +65,15 @@ func TestSplitsKeepEverything(t *testing.T) {
 		}
 	}
 }
+
+func TestSplitRecover3B(t *testing.T) { generic{clients: 1, crash: true, split: true}.run(t) }
+
+func TestSplitRecoverManyClients3B(t *testing.T) {
+	generic{clients: 20, crash: true, split: true}.run(t)
+}
+
+func TestSplitUnreliable3B(t *testing.T) { generic{clients: 5, unreliable: true, split: true}.run(t) }
+
+func TestSplitUnreliableRecover3B(t *testing.T) {
+	generic{clients: 5, unreliable: true, crash: true, split: true}.run(t)
+}
