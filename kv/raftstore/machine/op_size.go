@@ -39,8 +39,8 @@ func (m *RaftMachine) countWritten(p *peer, res *ApplyResults) {
 	}
 	p.size.written.bytes += res.Bytes
 	p.size.written.keys += res.Keys
-	if !p.size.measuring && p.size.tooMuch(&m.cfg.Split) {
-		m.measure(p, true)
+	if !p.size.measuring && (p.size.tooMuch(&m.cfg.Split) || !p.size.known && p.size.written.bytes >= m.cfg.Split.Diff) {
+		m.measure(p, p.size.known)
 	}
 }
 
