@@ -106,6 +106,8 @@ func (m *RaftMachine) handle(one Mail) {
 		m.handleResend()
 	case Adopt:
 		m.handleAdopt(mail)
+	case Measured:
+		m.handleMeasured(mail)
 	case SplitIDs:
 		m.handleSplitIDs(mail)
 	case StoreAlive:
@@ -366,6 +368,7 @@ func (m *RaftMachine) handleApplied(mail Applied) {
 		m.resetLog(p, res)
 		return
 	}
+	m.countWritten(p, res)
 	if c := res.Change; c != nil {
 		m.afterConfChange(p, c)
 	}
