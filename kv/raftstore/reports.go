@@ -62,6 +62,8 @@ func (s *Store) Answer(resp *pdpb.RegionHeartbeatResponse) {
 		a.Op = machine.ChangePeer{Type: resp.ChangePeer.ChangeType, Peer: resp.ChangePeer.Peer}
 	case resp.TransferLeader != nil:
 		a.Op = machine.TransferLeader{To: resp.TransferLeader.Peer}
+	case resp.Merge != nil:
+		a.Op = machine.Merge{Target: resp.Merge.Target}
 	default:
 		return
 	}

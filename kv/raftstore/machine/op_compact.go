@@ -32,6 +32,9 @@ func (m *RaftMachine) compactTarget(p *peer) uint64 {
 }
 
 func (m *RaftMachine) compactLog(p *peer) {
+	if p.merge.frozen() {
+		return // whoever is behind needs the log, and it would be refused (S16)
+	}
 	index := p.duties.compactTo
 	if index <= p.log.truncated.Index {
 		index = m.compactTarget(p)

@@ -34,6 +34,9 @@ type Restored struct {
 	Raft   *raft_serverpb.RaftLocalState
 	// Tail is the log's entries after the applied index, and the last one at least when the log is not empty.
 	Tail []eraftpb.Entry
+	// Merge says what merge the region is prepared for, nil for none; Records what it took in.
+	Merge   *raft_serverpb.MergeState
+	Records []*raft_serverpb.MergedRecord
 }
 
 func (m *RaftMachine) restore(r Restored) (*peer, error) {
@@ -59,7 +62,7 @@ func (m *RaftMachine) restore(r Restored) (*peer, error) {
 	case hs.Term < last.Term:
 		return nil, errors.Errorf("region %d: term %d is below the log's last term %d", r.Region.Id, hs.Term, last.Term)
 	}
-	p := &peer{regionID: r.Region.Id, id: r.PeerID, region: r.Region, applied: applied}
+	p := &peer{regionID: r.Region.Id, id: r.PeerID, region: r.Region, applied: applied, merge: merging{state: r.Merge}}
 	p.log = &peerLog{initial: hs, truncated: truncated, last: last, start: applied, window: r.Tail, conf: confStateOf(r.Region)}
 	if err := m.start(p); err != nil {
 		return nil, err
@@ -118,7 +121,7 @@ func (m *RaftMachine) handleCreate(c Create) {
 
 // isForPeer reports whether a message is for the peer that lives here; if not, it does what the message calls for.
 func (m *RaftMachine) isForPeer(p *peer, msg *raft_serverpb.RaftMessage) bool {
-	if p.ending {
+	if p.ending || p.merge.yielded {
 		return false
 	}
 	to := msg.ToPeer.GetId()
@@ -131,6 +134,9 @@ func (m *RaftMachine) isForPeer(p *peer, msg *raft_serverpb.RaftMessage) bool {
 		if newer || !p.initialized() {
 			m.destroy(p)
 		}
+		return false
+	case msg.IsTombstone && msg.MergeTarget != nil:
+		m.toldMerged(p, msg)
 		return false
 	case msg.IsTombstone:
 		if newer {
@@ -165,7 +171,7 @@ func (m *RaftMachine) destroy(p *peer) {
 	m.abandonReads(p, &region.NotFoundError{RegionID: p.regionID})
 	m.dropBuilt(p)
 	m.withdraw(p)
-	m.round.Apply = append(m.round.Apply, ApplyTask{RegionID: p.regionID, PeerID: p.id, Destroy: p.region})
+	m.round.Apply = append(m.round.Apply, ApplyTask{RegionID: p.regionID, PeerID: p.id, Destroy: p.region, Into: p.merge.into})
 }
 
 func (m *RaftMachine) handleCleared(mail Cleared) {
@@ -186,5 +192,5 @@ func (m *RaftMachine) handleLogDestroyed(mail LogDestroyed) {
 			break
 		}
 	}
-	m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Gone{p.regionID, p.id, p.region}})
+	m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Gone{p.regionID, p.id, p.region, p.merge.into}})
 }

@@ -43,6 +43,9 @@ func (m *RaftMachine) admitRead(p *peer, r *ReadRequest) error {
 	if err := p.checkLeader(r.PeerID); err != nil {
 		return err
 	}
+	if p.merge.frozen() {
+		return &region.MergingError{RegionID: p.regionID}
+	}
 	if r.Version != p.region.RegionEpoch.Version {
 		return p.epochNotMatch()
 	}

@@ -30,6 +30,7 @@ type peer struct {
 	lease    lease
 	snap     snapshotState
 	duties   duties
+	merge    merging
 	members  memberCache
 	view     *RegionView
 	ticks    uint64
@@ -59,7 +60,7 @@ func (p *peer) ownEntryInFlight() bool {
 }
 
 func (p *peer) checkLeader(peerID uint64) error {
-	if p.ending || p.removed {
+	if p.ending || p.removed || p.merge.yielded {
 		return &region.NotFoundError{RegionID: p.regionID}
 	}
 	if peerID != 0 && peerID != p.id {
@@ -190,7 +191,7 @@ func (p *peer) renewLease(cfg *Config, now Instant) {
 		l.stamped = round
 	}
 	acked := p.node.QuorumRound()
-	if acked == 0 || p.node.Raft.LeadTransferee() != raft.None {
+	if acked == 0 || p.node.Raft.LeadTransferee() != raft.None || p.leaseSuspended() {
 		// A transferee may win an election that ignores the promise behind the lease (R11).
 		l.end, l.floor = 0, l.stamped
 	}

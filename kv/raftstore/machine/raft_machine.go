@@ -94,6 +94,20 @@ func (m *RaftMachine) handle(one Mail) {
 		m.handleCreate(mail)
 	case ClaimGranted:
 		m.handleClaimGranted(mail)
+	case MergeBegin:
+		m.handleMergeBegin(mail)
+	case MergeAnswer:
+		m.handleMergeAnswer(mail)
+	case MergeCall:
+		m.handleMergeCall(mail)
+	case CatchUp:
+		m.handleCatchUp(mail)
+	case Yield:
+		m.handleYield(mail)
+	case Absorbed:
+		m.handleAbsorbed(mail)
+	case Discard:
+		m.handleDiscard(mail)
 	case Resend:
 		m.handleResend()
 	default:
@@ -125,6 +139,8 @@ func (m *RaftMachine) refuse(one Mail) {
 		m.round.Reply = append(m.round.Reply, Reply{Grant: mail.Grant, Err: stopped})
 	case Admin:
 		m.reply(mail.Done, stopped)
+	case MergeBegin:
+		m.reply(mail.Done, stopped)
 	}
 }
 
@@ -151,13 +167,14 @@ func (m *RaftMachine) touch(p *peer) {
 func (m *RaftMachine) handleTick() {
 	for _, id := range m.order {
 		p := m.peers[id]
-		if p.ending {
+		if p.ending || p.merge.yielded {
 			continue
 		}
 		p.ticks++
 		p.node.Tick()
 		m.retryReads(p)
 		m.doDuties(p)
+		m.pursueMerge(p)
 		m.touch(p)
 	}
 }
@@ -210,6 +227,10 @@ func (m *RaftMachine) lookAfter(p *peer) {
 	}
 	p.settleAdmin()
 	m.settleClaim(p)
+	m.settleYield(p)
+	if p.merge.yielded {
+		return
+	}
 	m.askStorage(p)
 	p.renewLease(&m.cfg, m.now)
 	m.grantReads(p)
@@ -307,6 +328,9 @@ func (m *RaftMachine) handleApplied(mail Applied) {
 	if c := res.Change; c != nil {
 		m.afterConfChange(p, c)
 	}
+	if c := res.Merge; c != nil {
+		m.afterMerge(p, c)
+	}
 	if res.Truncated.Index > 0 {
 		m.afterCompact(p, res.Truncated)
 	}
@@ -349,6 +373,9 @@ func (m *RaftMachine) handleUnreachable(storeID uint64) {
 
 // envelopes addresses messages and appends them to out; those whose receiver's store is not known are lost.
 func (m *RaftMachine) envelopes(p *peer, out []*raft_serverpb.RaftMessage, msgs []eraftpb.Message) []*raft_serverpb.RaftMessage {
+	if p.merge.yielded {
+		return out // it is not for a region that is no more to speak
+	}
 	for i := range msgs {
 		if env := p.envelope(m.cfg.StoreID, &msgs[i]); env != nil {
 			out = append(out, env)

@@ -5,8 +5,6 @@ import (
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/pingcap/kvproto/pkg/raft_serverpb"
-
-	"github.com/shoal-kv/shoal/proto/region"
 )
 
 // StoreMachine owns what belongs to the whole store: which ranges its regions cover, which peers exist, are being
@@ -21,12 +19,15 @@ type StoreMachine struct {
 	tombstones map[uint64]Tombstone
 	// orphans are raft states without a region: peers that voted before their first snapshot, and must remember it.
 	orphans map[uint64]*raft_serverpb.RaftLocalState
+	merges  mergeDuties
 }
 
 // Tombstone is what is remembered of a destroyed peer: itself, and the region's members when it ceased to be one.
 type Tombstone struct {
 	PeerID, ConfVer uint64
 	Members         []*metapb.Peer
+	// Into is the region that took this one in, with the index of the preparation, if one did.
+	Into *raft_serverpb.MergeState
 }
 
 // StoreState is what a restart finds.
@@ -41,6 +42,7 @@ func NewStoreMachine(storeID uint64, s StoreState) (*StoreMachine, error) {
 	m := &StoreMachine{
 		storeID: storeID, index: newRegionIndex(), present: make(map[uint64]uint64), claims: make(map[uint64]*metapb.Region),
 		tombstones: make(map[uint64]Tombstone), orphans: make(map[uint64]*raft_serverpb.RaftLocalState),
+		merges: newMergeDuties(s.Regions),
 	}
 	for id, t := range s.Tombstones { // order-free: a copy
 		m.tombstones[id] = t
@@ -66,16 +68,26 @@ func (m *StoreMachine) Handle(mail []Mail, _ Instant) Round {
 		case Unknown:
 			m.handleUnknown(&round, mail.Msg)
 		case Claim:
-			m.handleClaim(&round, mail.Region)
+			m.handleClaim(&round, mail)
 		case Unclaim:
 			delete(m.claims, mail.RegionID)
+			m.merges.unclaim(mail.RegionID)
 		case Covers:
 			delete(m.claims, mail.Region.Id)
 			if _, ok := m.present[mail.Region.Id]; ok {
 				m.index.put(mail.Region)
+				m.merges.note(mail.Region.Id, mail.Into)
 			}
+		case Inherits:
+			m.handleInherits(mail)
+		case Yielded:
+			m.merges.yielded[mail.RegionID] = true
+			m.retryClaims(&round)
+		case MergedAway:
+			m.handleMergedAway(&round, mail)
 		case Gone:
 			m.handleGone(mail)
+			m.retryClaims(&round)
 		default:
 			panic(errors.Errorf("machine: the StoreMachine got %T", one))
 		}
@@ -108,6 +120,9 @@ func (m *StoreMachine) handleUnknown(round *Round, msg *raft_serverpb.RaftMessag
 func (m *StoreMachine) buryToo(round *Round, msg *raft_serverpb.RaftMessage, t Tombstone) {
 	for _, p := range t.Members {
 		if p.Id == msg.FromPeer.GetId() {
+			if t.Into != nil {
+				tellMerged(round, msg, t)
+			}
 			return
 		}
 	}
@@ -129,19 +144,6 @@ func isInitial(msg *raft_serverpb.RaftMessage) bool {
 	return false
 }
 
-func (m *StoreMachine) handleClaim(round *Round, r *metapb.Region) {
-	granted := m.index.overlapping(r) == nil
-	for id, c := range m.claims { // order-free: any overlap refuses
-		if id != r.Id && region.Overlaps(c, r) {
-			granted = false
-		}
-	}
-	if granted {
-		m.claims[r.Id] = r
-	}
-	m.forward(round, r.Id, ClaimGranted{RegionID: r.Id, Granted: granted})
-}
-
 func (m *StoreMachine) handleGone(g Gone) {
 	if m.present[g.RegionID] != g.PeerID {
 		return
@@ -149,7 +151,9 @@ func (m *StoreMachine) handleGone(g Gone) {
 	delete(m.present, g.RegionID)
 	delete(m.claims, g.RegionID)
 	m.index.remove(g.RegionID)
-	m.tombstones[g.RegionID] = Tombstone{PeerID: g.PeerID, ConfVer: g.Region.GetRegionEpoch().GetConfVer(), Members: g.Region.GetPeers()}
+	m.merges.forget(g.RegionID)
+	m.merges.unclaim(g.RegionID)
+	m.tombstones[g.RegionID] = Tombstone{PeerID: g.PeerID, ConfVer: g.Region.GetRegionEpoch().GetConfVer(), Members: g.Region.GetPeers(), Into: g.Into}
 }
 
 func (m *StoreMachine) forward(round *Round, regionID uint64, mail Mail) {
