@@ -221,7 +221,7 @@ func (m *RaftMachine) handleMergeAnswer(mail MergeAnswer) {
 	switch {
 	case mail.Refused:
 		cmd := command.Command{Kind: command.RollbackMerge, Epoch: command.EpochOf(p.region.RegionEpoch), Body: command.EncodeRollbackMerge(mail.Index)}
-		_ = m.proposeAdmin(p, cmd, nil) // dropped during a transfer: the next time
+		_ = m.proposeAdmin(p, cmd, func(error) {}) // dropped during a transfer: the next time
 	case mail.LeaderStore != 0:
 		if q := region.FindPeerOn(p.region, mail.LeaderStore); q != nil {
 			m.handLeadershipTo(p, q.Id)

@@ -66,6 +66,9 @@ func (m *ApplyMachine) askToBegin(round *ApplyRound, t *ApplyTask, target *appli
 	case target == nil:
 		err := errors.Errorf("region %d cannot merge: region %d is not on store %d", t.RegionID, q.Target.Id, m.storeID)
 		round.Reply = append(round.Reply, Reply{Done: q.Done, Err: err})
+	case target.merge != nil:
+		// Two neighbours that wait for each other are prevented here; when both begin at once, the epochs call both off.
+		round.Reply = append(round.Reply, Reply{Done: q.Done, Err: &region.MergingError{RegionID: q.Target.Id}})
 	case q.Target.RegionEpoch != nil && !region.SameEpoch(q.Target.RegionEpoch, target.region.RegionEpoch):
 		err := &region.EpochNotMatchError{RegionID: q.Target.Id, Current: []*metapb.Region{target.region}}
 		round.Reply = append(round.Reply, Reply{Done: q.Done, Err: err})
@@ -82,12 +85,12 @@ func (m *RaftMachine) handleMergeCall(mail MergeCall) {
 	}
 	switch lead := p.leader(); {
 	case p.isLeader():
-		if p.admin.Index > 0 || !region.SameEpoch(p.region.RegionEpoch, mail.Expected.RegionEpoch) {
+		if p.admin.Index > 0 || p.merge.frozen() || !region.SameEpoch(p.region.RegionEpoch, mail.Expected.RegionEpoch) {
 			return
 		}
 		body := command.CommitMergeBody{Declined: mail.Decline, Index: mail.Index, Source: mail.Source}
 		cmd := command.Command{Kind: command.CommitMerge, Epoch: command.EpochOf(p.region.RegionEpoch), Body: command.EncodeCommitMerge(body)}
-		_ = m.proposeAdmin(p, cmd, nil) // the source calls again
+		_ = m.proposeAdmin(p, cmd, func(error) {}) // the source calls again
 	case lead == nil:
 		return
 	case mail.Decline:
