@@ -2,6 +2,7 @@ package machine
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/pingcap/errors"
 	"github.com/pingcap/kvproto/pkg/eraftpb"
@@ -44,10 +45,12 @@ func (m *ApplyMachine) ask(round *ApplyRound, t *ApplyTask) {
 	}
 	answer := MergeAnswer{RegionID: t.RegionID, Index: q.Index}
 	switch {
+	case target == nil && m.vanished(q.Target, t.RegionID):
+		answer.Refused = true
 	case target == nil || region.IsEpochStale(target.region.RegionEpoch, q.Target.RegionEpoch):
 		answer.Unknown = true
 	case !region.SameEpoch(target.region.RegionEpoch, q.Target.RegionEpoch):
-		answer.Refused = target.recallsAllSince(q.Target.RegionEpoch.Version)
+		answer.Refused = recordOf(target.records, t.RegionID) == nil && target.recallsAllSince(q.Target.RegionEpoch.Version)
 		answer.Unknown = !answer.Refused
 	case q.Ready || q.Decline:
 		call := MergeCall{RegionID: target.region.Id, Expected: q.Target, Source: q.Source, Index: q.Index, Decline: q.Decline}
@@ -57,6 +60,17 @@ func (m *ApplyMachine) ask(round *ApplyRound, t *ApplyTask) {
 		return
 	}
 	round.Mail = append(round.Mail, Addressed{RegionID: t.RegionID, Mail: answer})
+}
+
+// vanished reports whether the target has itself been taken in, without having taken in anybody of this store at the epoch that it was expected to have: its
+// heirs have its records.
+func (m *ApplyMachine) vanished(target *metapb.Region, source uint64) bool {
+	for _, a := range m.appliers { // order-free: any of them
+		if recordOf(a.records, target.Id) != nil && recordOf(a.records, source) == nil && a.recallsAllSince(target.RegionEpoch.Version) {
+			return true
+		}
+	}
+	return false
 }
 
 // askToBegin shows the source's leader the target.
@@ -207,6 +221,7 @@ func (a *applier) applyCommitMerge(c *command.Command, batch engine.Batch) error
 // absorb ends a source whose range another region has from this batch on.
 func (m *ApplyMachine) absorb(round *ApplyRound, s *applier, into *raft_serverpb.MergeState, batch engine.Batch) {
 	delete(m.appliers, s.region.Id)
+	m.dirty = slices.DeleteFunc(m.dirty, func(a *applier) bool { return a == s }) // its apply state must not come back
 	putTombstone(batch, s.region, &metapb.Peer{Id: s.peerID, StoreId: m.storeID}, into)
 	batch.Delete(engine.Local, keys.ApplyState(s.region.Id))
 	batch.Delete(engine.Local, keys.InstallMarker(s.region.Id))

@@ -43,12 +43,19 @@ type Installation struct {
 	Absorbs []uint64
 }
 
+// uses says that the file of the snapshot that ends at at is still wanted.
+func (s *snapshotState) uses(at Pair) bool {
+	return s.installing && s.at == at || s.offered != nil && snapshotPair(s.offered.Message.Snapshot) == at
+}
+
 func (m *RaftMachine) receiveSnapshot(p *peer, msg *raft_serverpb.RaftMessage) {
 	var data raft_serverpb.RaftSnapshotData
 	at := snapshotPair(msg.Message.GetSnapshot())
 	err := data.Unmarshal(msg.Message.GetSnapshot().GetData())
 	if err != nil || data.Region.GetId() != p.regionID || p.snap.installing || p.snap.offered != nil {
-		m.dropReceived(p.regionID, at)
+		if !p.snap.uses(at) { // it may be the same one, once more
+			m.dropReceived(p.regionID, at)
+		}
 		return
 	}
 	p.snap.offered = msg
