@@ -119,7 +119,7 @@ func (s *shuffled) crash() {
 	s.log, s.state = s.log.Crash(keep), s.state.Crash(keep)
 	s.dir.Crash(keep)
 	s.c.busy = map[string]bool{} // whom it has not answered it never will
-	s.c.counts["crash"]++;
+	s.c.counts["crash"]++
 }
 
 // Send implements raftstore.Transport.
@@ -361,7 +361,9 @@ func (s *shuffled) regions() (found []*raft_serverpb.RegionLocalState) {
 		}
 	}
 	require.NoError(s.c.t, it.Close())
-	slices.SortFunc(found, func(a, b *raft_serverpb.RegionLocalState) int { return bytes.Compare(a.Region.StartKey, b.Region.StartKey) })
+	slices.SortFunc(found, func(a, b *raft_serverpb.RegionLocalState) int {
+		return bytes.Compare(a.Region.StartKey, b.Region.StartKey)
+	})
 	return found
 }
 
