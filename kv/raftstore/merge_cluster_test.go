@@ -149,9 +149,9 @@ func (s *shuffled) sendSnapshot(m *raft_serverpb.RaftMessage) {
 			require.NoError(s.c.t, err)
 			_, err = in.Commit()
 			require.NoError(s.c.t, err)
-			s.c.net = append(s.c.net, m)
-			s.c.counts["snapshot"]++
-		}
+		} // else it is there already, from a message that was lost
+		s.c.net = append(s.c.net, m)
+		s.c.counts["snapshot"]++
 		_ = file.Close()
 	}
 	s.st.SnapshotSent(m.RegionId, m.ToPeer.Id, ok)
