@@ -98,7 +98,7 @@ func (s *shuffled) start() {
 	s.st, err = raftstore.Open(raftstore.Options{
 		Machine: machine.Config{
 			StoreID: s.id, Seed: s.c.rng.Uint64(), ElectionTicks: 10, HeartbeatTicks: 2, PreVote: true, LeaseDuration: machine.Instant(70 * time.Millisecond),
-			LogGCTicks: 7, LogGCThreshold: 2, LogGCCountLimit: 6, RegionHeartbeatTicks: 20,
+			LogGC: machine.LogGC{Ticks: 7, Threshold: 2, Count: 6}, RegionHeartbeatTicks: 20,
 			Raft: machine.RaftLimits{
 				MaxSizePerMsg: 1 << 10, MaxCommittedPerReady: 1 << 10, MaxUncommitted: 1 << 16, MaxInflightBytes: 1 << 16, MaxInflightMsgs: 16,
 				MaxCached: 256, MaxEntry: 1 << 10, MaxBatch: 1 << 10,
@@ -273,6 +273,8 @@ func (c *shuffle) act() {
 		c.read(v, s)
 	case n < 92:
 		admin("transfer", machine.TransferLeader{To: v.Region.Peers[c.rng.IntN(len(v.Region.Peers))]})
+	case n < 93 && len(views) < 9:
+		admin("split", machine.Split{Keys: [][]byte{[]byte(c.key(v.Region))}})
 	default:
 		o := views[c.rng.IntN(len(views))]
 		admin("prepared", machine.Merge{Target: &metapb.Region{Id: o.Region.Id}})
@@ -480,7 +482,7 @@ func TestMergesInAnyOrder(t *testing.T) {
 		for name, n := range c.counts {
 			counts[name] += n
 		}
-		counts["merged"] += 5 - len(c.stores[0].regions())
+		counts["merged"] += 5 + c.counts["split"] - len(c.stores[0].regions())
 	}
 	t.Log(counts)
 	require.Greater(t, counts["merged"], 30)

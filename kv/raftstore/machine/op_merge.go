@@ -188,12 +188,6 @@ func (m *RaftMachine) afterMerge(p *peer, c *mergeChanged) {
 	}
 }
 
-// leaseSuspended says that there must be no lease: from the moment at which the preparation of a merge is committed (S14). A later leader has no lease
-// before it has applied what came before its term.
-func (p *peer) leaseSuspended() bool {
-	return p.merge.frozen() || p.admin.kind == command.PrepareMerge && p.node.Raft.RaftLog.Committed() >= p.admin.Index
-}
-
 // pursueMerge is the leader's part, each heartbeat interval while its region is frozen.
 func (m *RaftMachine) pursueMerge(p *peer) {
 	g := &p.merge

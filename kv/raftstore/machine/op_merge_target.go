@@ -221,6 +221,7 @@ func (a *applier) applyCommitMerge(c *command.Command, batch engine.Batch) error
 // absorb ends a source whose range another region has from this batch on.
 func (m *ApplyMachine) absorb(round *ApplyRound, s *applier, into *raft_serverpb.MergeState, batch engine.Batch) {
 	delete(m.appliers, s.region.Id)
+	m.tombstones[s.region.Id] = max(m.tombstones[s.region.Id], s.peerID)
 	m.dirty = slices.DeleteFunc(m.dirty, func(a *applier) bool { return a == s }) // its apply state must not come back
 	putTombstone(batch, s.region, &metapb.Peer{Id: s.peerID, StoreId: m.storeID}, into)
 	batch.Delete(engine.Local, keys.ApplyState(s.region.Id))
@@ -246,25 +247,5 @@ func (m *ApplyMachine) absorbByInstall(round *ApplyRound, in *Installation, batc
 		}
 		eraseOutside(batch, s.region, in.Region)
 		m.absorb(round, s, &raft_serverpb.MergeState{Target: in.Region, Commit: recordOf(in.Records, id).GetSourceIndex()}, batch)
-	}
-}
-
-// eraseOutside deletes what of a region's range lies outside of another's.
-func eraseOutside(batch engine.Batch, old, kept *metapb.Region) {
-	if !region.Overlaps(old, kept) {
-		eraseRange(batch, old.StartKey, endOf(old))
-		return
-	}
-	if bytes.Compare(old.StartKey, kept.StartKey) < 0 {
-		eraseRange(batch, old.StartKey, kept.StartKey)
-	}
-	if len(kept.EndKey) > 0 && (len(old.EndKey) == 0 || bytes.Compare(kept.EndKey, old.EndKey) < 0) {
-		eraseRange(batch, kept.EndKey, endOf(old))
-	}
-}
-
-func eraseRange(batch engine.Batch, start, end []byte) {
-	for _, cf := range engine.DataCFs {
-		batch.DeleteRange(cf, start, end)
 	}
 }
