@@ -178,7 +178,7 @@ func TestBadLivesAreReported(t *testing.T) {
 			r.Killed(3)
 			r.disks[3].vote(5, 0)
 			r.start(3)
-		}, "starts in term 5, and has promised something in term 6"},
+		}, "starts in term 5, and the store has promised something in term 6"},
 		"a vote that is not durable": {func(r *rig) {
 			r.disks[3].vote(6, 0)
 			r.grant(3, 1, 6)
