@@ -27,6 +27,10 @@ func (w *reporter) step() bool {
 		switch call := one.(type) {
 		case machine.RegionHeartbeat:
 			w.s.opts.Scheduler.RegionHeartbeat(w.s.heartbeat(&call))
+		case machine.AskSplit:
+			w.s.askSplit(call)
+		case machine.ReportSplit:
+			w.s.opts.Scheduler.ReportBatchSplit(call.Regions)
 		default:
 			panic(errors.Errorf("raftstore: the scheduler cannot be told a %T", one))
 		}
@@ -69,6 +73,19 @@ func (s *Store) Answer(resp *pdpb.RegionHeartbeatResponse) {
 		return
 	}
 	s.Admin(a)
+}
+
+func (s *Store) askSplit(call machine.AskSplit) {
+	mail := machine.SplitIDs{RegionID: call.Region.Id, Version: call.Region.RegionEpoch.Version}
+	s.opts.Scheduler.AskBatchSplit(call.Region, call.Count, func(ids []*pdpb.SplitID, err error) {
+		if err != nil {
+			s.opts.Logger.Info("the scheduler gave no ids for a split", zap.Uint64("region", mail.RegionID), zap.Error(err))
+		}
+		for _, id := range ids {
+			mail.IDs = append(mail.IDs, machine.SplitID{RegionID: id.NewRegionId, PeerIDs: id.NewPeerIds})
+		}
+		s.post(machine.Addressed{RegionID: mail.RegionID, Mail: mail})
+	})
 }
 
 func changePeers(wanted ...*pdpb.ChangePeer) machine.ChangePeers {

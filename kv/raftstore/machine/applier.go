@@ -25,6 +25,10 @@ type applier struct {
 	dirty           bool
 	// expiries is what was found for the entry at hand: see op_expire.go.
 	expiries []uint64
+	// siblings are what was split off last.
+	siblings []*metapb.Region
+	// hash: the entry at hand asks for a hash of what is there when it is applied.
+	hash bool
 }
 
 // isAdmin reports whether an entry needs a batch of its own.
@@ -58,6 +62,7 @@ func (a *applier) applyEntry(round *ApplyRound, e *eraftpb.Entry, waiting []*Pro
 		round.Sync = a.applyLeaveJoint(batch) || round.Sync
 	}
 	a.applied = Pair{e.Index, e.Term}
+	a.takeHash(round)
 }
 
 func (a *applier) must(e *eraftpb.Entry, err error) {
@@ -68,7 +73,7 @@ func (a *applier) must(e *eraftpb.Entry, err error) {
 
 func (a *applier) applyCommand(c *command.Command, batch engine.Batch, change *eraftpb.ConfChangeV2) error {
 	if !epochRules(c.Kind).holds(c.Epoch, a.region.RegionEpoch) {
-		return &region.EpochNotMatchError{RegionID: a.region.Id, Current: []*metapb.Region{a.region}}
+		return &region.EpochNotMatchError{RegionID: a.region.Id, Current: withSiblings(a.region, a.siblings)}
 	}
 	switch c.Kind {
 	case command.Write:
@@ -79,6 +84,13 @@ func (a *applier) applyCommand(c *command.Command, batch engine.Batch, change *e
 		return a.applyCompactLog(c)
 	case command.ChangePeer:
 		return a.applyConfChange(c, batch, change)
+	case command.Split:
+		return a.applySplit(c, batch)
+	case command.ComputeHash:
+		a.applyComputeHash()
+		return nil
+	case command.VerifyHash:
+		return a.applyVerifyHash(c)
 	}
 	panic(errors.Errorf("region %d peer %d: command of unknown kind %d", a.region.Id, a.peerID, c.Kind))
 }

@@ -295,7 +295,7 @@ func TestAppendBehindASnapshotWaits(t *testing.T) {
 // simulator.
 func TestIdleRegionStopsCompacting(t *testing.T) {
 	m, p := single(t)
-	m.cfg.LogGCThreshold, m.cfg.LogGCCountLimit = 1, 1
+	m.cfg.LogGC.Threshold, m.cfg.LogGC.Count = 1, 1
 	p.log.truncated.Index = p.applied.Index - 1
 	require.Zero(t, m.compactTarget(p))
 	p.log.truncated.Index = p.applied.Index - 2

@@ -34,6 +34,8 @@ type Restored struct {
 	Raft   *raft_serverpb.RaftLocalState
 	// Tail is the log's entries after the applied index, and the last one at least when the log is not empty.
 	Tail []eraftpb.Entry
+	// LogBytes is about what the log takes on disk.
+	LogBytes uint64
 }
 
 func (m *RaftMachine) restore(r Restored) (*peer, error) {
@@ -61,7 +63,8 @@ func (m *RaftMachine) restore(r Restored) (*peer, error) {
 	}
 	p := &peer{regionID: r.Region.Id, id: r.PeerID, region: r.Region, applied: applied}
 	p.log = &peerLog{initial: hs, truncated: truncated, last: last, start: applied, window: r.Tail, conf: *ConfStateOf(r.Region)}
-	if err := m.start(p); err != nil {
+	p.log.bytes = foundBytes(truncated.Index, last.Index, r.LogBytes)
+	if err := m.start(p, m.silence()); err != nil {
 		return nil, err
 	}
 	if len(r.Region.Peers) == 1 {
@@ -71,12 +74,16 @@ func (m *RaftMachine) restore(r Restored) (*peer, error) {
 	return p, nil
 }
 
-// start makes the peer's raft node.
-func (m *RaftMachine) start(p *peer) error {
-	silence := 0
+// silence is for how many ticks a peer ignores campaigns that may have forgotten whether it had just heard a leader (R11).
+func (m *RaftMachine) silence() int {
 	if m.cfg.LeaseDuration > 0 {
-		silence = m.cfg.ElectionTicks
+		return m.cfg.ElectionTicks
 	}
+	return 0
+}
+
+// start makes the peer's raft node.
+func (m *RaftMachine) start(p *peer, silence int) error {
 	l := m.cfg.Raft
 	node, err := raft.NewRawNode(&raft.Config{
 		ID: p.id, ElectionTick: m.cfg.ElectionTicks, HeartbeatTick: m.cfg.HeartbeatTicks,
@@ -100,7 +107,7 @@ func (m *RaftMachine) handleCreate(c Create) {
 		p.log.initial = *c.State.HardState
 		p.log.initial.Commit = 0
 	}
-	if err := m.start(p); err != nil {
+	if err := m.start(p, m.silence()); err != nil {
 		panic(err) // the configuration was good for every other peer
 	}
 	m.add(p)
@@ -146,6 +153,7 @@ func (m *RaftMachine) destroy(p *peer) {
 	p.ending = true
 	m.abandonWrites(p, &region.NotFoundError{RegionID: p.regionID})
 	m.abandonReads(p, &region.NotFoundError{RegionID: p.regionID})
+	m.abandonSplit(p, &region.NotFoundError{RegionID: p.regionID})
 	m.dropBuilt(p)
 	m.withdraw(p)
 	m.round.Apply = append(m.round.Apply, ApplyTask{RegionID: p.regionID, PeerID: p.id, Destroy: tombstoneOf(p.region, p.contact.told)})
@@ -153,7 +161,12 @@ func (m *RaftMachine) destroy(p *peer) {
 
 func (m *RaftMachine) handleCleared(mail Cleared) {
 	p := m.peers[mail.RegionID]
-	if p == nil || p.id != mail.PeerID {
+	if p == nil {
+		return
+	}
+	if p.id != mail.PeerID {
+		// Only the state of an elder peer was here, from a split that came late (S5): the log is this one's.
+		m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Gone{RegionID: mail.RegionID, PeerID: mail.PeerID}})
 		return
 	}
 	task := WriteTask{PeerID: mail.PeerID, Destroyed: true}

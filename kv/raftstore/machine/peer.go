@@ -24,6 +24,8 @@ type peer struct {
 	waiting  waitingWrites
 	pending  []pendingEntry
 	admin    adminInFlight
+	split    splitRequest
+	siblings []*metapb.Region
 	newReads []*ReadRequest
 	reads    []*readBatch
 	persist  persistence
@@ -32,6 +34,8 @@ type peer struct {
 	contact  contact
 	departed []*metapb.Peer
 	duties   duties
+	check    HashCheck
+	sleep    sleepState
 	members  memberCache
 	view     *RegionView
 	ticks    uint64
@@ -40,7 +44,8 @@ type peer struct {
 }
 
 // persistence is the number of the last write that the log writer was given, and of the last that it reported.
-type persistence struct{ given, done uint64 }
+// Raft counts its writes from base on: a peer that is given its region by a split gets a new node, and writes of the old one may be on their way.
+type persistence struct{ given, done, base uint64 }
 
 func (p *peer) term() uint64      { return p.node.Raft.Term }
 func (p *peer) isLeader() bool    { return p.node.Raft.State == raft.StateLeader }
@@ -83,7 +88,7 @@ func (p *peer) notLeader() error {
 }
 
 func (p *peer) epochNotMatch() error {
-	return &region.EpochNotMatchError{RegionID: p.regionID, Current: []*metapb.Region{p.region}}
+	return &region.EpochNotMatchError{RegionID: p.regionID, Current: withSiblings(p.region, p.siblings)}
 }
 
 // leader is the leader as this peer knows it, or nil.
@@ -155,9 +160,13 @@ func (p *peer) envelope(storeID uint64, msg *eraftpb.Message) *raft_serverpb.Raf
 	if to == nil {
 		return nil
 	}
-	return &raft_serverpb.RaftMessage{
+	env := &raft_serverpb.RaftMessage{
 		RegionId: p.regionID, FromPeer: p.self(storeID), ToPeer: to, Message: msg, RegionEpoch: p.region.RegionEpoch,
 	}
+	if p.mayBeFirst(msg) {
+		env.StartKey, env.EndKey = p.region.StartKey, p.region.EndKey
+	}
+	return env
 }
 
 func (p *peer) String() string {

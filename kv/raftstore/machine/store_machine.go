@@ -22,6 +22,9 @@ type StoreMachine struct {
 	// orphans are raft states without a region: of peers that voted before their first snapshot, or were destroyed since. The region's next peer must
 	// remember it.
 	orphans map[uint64]*raft_serverpb.RaftLocalState
+	early   earlyMessages
+	// near is nil unless regions may sleep.
+	near *neighbours
 }
 
 // Tombstone is what is remembered of a destroyed peer: itself, and the region's members when it ceased to be one.
@@ -75,8 +78,14 @@ func (m *StoreMachine) Handle(mail []Mail, _ Instant) Round {
 			if _, ok := m.present[mail.Region.Id]; ok {
 				m.index.put(mail.Region)
 			}
+		case CoversAll:
+			m.handleCoversAll(&round, mail)
 		case Gone:
 			m.handleGone(mail)
+		case Tick:
+			m.handleStoreTick(&round)
+		case Step:
+			m.hearStore(&round, mail.Msg)
 		default:
 			panic(errors.Errorf("machine: the StoreMachine got %T", one))
 		}
@@ -102,6 +111,10 @@ func (m *StoreMachine) handleUnknown(round *Round, msg *raft_serverpb.RaftMessag
 	}
 	if t, ok := m.tombstones[id]; ok && (to.Id <= t.PeerID || msg.RegionEpoch.GetConfVer() < t.ConfVer) {
 		m.tellStale(round, msg, t)
+		return
+	}
+	if announced := (&metapb.Region{Id: id, StartKey: msg.StartKey, EndKey: msg.EndKey}); m.taken(announced) {
+		m.early.keep(msg) // a split that is still to come makes the peer, most likely (S5, S6)
 		return
 	}
 	m.present[id] = to.Id
@@ -137,20 +150,29 @@ func isInitial(msg *raft_serverpb.RaftMessage) bool {
 }
 
 func (m *StoreMachine) handleClaim(round *Round, r *metapb.Region) {
-	granted := m.index.overlapping(r) == nil
-	for id, c := range m.claims { // order-free: any overlap refuses
-		if id != r.Id && region.Overlaps(c, r) {
-			granted = false
-		}
-	}
+	granted := !m.taken(r)
 	if granted {
 		m.claims[r.Id] = r
 	}
 	m.forward(round, r.Id, ClaimGranted{RegionID: r.Id, Granted: granted})
 }
 
+// taken says that another region of the store, or a snapshot for one, has some of the range.
+func (m *StoreMachine) taken(r *metapb.Region) bool {
+	if m.index.overlapping(r) != nil {
+		return true
+	}
+	for id, c := range m.claims { // order-free: any overlap refuses
+		if id != r.Id && region.Overlaps(c, r) {
+			return true
+		}
+	}
+	return false
+}
+
 func (m *StoreMachine) handleGone(g Gone) {
 	if m.present[g.RegionID] != g.PeerID {
+		m.forget(g)
 		return
 	}
 	delete(m.present, g.RegionID)
