@@ -467,7 +467,8 @@ func (m *RaftMachine) publish(p *peer) {
 	v.Ready = v.IsLeader && p.applied.Term == v.Term
 	v.Log = p.logStatus()
 	decides := old.Region != v.Region || old.PeerID != v.PeerID || !samePeer(old.Leader, v.Leader) || old.Term != v.Term ||
-		old.IsLeader != v.IsLeader || old.Initialized != v.Initialized || old.Ready != v.Ready || old.LeaseEnd != v.LeaseEnd || old.Asleep != v.Asleep
+		old.IsLeader != v.IsLeader || old.Initialized != v.Initialized || old.Ready != v.Ready || old.LeaseEnd != v.LeaseEnd ||
+		old.Asleep != v.Asleep
 	if decides || old.Log != v.Log && p.ticks != p.duties.shownAt {
 		p.duties.shownAt = p.ticks
 		p.view = &v
