@@ -67,10 +67,9 @@ func (d *Disk) finishDestroy(snap engine.Snapshot, r *metapb.Region) error {
 	}
 	log, err := d.Log.State(r.Id)
 	if err != nil || log == nil || log.LastIndex == 0 {
-		// A log without entries is that of a peer without data: a younger one than the tombstone names, most likely, and its vote must be remembered.
-		return err
+		return err // it is what a destroyed peer leaves, or a younger peer without data has promised
 	}
-	return d.Log.Write([]logstore.Update{{RegionID: r.Id, Destroy: true, Sync: true}})
+	return d.Log.Write([]logstore.Update{{RegionID: r.Id, Destroy: true, Sync: true, State: machine.Legacy(*log.HardState)}})
 }
 
 func eachRegionState(snap engine.Snapshot, visit func(*raft_serverpb.RegionLocalState) error) (err error) {
@@ -131,8 +130,11 @@ func (d *Disk) loadRegion(storeID uint64, snap engine.Snapshot, s *raft_serverpb
 		lo-- // all is applied; the last entry's term is still wanted
 	}
 	if lo < hi {
-		r.Tail, err = d.loadTail(s.Region.Id, lo, hi)
+		if r.Tail, err = d.loadTail(s.Region.Id, lo, hi); err != nil {
+			return r, err
+		}
 	}
+	r.LogBytes, err = d.Log.Size(s.Region.Id)
 	return r, err
 }
 

@@ -33,7 +33,7 @@ func numbered(from, to int) (list [][]byte) {
 func measure(t *testing.T, open *raftstore.Disk, task machine.MeasureRegion) machine.Measured {
 	task.PeerID = 2
 	task.RegionID, task.Region.Id, task.Region.RegionEpoch = 1, 1, &metapb.RegionEpoch{Version: 7}
-	mail, err := open.RunTask(task)
+	mail, err := open.RunTask(task, nil)
 	require.NoError(t, err)
 	found := mail.(machine.Measured)
 	require.Equal(t, []uint64{1, 2, 7}, []uint64{found.RegionID, found.PeerID, found.Version})

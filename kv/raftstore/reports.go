@@ -8,6 +8,7 @@ import (
 	"github.com/pingcap/kvproto/pkg/pdpb"
 	"go.uber.org/zap"
 
+	"github.com/shoal-kv/shoal/kv/raftstore/command"
 	"github.com/shoal-kv/shoal/kv/raftstore/machine"
 )
 
@@ -61,7 +62,9 @@ func (s *Store) Answer(resp *pdpb.RegionHeartbeatResponse) {
 	}
 	switch {
 	case resp.ChangePeer != nil:
-		a.Op = machine.ChangePeer{Type: resp.ChangePeer.ChangeType, Peer: resp.ChangePeer.Peer}
+		a.Op = changePeers(resp.ChangePeer)
+	case len(resp.ChangePeerV2.GetChanges()) > 0: // without one it asks to leave a joint configuration, which the group does by itself
+		a.Op = changePeers(resp.ChangePeerV2.Changes...)
 	case resp.TransferLeader != nil:
 		a.Op = machine.TransferLeader{To: resp.TransferLeader.Peer}
 	case resp.SplitRegion != nil:
@@ -84,6 +87,14 @@ func (s *Store) askSplit(call machine.AskSplit) {
 		}
 		s.post(machine.Addressed{RegionID: mail.RegionID, Mail: mail})
 	})
+}
+
+func changePeers(wanted ...*pdpb.ChangePeer) machine.ChangePeers {
+	var op machine.ChangePeers
+	for _, w := range wanted {
+		op.Changes = append(op.Changes, command.PeerChange{Type: w.ChangeType, Peer: w.Peer})
+	}
+	return op
 }
 
 func (s *Store) runStoreHeartbeats(done <-chan struct{}) {

@@ -3,6 +3,7 @@ package test_raftstore
 import (
 	"bytes"
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/pingcap/errors"
@@ -177,6 +178,18 @@ func (s *Scheduler) evict(r *metapb.Region) {
 			delete(s.regions, id)
 		}
 	}
+}
+
+// regionIDs are the regions that were heard of, in order.
+func (s *Scheduler) regionIDs() []uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ids := make([]uint64, 0, len(s.regions))
+	for id := range s.regions {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 // missing is the peer that a region lacks; the same one until it has it.

@@ -20,7 +20,8 @@ type ApplyTask struct {
 	Expiries    []uint64
 	Install     *Installation
 	ClearMarker bool
-	Destroy     *metapb.Region
+	// Destroy is the region as it was last told; the applier may know a later shape.
+	Destroy *metapb.Region
 }
 
 // ApplyResults is what one engine batch did to one region.
@@ -31,6 +32,9 @@ type ApplyResults struct {
 	Split     *splitDone
 	// Bytes and Keys are what was written.
 	Bytes, Keys uint64
+	// HashAt is the index of a ComputeHash, Verify what a VerifyHash brought.
+	HashAt uint64
+	Verify *verdict
 	// Installed says that a snapshot of this region took the place of its data.
 	Installed bool
 	Region    *metapb.Region
@@ -56,8 +60,10 @@ type ApplyRound struct {
 	// Lookup asks, before anything is applied that comes after this batch, when the values of these keys expire: 0 for what never
 	// does or does not exist. The answer belongs in the Expiries of the first task that is left.
 	Lookup []StoredKey
-	Reply  []Reply
-	Mail   []Addressed
+	// Hash asks for the engine's snapshot as it is right after this batch, and for the task to be run with it.
+	Hash  *ComputeHash
+	Reply []Reply
+	Mail  []Addressed
 }
 
 // StoredKey is a key of one column family.
@@ -203,9 +209,9 @@ func (m *ApplyMachine) destroy(round *ApplyRound, t *ApplyTask, batch engine.Bat
 		return
 	}
 	if a != nil {
-		r = a.region
+		r = tombstoneOf(a.region, t.Destroy)
 		delete(m.appliers, t.RegionID)
-		EraseRegion(batch, r)
+		EraseRegion(batch, a.region)
 	}
 	putTombstone(batch, r, &metapb.Peer{Id: t.PeerID, StoreId: m.storeID})
 	m.tombstones[t.RegionID] = max(m.tombstones[t.RegionID], t.PeerID)

@@ -12,9 +12,10 @@ import (
 type Mail interface{ isMail() }
 
 // Addressed is mail from one machine to another of the same store: to the StoreMachine when Store is set, else to
-// the RaftMachine that owns the region.
+// the RaftMachine that owns the region, or to all of them.
 type Addressed struct {
 	Store    bool
+	All      bool
 	RegionID uint64
 	Mail     Mail
 }
@@ -29,6 +30,11 @@ type (
 	Read struct{ *ReadRequest }
 	// Admin asks for a change of the region itself.
 	Admin struct{ *AdminRequest }
+	// Inspect asks for a look at a peer. See op_inspect.go.
+	Inspect struct {
+		RegionID uint64
+		Tell     func(*PeerReport)
+	}
 	// Tick says that one tick interval has passed.
 	Tick struct{}
 	// Persisted says that a write with this number, and all before it, is durable.
@@ -99,6 +105,10 @@ type (
 	}
 	// Resend asks every leader for a heartbeat: the scheduler has a new leader.
 	Resend struct{}
+	// StoreAlive says that another store lives, and in which life: the number changes when it starts again.
+	StoreAlive struct{ StoreID, Life uint64 }
+	// StoreSilent says that another store has said nothing for an election timeout.
+	StoreSilent struct{ StoreID uint64 }
 )
 
 // Mail for the StoreMachine.
@@ -117,10 +127,11 @@ type (
 		// Campaign: the divided region is led from here.
 		Campaign bool
 	}
-	// Gone says that a region's peer was destroyed. Region is the last that it knew.
+	// Gone says that a region's peer was destroyed. Region is the last that it knew, State what it has promised, if anything.
 	Gone struct {
 		RegionID, PeerID uint64
 		Region           *metapb.Region
+		State            *raft_serverpb.RaftLocalState
 	}
 )
 
@@ -128,6 +139,7 @@ func (Step) isMail()          {}
 func (Propose) isMail()       {}
 func (Read) isMail()          {}
 func (Admin) isMail()         {}
+func (Inspect) isMail()       {}
 func (Tick) isMail()          {}
 func (Persisted) isMail()     {}
 func (Applied) isMail()       {}
@@ -145,6 +157,8 @@ func (Adopt) isMail()         {}
 func (Measured) isMail()      {}
 func (SplitIDs) isMail()      {}
 func (CoversAll) isMail()     {}
+func (StoreAlive) isMail()    {}
+func (StoreSilent) isMail()   {}
 func (Unknown) isMail()       {}
 func (Claim) isMail()         {}
 func (Unclaim) isMail()       {}
@@ -182,11 +196,8 @@ type AdminRequest struct {
 type AdminOp interface{ isAdminOp() }
 
 type (
-	// ChangePeer adds or removes a voter. See op_confchange.go.
-	ChangePeer struct {
-		Type eraftpb.ConfChangeType
-		Peer *metapb.Peer
-	}
+	// ChangePeers adds, removes, promotes or demotes peers: one, or several by way of a joint configuration. See op_confchange.go.
+	ChangePeers struct{ Changes []command.PeerChange }
 	// TransferLeader makes another peer lead. See op_transfer.go.
 	TransferLeader struct{ To *metapb.Peer }
 	// Split divides the region. See op_split.go.
@@ -206,7 +217,7 @@ type SplitID struct {
 	PeerIDs  []uint64
 }
 
-func (ChangePeer) isAdminOp()     {}
+func (ChangePeers) isAdminOp()    {}
 func (TransferLeader) isAdminOp() {}
 func (Split) isAdminOp()          {}
 

@@ -123,7 +123,7 @@ func (m *RaftMachine) giveBirth(p *peer, a Adopt) {
 	}
 	state, at := BirthState(a.State), Pair{InitIndex, InitTerm}
 	p.id, p.region, p.applied = a.PeerID, a.Region, at
-	p.log = &peerLog{initial: *state.HardState, truncated: at, last: at, start: at, conf: confStateOf(a.Region)}
+	p.log = &peerLog{initial: *state.HardState, truncated: at, last: at, start: at, conf: *ConfStateOf(a.Region)}
 	if err := m.start(p, silence); err != nil {
 		panic(err) // the configuration was good for every other peer
 	}

@@ -32,7 +32,11 @@ type peer struct {
 	persist  persistence
 	lease    lease
 	snap     snapshotState
+	contact  contact
+	departed []*metapb.Peer
 	duties   duties
+	check    HashCheck
+	sleep    sleepState
 	members  memberCache
 	view     *RegionView
 	ticks    uint64
@@ -75,8 +79,13 @@ func (p *peer) checkLeader(peerID uint64) error {
 	return nil
 }
 
+// notLeader names the leader to ask instead: while leadership is being handed over, the one that is about to lead.
 func (p *peer) notLeader() error {
-	return &region.NotLeaderError{RegionID: p.regionID, Leader: p.leader()}
+	leader := p.leader()
+	if to := p.node.Raft.LeadTransferee(); p.isLeader() && to != raft.None {
+		leader = p.members.find(p.region, to)
+	}
+	return &region.NotLeaderError{RegionID: p.regionID, Leader: leader}
 }
 
 func (p *peer) epochNotMatch() error {

@@ -19,9 +19,12 @@ type StoreMachine struct {
 	claims  map[uint64]*metapb.Region
 	// tombstones are the last destroyed peer of each region: neither it nor an older one may come back (S7).
 	tombstones map[uint64]Tombstone
-	// orphans are raft states without a region: peers that voted before their first snapshot, and must remember it.
+	// orphans are raft states without a region: of peers that voted before their first snapshot, or were destroyed since. The region's next peer must
+	// remember it.
 	orphans map[uint64]*raft_serverpb.RaftLocalState
 	early   earlyMessages
+	// near is nil unless regions may sleep.
+	near *neighbours
 }
 
 // Tombstone is what is remembered of a destroyed peer: itself, and the region's members when it ceased to be one.
@@ -79,6 +82,10 @@ func (m *StoreMachine) Handle(mail []Mail, _ Instant) Round {
 			m.handleCoversAll(&round, mail)
 		case Gone:
 			m.handleGone(mail)
+		case Tick:
+			m.handleStoreTick(&round)
+		case Step:
+			m.hearStore(&round, mail.Msg)
 		default:
 			panic(errors.Errorf("machine: the StoreMachine got %T", one))
 		}
@@ -93,11 +100,17 @@ func (m *StoreMachine) handleUnknown(round *Round, msg *raft_serverpb.RaftMessag
 		m.forward(round, id, Step{msg}) // created meanwhile; a Step that finds nobody comes back here, after Gone
 		return
 	}
+	if msg.ExtraMsg.GetType() == raft_serverpb.ExtraMessageType_MsgCheckStalePeer {
+		if t, ok := m.tombstones[id]; ok {
+			m.tellStale(round, msg, t)
+		}
+		return
+	}
 	if to.GetStoreId() != m.storeID || to.GetId() == 0 || msg.IsTombstone || !isInitial(msg) {
 		return
 	}
 	if t, ok := m.tombstones[id]; ok && (to.Id <= t.PeerID || msg.RegionEpoch.GetConfVer() < t.ConfVer) {
-		m.buryToo(round, msg, t)
+		m.tellStale(round, msg, t)
 		return
 	}
 	if announced := (&metapb.Region{Id: id, StartKey: msg.StartKey, EndKey: msg.EndKey}); m.taken(announced) {
@@ -110,20 +123,20 @@ func (m *StoreMachine) handleUnknown(round *Round, msg *raft_serverpb.RaftMessag
 	m.forward(round, id, Create{RegionID: id, PeerID: to.Id, State: state, First: msg})
 }
 
-// buryToo tells a peer that it was removed, if this store's own peer of the region has outlived that: everybody else whom it knows may be gone as
-// well (S8). It must hear it from a newer epoch.
-func (m *StoreMachine) buryToo(round *Round, msg *raft_serverpb.RaftMessage, t Tombstone) {
-	for _, p := range t.Members {
-		if p.Id == msg.FromPeer.GetId() {
-			return
-		}
-	}
+// tellStale tells a peer that it was removed, if this store's own peer of the region has outlived that: everybody else whom it knows may be gone as
+// well (S8). Else it names the members that were left when the own peer was removed; one of them knows more.
+func (m *StoreMachine) tellStale(round *Round, msg *raft_serverpb.RaftMessage, t Tombstone) {
 	if len(t.Members) == 0 || msg.RegionEpoch.GetConfVer() >= t.ConfVer {
 		return
 	}
-	epoch := &metapb.RegionEpoch{ConfVer: t.ConfVer, Version: msg.RegionEpoch.GetVersion()}
+	gone := true
+	for _, p := range t.Members {
+		gone = gone && p.Id != msg.FromPeer.GetId()
+	}
 	round.Send = append(round.Send, &raft_serverpb.RaftMessage{
-		RegionId: msg.RegionId, FromPeer: msg.ToPeer, ToPeer: msg.FromPeer, RegionEpoch: epoch, IsTombstone: true,
+		RegionId: msg.RegionId, FromPeer: msg.ToPeer, ToPeer: msg.FromPeer, IsTombstone: gone,
+		RegionEpoch: &metapb.RegionEpoch{ConfVer: t.ConfVer, Version: msg.RegionEpoch.GetVersion()},
+		ExtraMsg:    &raft_serverpb.ExtraMessage{Type: raft_serverpb.ExtraMessageType_MsgCheckStalePeerResponse, CheckPeers: t.Members},
 	})
 }
 
@@ -165,6 +178,9 @@ func (m *StoreMachine) handleGone(g Gone) {
 	delete(m.present, g.RegionID)
 	delete(m.claims, g.RegionID)
 	m.index.remove(g.RegionID)
+	if g.State != nil {
+		m.orphans[g.RegionID] = g.State
+	}
 	m.tombstones[g.RegionID] = Tombstone{PeerID: g.PeerID, ConfVer: g.Region.GetRegionEpoch().GetConfVer(), Members: g.Region.GetPeers()}
 }
 

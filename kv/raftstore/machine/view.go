@@ -24,6 +24,8 @@ type RegionView struct {
 	Initialized, Gone bool
 	// Siblings are what was split off the region last, as it was then: whoever asks with the epoch before that is told of them.
 	Siblings []*metapb.Region
+	// Asleep says that no ticks pass on the peer until something reaches it.
+	Asleep bool
 	// Log is for people: applied, committed and last index, and the first that is still there.
 	Log LogStatus
 }
@@ -35,6 +37,8 @@ type LogStatus struct {
 	Committed uint64 `json:"committed"`
 	Stabled   uint64 `json:"stabled"`
 	Last      uint64 `json:"last"`
+	// Bytes is about what the log takes.
+	Bytes uint64 `json:"bytes"`
 }
 
 // CheckLeader answers whether a request for the region, made for the given peer (0: any), can be served by this peer as leader.
