@@ -389,7 +389,6 @@ func (m *RaftMachine) handleApplied(mail Applied) {
 		m.resetLog(p, res)
 		return
 	}
-	m.countWritten(p, res)
 	if c := res.Change; c != nil {
 		m.afterConfChange(p, c)
 	}
@@ -398,6 +397,7 @@ func (m *RaftMachine) handleApplied(mail Applied) {
 	}
 	p.applied = res.Applied
 	p.node.Applied(res.Applied.Index)
+	m.countWritten(p, res)
 	if res.HashAt > 0 {
 		p.check.Asked = res.HashAt
 	}
