@@ -20,7 +20,10 @@ func MachineConfig(cfg *config.Raftstore, storeID, seed uint64) machine.Config {
 		StoreID:    storeID, Seed: seed,
 		ElectionTicks: cfg.ElectionTimeoutTicks, HeartbeatTicks: cfg.HeartbeatTicks,
 		LeaseDuration: machine.Instant(cfg.MaxLeaderLease.Duration), PreVote: cfg.Prevote,
-		LogGCTicks: ticks(cfg.RaftLogGcTickInterval), LogGCThreshold: cfg.RaftLogGcThreshold, LogGCCountLimit: cfg.RaftLogGcCountLimit,
+		LogGC: machine.LogGC{
+			Ticks: ticks(cfg.RaftLogGcTickInterval), Threshold: cfg.RaftLogGcThreshold, Count: cfg.RaftLogGcCountLimit,
+			Bytes: uint64(cfg.RaftLogGcSizeLimit), Silence: uint64(ticks(cfg.RaftLogGcTimeLimit)),
+		},
 		RegionHeartbeatTicks: ticks(cfg.RegionHeartbeatInterval),
 		Raft: machine.RaftLimits{
 			MaxSizePerMsg: uint64(cfg.RaftMaxSizePerMsg), MaxCommittedPerReady: 4 << 20, MaxUncommitted: 4 * uint64(cfg.RaftEntryMaxSize),

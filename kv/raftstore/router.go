@@ -131,6 +131,13 @@ func (r *Router) Admin(a *machine.AdminRequest) {
 	}
 }
 
+// Inspect asks a region's owner for what it knows; tell is called exactly once, with nil when there is no such peer.
+func (r *Router) Inspect(regionID uint64, tell func(*machine.PeerReport)) {
+	if !r.owner(regionID).tryPut(machine.Inspect{RegionID: regionID, Tell: tell}) {
+		tell(nil)
+	}
+}
+
 // post delivers mail between machines, and completions. It must arrive, unless the store is closing.
 func (r *Router) post(a machine.Addressed) {
 	switch {

@@ -28,6 +28,7 @@ const (
 	QuickTasks
 	SnapshotTasks
 	Reporter
+	HashTasks
 )
 
 // NewStepper takes a store that was opened and not started.
@@ -49,6 +50,7 @@ func NewStepper(s *Store) *Stepper {
 	add(QuickTasks, &taskWorker{s: s, queue: s.quick})
 	add(SnapshotTasks, &taskWorker{s: s, queue: s.snapshots})
 	add(Reporter, &reporter{s: s})
+	add(HashTasks, &taskWorker{s: s, queue: s.hashes})
 	return p
 }
 

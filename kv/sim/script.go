@@ -122,7 +122,7 @@ func configure(cfg *Config, words []string) error {
 			cfg.Machine.LeaseDuration = 0
 		}
 	case "loggc":
-		cfg.Machine.LogGCThreshold, cfg.Machine.LogGCCountLimit = max(1, n/2), n
+		cfg.Machine.LogGC.Threshold, cfg.Machine.LogGC.Count = max(1, n/2), n
 	case "sleep":
 		cfg.Machine.SleepTicks = int(n)
 	case "maxmsg":
@@ -148,7 +148,7 @@ func (s *script) begin() error {
 			return false
 		}
 		for _, p := range v.Region.Peers {
-			if w := s.c.stores[p.StoreId-1].st.View(s.c.home); w == nil || !w.Initialized || w.Log.Applied < v.Log.Applied {
+			if w := s.c.storeWith(p.StoreId).st.View(s.c.home); w == nil || !w.Initialized || w.Log.Applied < v.Log.Applied {
 				return false
 			}
 		}

@@ -74,6 +74,8 @@ func (m *RaftMachine) handle(one Mail) {
 		m.handleRead(mail.ReadRequest)
 	case Admin:
 		m.handleAdmin(mail.AdminRequest)
+	case Inspect:
+		m.handleInspect(mail)
 	case Tick:
 		m.handleTick()
 	case Persisted:
@@ -86,6 +88,8 @@ func (m *RaftMachine) handle(one Mail) {
 		m.handleSnapshotBuilt(mail)
 	case StateSynced:
 		m.handleStateSynced(mail)
+	case HashComputed:
+		m.handleHashComputed(mail)
 	case SnapshotSent:
 		m.handleSnapshotSent(mail)
 	case Unreachable:
@@ -100,6 +104,10 @@ func (m *RaftMachine) handle(one Mail) {
 		m.handleClaimGranted(mail)
 	case Resend:
 		m.handleResend()
+	case Adopt:
+		m.handleAdopt(mail)
+	case SplitIDs:
+		m.handleSplitIDs(mail)
 	case StoreAlive:
 		m.handleStoreAlive(mail)
 	case StoreSilent:
@@ -117,6 +125,7 @@ func (m *RaftMachine) Stop(now Instant) Round {
 		p := m.peers[id]
 		m.abandonWrites(p, &region.StoppedError{StoreID: m.cfg.StoreID})
 		m.abandonReads(p, &region.StoppedError{StoreID: m.cfg.StoreID})
+		m.abandonSplit(p, &region.StoppedError{StoreID: m.cfg.StoreID})
 		m.withdraw(p)
 	}
 	m.round = nil
@@ -133,6 +142,8 @@ func (m *RaftMachine) refuse(one Mail) {
 		m.round.Reply = append(m.round.Reply, Reply{Grant: mail.Grant, Err: stopped})
 	case Admin:
 		m.reply(mail.Done, stopped)
+	case Inspect:
+		m.handleInspect(Inspect{Tell: mail.Tell})
 	}
 }
 
@@ -181,6 +192,7 @@ func (m *RaftMachine) handleTick() {
 		p.node.Tick()
 		m.retryReads(p)
 		m.doDuties(p)
+		m.askIfStale(p)
 		m.considerSleep(p, p.node.HeartbeatRound() > round)
 		m.list(p)
 	}
@@ -196,9 +208,10 @@ func (m *RaftMachine) handleStep(msg *raft_serverpb.RaftMessage) {
 		m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Unknown{msg}})
 		return
 	}
-	if !m.isForPeer(p, msg) {
+	if m.hearOfStale(p, msg) || !m.isForPeer(p, msg) {
 		return
 	}
+	p.hearLeader(msg)
 	p.members.remember(p.region, msg.FromPeer)
 	p.members.hear(msg.FromPeer.GetId(), p.ticks)
 	if msg.ExtraMsg != nil {
@@ -250,6 +263,7 @@ func (m *RaftMachine) lookAfter(p *peer) {
 		m.abandonReads(p, p.notLeader())
 	}
 	p.settleAdmin()
+	m.settleSplit(p)
 	m.settleClaim(p)
 	m.askStorage(p)
 	p.renewLease(&m.cfg, m.now)
@@ -257,6 +271,7 @@ func (m *RaftMachine) lookAfter(p *peer) {
 	m.settleSleep(p)
 	m.publish(p)
 	m.reportChange(p)
+	m.buryDeparted(p)
 	m.leave(p)
 }
 
@@ -289,14 +304,14 @@ func (m *RaftMachine) write(p *peer, rd *raft.Ready) {
 	if !rd.MustSync && len(after) == 0 {
 		return
 	}
-	task := WriteTask{PeerID: p.id, Number: rd.Number, After: after}
+	task := WriteTask{PeerID: p.id, Number: p.persist.base + rd.Number, After: after}
 	task.RegionID, task.Sync = p.regionID, rd.MustSync
 	if rd.MustSync {
 		task.OldLast = p.log.last.Index
 		p.log.appended(rd.Entries)
 		task.Entries, task.State = rd.Entries, p.localState()
 	}
-	p.persist.given = rd.Number
+	p.persist.given = task.Number
 	m.round.Write = append(m.round.Write, task)
 }
 
@@ -315,7 +330,9 @@ func (m *RaftMachine) handlePersisted(mail Persisted) {
 		return
 	}
 	p.persist.done = max(p.persist.done, mail.Number)
-	p.node.Persisted(mail.Number)
+	if mail.Number > p.persist.base {
+		p.node.Persisted(mail.Number - p.persist.base)
+	}
 	if p.snap.installing && p.snap.number == mail.Number {
 		m.snapshotInstalled(p)
 	}
@@ -338,19 +355,30 @@ func (m *RaftMachine) apply(p *peer, entries []eraftpb.Entry) {
 }
 
 func (m *RaftMachine) handleApplied(mail Applied) {
-	p := m.peers[mail.RegionID]
-	if p == nil || p.id != mail.PeerID || p.ending {
+	p, res := m.peers[mail.RegionID], &mail.Results
+	if p == nil || p.id != mail.PeerID {
 		return
 	}
-	res := &mail.Results
+	if res.Split != nil {
+		m.afterSplit(p, res.Split) // also when the peer is ending: the new regions have come to be
+	}
+	if p.ending {
+		return
+	}
 	if res.Installed {
 		m.resetLog(p, res)
 		return
 	}
-	p.applied = res.Applied
-	p.node.Applied(res.Applied.Index)
 	if c := res.Change; c != nil {
 		m.afterConfChange(p, c)
+	}
+	p.applied = res.Applied
+	p.node.Applied(res.Applied.Index)
+	if res.HashAt > 0 {
+		p.check.Asked = res.HashAt
+	}
+	if res.Verify != nil {
+		m.afterVerify(p, res.Verify)
 	}
 	if res.Truncated.Index > 0 {
 		m.afterCompact(p, res.Truncated)
@@ -405,13 +433,12 @@ func (m *RaftMachine) envelopes(p *peer, out []*raft_serverpb.RaftMessage, msgs 
 // publish shows readers the peer as it now is, when that changed.
 func (m *RaftMachine) publish(p *peer) {
 	old := p.view
-	log := p.node.Raft.RaftLog
 	v := RegionView{
 		Region: p.region, PeerID: p.id, Leader: p.leader(), Term: p.term(), IsLeader: p.isLeader() && !p.removed,
-		Initialized: p.initialized(), LeaseEnd: p.lease.end, Asleep: p.sleep.asleep,
+		Initialized: p.initialized(), LeaseEnd: p.leaseEnd(), Siblings: p.siblings, Asleep: p.sleep.asleep,
 	}
 	v.Ready = v.IsLeader && p.applied.Term == v.Term
-	v.Log = LogStatus{p.log.truncated.Index, p.applied.Index, log.Committed(), log.Stabled(), log.LastIndex()}
+	v.Log = p.logStatus()
 	decides := old.Region != v.Region || old.PeerID != v.PeerID || !samePeer(old.Leader, v.Leader) || old.Term != v.Term ||
 		old.IsLeader != v.IsLeader || old.Ready != v.Ready || old.LeaseEnd != v.LeaseEnd || old.Asleep != v.Asleep
 	if decides || old.Log != v.Log && p.ticks != p.duties.shownAt {
