@@ -266,11 +266,14 @@ func (m *RaftMachine) lookAfter(p *peer) {
 	if p.ending {
 		return
 	}
-	if p.isLeader() {
-		m.proposeWaiting(p)
-	}
-	m.askReadIndex(p)
-	for !p.snap.installing && p.node.HasReady() {
+	for !p.snap.installing {
+		if p.isLeader() {
+			m.proposeWaiting(p)
+		}
+		m.askReadIndex(p)
+		if !p.node.HasReady() {
+			break
+		}
 		rd := p.node.Ready()
 		m.takeReady(p, &rd)
 	}
