@@ -139,6 +139,9 @@ func (d *Disk) RunTask(task machine.Task, pace snapfile.Pace) (machine.Mail, err
 	case *machine.ComputeHash:
 		sum, err := computeHash(t, pace)
 		return machine.HashComputed{RegionID: t.RegionID, PeerID: t.PeerID, Index: t.At.Index, Hash: sum, OK: err == nil}, err
+	case machine.MeasureRegion:
+		found, err := d.measure(t)
+		return found, err
 	case machine.DropSnapshot:
 		key := snapfile.Key{RegionID: t.RegionID, Term: t.At.Term, Index: t.At.Index}
 		return nil, d.Snapshots.Delete(key, t.Received)

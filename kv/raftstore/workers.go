@@ -46,7 +46,10 @@ func sizeOf(u *logstore.Update) int64 {
 func (s *Store) enqueueTask(t machine.Task) {
 	drop, isDrop := t.(machine.DropSnapshot)
 	_, isBuild := t.(machine.BuildSnapshot)
+	_, isScan := t.(machine.MeasureRegion)
 	switch {
+	case isScan:
+		s.scans.put(t)
 	case isBuild, isDrop && !drop.Received:
 		s.snapshots.put(t)
 	default:
@@ -390,6 +393,8 @@ func regionOf(t machine.Task) uint64 {
 	case machine.BuildSnapshot:
 		return t.RegionID
 	case machine.SyncState:
+		return t.RegionID
+	case machine.MeasureRegion:
 		return t.RegionID
 	case machine.DropSnapshot:
 		return t.RegionID

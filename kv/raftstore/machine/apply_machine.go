@@ -42,6 +42,8 @@ type ApplyResults struct {
 	// HashAt is the index of a ComputeHash, Verify what a VerifyHash brought.
 	HashAt uint64
 	Verify *verdict
+	// Bytes and Keys are what was written.
+	Bytes, Keys uint64
 	// Installed says that a snapshot of this region took the place of its data.
 	Installed bool
 	Region    *metapb.Region

@@ -133,6 +133,14 @@ type (
 		Version  uint64
 		IDs      []SplitID
 	}
+	// Measured brings what a MeasureRegion task found. Keys are where the region had better be split: none when it is not too large.
+	Measured struct {
+		RegionID, PeerID uint64
+		Version          uint64
+		Half             bool
+		Size, Count      uint64
+		Keys             [][]byte
+	}
 	// Resend asks every leader for a heartbeat: the scheduler has a new leader.
 	Resend struct{}
 	// StoreAlive says that another store lives, and in which life: the number changes when it starts again.
@@ -205,6 +213,7 @@ func (Create) isMail()        {}
 func (ClaimGranted) isMail()  {}
 func (Resend) isMail()        {}
 func (Adopt) isMail()         {}
+func (Measured) isMail()      {}
 func (SplitIDs) isMail()      {}
 func (CoversAll) isMail()     {}
 func (StoreAlive) isMail()    {}
@@ -236,10 +245,11 @@ type Proposal struct {
 	Done    func(error)
 }
 
-// ReadRequest is a read that found no lease. Grant is called exactly once.
+// ReadRequest is a read that found no lease, or, with Replica, is content with any replica. Grant is called exactly once.
 type ReadRequest struct {
 	RegionID, PeerID uint64
 	Version          uint64
+	Replica          bool
 	Grant            func(ReadGrant, error)
 }
 
@@ -264,7 +274,7 @@ type (
 	Merge struct{ Target *metapb.Region }
 	// Split divides the region. See op_split.go.
 	Split struct {
-		// Keys are where, ascending and strictly inside the region.
+		// Keys are where, ascending and strictly inside the region; none for the middle of what it holds.
 		Keys [][]byte
 		// IDs are the new regions', one for each key; none to have the scheduler asked for them.
 		IDs []SplitID
@@ -306,6 +316,8 @@ type RegionHeartbeat struct {
 	Leader  *metapb.Peer
 	Term    uint64
 	Pending []*metapb.Peer
+	// Size and Keys are about what the region holds; 0 while that is not known.
+	Size, Keys uint64
 	// Down are peers that have not answered, with the ticks since they did.
 	Down []DownPeer
 }
@@ -326,6 +338,14 @@ type (
 	BuildSnapshot struct{ RegionID, PeerID uint64 }
 	// SyncState makes the state engine durable; answered by StateSynced.
 	SyncState struct{ RegionID, PeerID, CompactTo uint64 }
+	// MeasureRegion finds out how large a region is and where to split it; answered by Measured. It estimates, unless the estimate comes near the limit
+	// or Exact or Half is set. Half asks for the middle, whatever the size.
+	MeasureRegion struct {
+		RegionID, PeerID uint64
+		Region           *metapb.Region
+		Limits           SplitLimits
+		Exact, Half      bool
+	}
 	// DropSnapshot deletes a snapshot's file, received or built here, that nobody needs. Not answered.
 	DropSnapshot struct {
 		RegionID uint64
@@ -335,6 +355,7 @@ type (
 )
 
 func (ReadLog) isTask()       {}
+func (MeasureRegion) isTask() {}
 func (BuildSnapshot) isTask() {}
 func (SyncState) isTask()     {}
 func (DropSnapshot) isTask()  {}

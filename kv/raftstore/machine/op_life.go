@@ -91,7 +91,7 @@ func (m *RaftMachine) start(p *peer, silence int) error {
 	node, err := raft.NewRawNode(&raft.Config{
 		ID: p.id, ElectionTick: m.cfg.ElectionTicks, HeartbeatTick: m.cfg.HeartbeatTicks,
 		Storage: p.log, Applied: p.applied.Index, Seed: m.cfg.Seed ^ p.regionID<<16, AsyncStorage: true,
-		PreVote: m.cfg.PreVote, CheckQuorum: true, VoteSilenceTicks: silence, LazyCommit: true,
+		PreVote: m.cfg.PreVote, CheckQuorum: true, VoteSilenceTicks: silence, LazyCommit: true, AnnounceApplied: true,
 		MaxSizePerMsg: l.MaxSizePerMsg, MaxCommittedSizePerReady: l.MaxCommittedPerReady, MaxUncommittedEntriesSize: l.MaxUncommitted,
 		MaxInflightMsgs: l.MaxInflightMsgs, MaxInflightBytes: l.MaxInflightBytes, MaxCachedBytes: l.MaxCached,
 	})

@@ -150,6 +150,8 @@ func (a *applier) applyWrite(c *command.Command, batch engine.Batch) error {
 		switch op {
 		case command.Put:
 			batch.Put(cf, key, value)
+			a.results.Bytes += uint64(len(key) + len(value))
+			a.results.Keys++
 		case command.Delete:
 			batch.Delete(cf, key)
 		case command.DeleteRange:

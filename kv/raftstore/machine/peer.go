@@ -25,6 +25,7 @@ type peer struct {
 	pending  []pendingEntry
 	admin    adminInFlight
 	split    splitRequest
+	size     sizeWatch
 	siblings []*metapb.Region
 	newReads []*ReadRequest
 	reads    []*readBatch

@@ -120,6 +120,8 @@ func (m *RaftMachine) handle(one Mail) {
 		m.handleResend()
 	case Adopt:
 		m.handleAdopt(mail)
+	case Measured:
+		m.handleMeasured(mail)
 	case SplitIDs:
 		m.handleSplitIDs(mail)
 	case StoreAlive:
@@ -266,16 +268,16 @@ func (m *RaftMachine) lookAfter(p *peer) {
 	}
 	if p.isLeader() {
 		m.proposeWaiting(p)
-		m.askReadIndex(p)
 	}
+	m.askReadIndex(p)
 	for !p.snap.installing && p.node.HasReady() {
 		rd := p.node.Ready()
 		m.takeReady(p, &rd)
 	}
 	if !p.isLeader() {
 		m.abandonWrites(p, p.notLeader())
-		m.abandonReads(p, p.notLeader())
 	}
+	m.settleReads(p)
 	p.settleAdmin()
 	m.settleSplit(p)
 	m.settleClaim(p)
@@ -300,7 +302,7 @@ func (m *RaftMachine) takeReady(p *peer, rd *raft.Ready) {
 		p.sleep.busyAt = p.ticks
 	}
 	for i := range rd.ReadStates {
-		p.confirmRead(rd.ReadStates[i].RequestCtx, rd.ReadStates[i].Index)
+		m.confirmRead(p, rd.ReadStates[i].RequestCtx, rd.ReadStates[i].Index)
 	}
 	if !raft.IsEmptySnap(&rd.Snapshot) {
 		m.installSnapshot(p, rd)
@@ -387,6 +389,7 @@ func (m *RaftMachine) handleApplied(mail Applied) {
 		m.resetLog(p, res)
 		return
 	}
+	m.countWritten(p, res)
 	if c := res.Change; c != nil {
 		m.afterConfChange(p, c)
 	}
@@ -459,12 +462,12 @@ func (m *RaftMachine) publish(p *peer) {
 	old := p.view
 	v := RegionView{
 		Region: p.region, PeerID: p.id, Leader: p.leader(), Term: p.term(), IsLeader: p.isLeader() && !p.removed,
-		Initialized: p.initialized(), LeaseEnd: p.leaseEnd(), Siblings: p.siblings, Asleep: p.sleep.asleep,
+		Initialized: p.initialized() && !p.snap.installing, LeaseEnd: p.leaseEnd(), Siblings: p.siblings, Asleep: p.sleep.asleep,
 	}
 	v.Ready = v.IsLeader && p.applied.Term == v.Term
 	v.Log = p.logStatus()
 	decides := old.Region != v.Region || old.PeerID != v.PeerID || !samePeer(old.Leader, v.Leader) || old.Term != v.Term ||
-		old.IsLeader != v.IsLeader || old.Ready != v.Ready || old.LeaseEnd != v.LeaseEnd || old.Asleep != v.Asleep
+		old.IsLeader != v.IsLeader || old.Initialized != v.Initialized || old.Ready != v.Ready || old.LeaseEnd != v.LeaseEnd || old.Asleep != v.Asleep
 	if decides || old.Log != v.Log && p.ticks != p.duties.shownAt {
 		p.duties.shownAt = p.ticks
 		p.view = &v
