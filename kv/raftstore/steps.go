@@ -166,15 +166,15 @@ func (d *Disk) BuildSnapshot(regionID uint64, pace snapfile.Pace) (*eraftpb.Snap
 	snap := d.State.NewSnapshot()
 	defer func() { _ = snap.Close() }()
 	state, applied, err := readWhole(snap, regionID)
-	if err != nil || state == nil || state.State == raft_serverpb.PeerState_Merging {
-		return nil, err // gone meanwhile, or frozen: who lacks entries of a frozen region makes its merge fail (S16)
+	if err != nil || state == nil {
+		return nil, err // gone meanwhile
 	}
 	key := snapfile.Key{RegionID: regionID, Term: applied.CommitTerm, Index: applied.AppliedIndex}
 	meta, err := d.Snapshots.BuildPaced(key, state.Region, snap, pace)
 	if err != nil {
 		return nil, err
 	}
-	data, err := (&raft_serverpb.RaftSnapshotData{Region: state.Region, FileSize: meta.Size, MergedRecords: state.MergedRecords}).Marshal()
+	data, err := machine.SnapshotData(state, meta.Size).Marshal()
 	if err != nil {
 		return nil, err
 	}

@@ -231,11 +231,11 @@ func (m *ApplyMachine) special(round *ApplyRound, t *ApplyTask, batch engine.Bat
 			eraseOutside(batch, old.region, in.Region)
 		}
 		m.absorbByInstall(round, in, batch)
-		a := &applier{region: in.Region, peerID: t.PeerID, storeID: m.storeID, applied: in.At, truncated: in.At, records: in.Records}
+		a := &applier{region: in.Region, peerID: t.PeerID, storeID: m.storeID, applied: in.At, truncated: in.At, merge: in.Merge, records: in.Records}
 		m.appliers[t.RegionID] = a
 		a.putRegion(batch)
 		batch.Put(engine.Local, keys.InstallMarker(t.RegionID), encodePair(in.At))
-		a.results.Installed, a.results.Region = true, in.Region
+		a.results.Installed, a.results.Region, a.results.Merge = true, in.Region, &mergeChanged{region: in.Region, state: in.Merge}
 		m.markDirty(a)
 		round.Install, round.Sync = in, true
 	case t.ClearMarker:

@@ -38,6 +38,8 @@ type snapshotState struct {
 type Installation struct {
 	Region *metapb.Region
 	At     Pair
+	// Merge says that the region is frozen.
+	Merge *raft_serverpb.MergeState
 	// Records are the merges that the region remembers, Absorbs those of them whose sources are on this store and have yielded.
 	Records []*raft_serverpb.MergedRecord
 	Absorbs []uint64
@@ -52,6 +54,9 @@ func (m *RaftMachine) receiveSnapshot(p *peer, msg *raft_serverpb.RaftMessage) {
 	var data raft_serverpb.RaftSnapshotData
 	at := snapshotPair(msg.Message.GetSnapshot())
 	err := data.Unmarshal(msg.Message.GetSnapshot().GetData())
+	if err == nil {
+		_, err = mergeStateOf(&data)
+	}
 	if err != nil || data.Region.GetId() != p.regionID || p.snap.installing || p.snap.offered != nil {
 		if !p.snap.uses(at) { // it may be the same one, once more
 			m.dropReceived(p.regionID, at)
@@ -96,7 +101,8 @@ func (m *RaftMachine) settleClaim(p *peer) {
 // installSnapshot holds everything that the Ready promises back until the data is in place.
 func (m *RaftMachine) installSnapshot(p *peer, rd *raft.Ready) {
 	var data raft_serverpb.RaftSnapshotData
-	if err := data.Unmarshal(rd.Snapshot.Data); err != nil {
+	err := data.Unmarshal(rd.Snapshot.Data)
+	if err != nil {
 		panic("machine: raft accepted a snapshot that receiveSnapshot refuses: " + err.Error())
 	}
 	if len(rd.Entries) > 0 {
@@ -104,21 +110,23 @@ func (m *RaftMachine) installSnapshot(p *peer, rd *raft.Ready) {
 	}
 	p.snap.installing, p.snap.number, p.snap.at = true, p.persist.base+rd.Number, snapshotPair(&rd.Snapshot)
 	p.snap.after = m.envelopes(p, nil, rd.PersistedMessages)
+	merge, _ := mergeStateOf(&data) // receiveSnapshot has seen that it can be read
 	m.round.Apply = append(m.round.Apply, ApplyTask{
 		RegionID: p.regionID, PeerID: p.id,
-		Install: &Installation{Region: data.Region, At: p.snap.at, Records: data.MergedRecords, Absorbs: p.snap.absorbs},
+		Install: &Installation{Region: data.Region, At: p.snap.at, Merge: merge, Records: data.MergedRecords, Absorbs: p.snap.absorbs},
 	})
 }
 
 // resetLog follows when the state engine durably holds the snapshot.
 func (m *RaftMachine) resetLog(p *peer, res *ApplyResults) {
 	p.region, p.applied = res.Region, res.Applied
+	p.merge.state, p.merge.since = res.Merge.frozenBy(), 0
 	p.log.reset(res.Applied)
 	task := WriteTask{PeerID: p.id, Number: p.snap.number, After: p.snap.after}
 	task.RegionID, task.Reset, task.Sync, task.State = p.regionID, true, true, p.localState()
 	p.snap.after, p.persist.given = nil, p.snap.number
 	m.round.Write = append(m.round.Write, task)
-	m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Covers{Region: p.region}})
+	m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Covers{Region: p.region, Into: p.merge.state.GetTarget().GetId()}})
 }
 
 // snapshotInstalled follows when the log has been reset: raft goes on from there.
