@@ -10,13 +10,16 @@ var regionBugs = []bug{
 	},
 	{
 		name: "lease-through-a-split", pitfall: "S14", file: "kv/raftstore/machine/op_split.go",
-		old:    `if p.admin.Index > 0 && epochRules(p.admin.kind).bumpsVersion`,
-		broken: `if p.admin.Index > 0 && p.lease.end == 1 && epochRules(p.admin.kind).bumpsVersion`,
+		old:    `if p.merge.frozen() || p.admin.Index > 0 && epochRules`,
+		broken: `if p.merge.frozen() || p.admin.Index > 0 && p.lease.end == 1 && epochRules`,
+		also: &bug{ // or nobody else applies the split before the leader does
+			file: "kv/raftstore/machine/op_life.go", old: `AnnounceApplied: true`, broken: `AnnounceApplied: false`,
+		},
 	},
 	{
 		name: "child-made-over-its-parent", pitfall: "S3, S5", file: "kv/raftstore/machine/store_machine.go",
-		old:    `EndKey: msg.EndKey}); m.taken(announced) {`,
-		broken: `EndKey: msg.EndKey}); m.taken(announced) && id == 0 {`,
+		old:    `EndKey: msg.EndKey}); m.taken(announced, `,
+		broken: `EndKey: msg.EndKey}); id == 0 && m.taken(announced, `,
 	},
 	{
 		name: "claim-not-checked", pitfall: "S3", file: "kv/raftstore/machine/store_machine.go",
