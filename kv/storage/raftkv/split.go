@@ -14,7 +14,7 @@ import (
 // Split divides a region at keys, which must lie inside of it and ascend, and calls done exactly once: with the regions that its range belongs
 // to now, in key order, or with an error of package region.
 func (s *Storage) Split(at storage.Target, splitKeys [][]byte, done func([]*metapb.Region, error)) {
-	v, err := s.view(at)
+	v, err := s.view(at, false)
 	if err != nil {
 		done(nil, err)
 		return
