@@ -126,16 +126,20 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(engineSyncs, m.LogSyncs, name)
 		gauge(engineStall, m.WriteStalls, name)
 	}
-	var regions, leaders uint64
+	var regions, leaders, asleep uint64
 	c.n.store.Views(func(_ uint64, v *machine.RegionView) bool {
 		regions++
 		if v.IsLeader {
 			leaders++
 		}
+		if v.Asleep {
+			asleep++
+		}
 		return true
 	})
 	gauge(regionCount, regions, "region")
 	gauge(regionCount, leaders, "leader")
+	gauge(regionCount, asleep, "asleep")
 	var stats pdpb.StoreStats
 	c.n.stats(&stats)
 	gauge(storeSize, stats.Capacity, "capacity")
