@@ -150,7 +150,7 @@ func BenchmarkSnapshotRate(b *testing.B) {
 		received := time.Now()
 		at := machine.Pair{Index: snap.Metadata.Index, Term: snap.Metadata.Term}
 		batch := to.disk.State.NewBatch()
-		_, _, err = to.disk.Apply(machine.NewApplyMachine(2, nil), []machine.ApplyTask{{
+		_, _, err = to.disk.Apply(machine.NewApplyMachine(2, machine.StoreState{}), []machine.ApplyTask{{
 			RegionID: 1, PeerID: 3, Install: &machine.Installation{Region: r, At: at},
 		}}, batch)
 		require.NoError(b, err)

@@ -177,7 +177,8 @@ type bufferedFile struct {
 
 func (f *bufferedFile) Write(p []byte) (int, error) { return f.buf.Write(p) }
 func (f *bufferedFile) Sync() error                 { return firstError(f.buf.Flush(), f.File.Sync()) }
-func (f *bufferedFile) Close() error                { return firstError(f.buf.Flush(), f.File.Close()) }
+
+func (f *bufferedFile) Close() error { return firstError(f.buf.Flush(), f.File.Close()) }
 
 // nothing is the Source of a family that is only emptied.
 type nothing struct{}
