@@ -57,6 +57,7 @@ const Version = "8.5.0"
 // Node is one running store.
 type Node struct {
 	cfg    *config.Config
+	cp     ControlPlane
 	logger *zap.Logger
 	ident  *raft_serverpb.StoreIdent
 
@@ -113,7 +114,7 @@ func WithEngine(name string, open Opener) Option {
 
 // Start makes and runs a store. On an error everything that was opened is closed again.
 func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap.Logger, reg *prometheus.Registry, opts ...Option) (_ *Node, err error) {
-	n := &Node{cfg: cfg, logger: logger, wall: time.Now}
+	n := &Node{cfg: cfg, cp: cp, logger: logger, wall: time.Now}
 	for _, opt := range opts {
 		opt(n)
 	}
