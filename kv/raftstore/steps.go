@@ -57,6 +57,9 @@ func (d *Disk) Apply(m *machine.ApplyMachine, tasks []machine.ApplyTask, batch e
 	batch.Reset()
 	round, rest := m.Handle(tasks, batch)
 	err := d.commit(&round, batch)
+	if round.Install != nil && len(round.Install.Absorbs) == 0 && notToBeHad(err) { // what is absorbed has yielded already: a restart sorts that out
+		return m.InstallFailed(round.Install), rest, nil
+	}
 	if err == nil && round.Hash != nil {
 		round.Hash.Snapshot = d.State.NewSnapshot()
 	}
@@ -70,6 +73,12 @@ func (d *Disk) Apply(m *machine.ApplyMachine, tasks []machine.ApplyTask, batch e
 		round.Mail = nil
 	}
 	return round, rest, errors.Annotate(err, "state engine")
+}
+
+// notToBeHad says that a snapshot's file is damaged or gone, which is no fault of the engine.
+func notToBeHad(err error) bool {
+	var corrupt *snapfile.CorruptError
+	return stderrors.As(err, &corrupt) || stderrors.Is(err, snapfile.ErrNotFound)
 }
 
 func (d *Disk) commit(round *machine.ApplyRound, batch engine.Batch) error {
@@ -139,6 +148,9 @@ func (d *Disk) RunTask(task machine.Task, pace snapfile.Pace) (machine.Mail, err
 	case *machine.ComputeHash:
 		sum, err := computeHash(t, pace)
 		return machine.HashComputed{RegionID: t.RegionID, PeerID: t.PeerID, Index: t.At.Index, Hash: sum, OK: err == nil}, err
+	case machine.Reload:
+		found, err := d.reload(t)
+		return found, err
 	case machine.MeasureRegion:
 		found, err := d.measure(t)
 		return found, err

@@ -61,6 +61,8 @@ type ApplyMachine struct {
 	parked map[uint64]*parked
 	// tombstones are the last destroyed peer of each region.
 	tombstones map[uint64]uint64
+	// replaced is the applier that the last installation took the place of, nil when there was none.
+	replaced *applier
 }
 
 // ApplyRound is what one batch causes once it is in the engine, which is not before Install's data is. When the engine
@@ -227,6 +229,7 @@ func (m *ApplyMachine) special(round *ApplyRound, t *ApplyTask, batch engine.Bat
 	switch {
 	case t.Install != nil:
 		in := t.Install
+		m.replaced = m.appliers[t.RegionID]
 		if old := m.appliers[t.RegionID]; old != nil {
 			eraseOutside(batch, old.region, in.Region)
 		}

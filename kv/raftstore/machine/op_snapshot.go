@@ -15,7 +15,8 @@ import (
 // build    raft asks peerLog for one; a BuildSnapshot task takes the state engine's snapshot, at an exact applied index, and writes a file.
 // send     the transport streams the file beside raft's message; SnapshotSent tells raft how that ended. A file that did not arrive is thrown
 //          away, and the next attempt builds another.
-// claim    the receiver asks the StoreMachine for the range: no other region, no other snapshot may cover it (S3).
+// claim    the receiver asks the StoreMachine for the range: no other region, no other snapshot may cover it (S3). When it is refused the file
+//          stays, and the leader's next attempt finds it there. Files that nobody came back for are removed by their age.
 // install  raft accepts it (a stale one is refused, R12); until the end of the install this peer's raft says nothing. The ApplyMachine, after all
 //          earlier entries of the region, ingests the file together with region state, apply state and an install marker, durably
 //          → the log writer resets the log to (index, term), keeping term and vote → only then the acknowledgement leaves, and the
@@ -29,9 +30,11 @@ type snapshotState struct {
 	absorbs []uint64
 	// installing: from raft's acceptance until the log is reset.
 	installing bool
-	number     uint64
-	at         Pair
-	after      []*raft_serverpb.RaftMessage
+	// failed: what is being installed is not to be had. See op_reload.go.
+	failed bool
+	number uint64
+	at     Pair
+	after  []*raft_serverpb.RaftMessage
 }
 
 // Installation is a snapshot for the ApplyMachine to put in place of the region's data.
@@ -76,8 +79,7 @@ func (m *RaftMachine) handleClaimGranted(mail ClaimGranted) {
 	}
 	msg := p.snap.offered
 	if !mail.Granted {
-		p.snap.offered = nil
-		m.dropReceived(p.regionID, snapshotPair(msg.Message.Snapshot))
+		p.snap.offered = nil // the file stays for the leader's next attempt, which then costs a message only
 		return
 	}
 	p.snap.claimed, p.snap.absorbs = true, mail.Absorbs

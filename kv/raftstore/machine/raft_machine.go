@@ -76,6 +76,10 @@ func (m *RaftMachine) handle(one Mail) {
 		m.handleAdmin(mail.AdminRequest)
 	case Inspect:
 		m.handleInspect(mail)
+	case InstallFailed:
+		m.handleInstallFailed(mail)
+	case Reloaded:
+		m.handleReloaded(mail)
 	case Tick:
 		m.handleTick()
 	case Persisted:
@@ -353,6 +357,7 @@ func (m *RaftMachine) handlePersisted(mail Persisted) {
 		return
 	}
 	p.persist.done = max(p.persist.done, mail.Number)
+	m.reload(p)
 	if mail.Number > p.persist.base {
 		p.node.Persisted(mail.Number - p.persist.base)
 	}
