@@ -76,6 +76,8 @@ func (m *RaftMachine) handle(one Mail) {
 		m.handleAdmin(mail.AdminRequest)
 	case Inspect:
 		m.handleInspect(mail)
+	case Force:
+		m.handleForce(mail.ForceRequest)
 	case Tick:
 		m.handleTick()
 	case Persisted:
@@ -157,6 +159,8 @@ func (m *RaftMachine) refuse(one Mail) {
 	case Read:
 		m.round.Reply = append(m.round.Reply, Reply{Grant: mail.Grant, Err: stopped})
 	case Admin:
+		m.reply(mail.Done, stopped)
+	case Force:
 		m.reply(mail.Done, stopped)
 	case MergeBegin:
 		m.reply(mail.Done, stopped)
@@ -392,6 +396,9 @@ func (m *RaftMachine) handleApplied(mail Applied) {
 	m.countWritten(p, res)
 	if c := res.Change; c != nil {
 		m.afterConfChange(p, c)
+	}
+	if res.Forced != nil {
+		m.afterForce(p, res.Forced)
 	}
 	if c := res.Merge; c != nil {
 		m.afterMerge(p, c)
