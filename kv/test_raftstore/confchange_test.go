@@ -46,3 +46,11 @@ func TestConfChangeSnapshotUnreliableRecover3B(t *testing.T) {
 func TestConfChangeSnapshotUnreliableRecoverConcurrentPartition3B(t *testing.T) {
 	generic{clients: 5, unreliable: true, crash: true, partitions: true, maxRaftLog: 100, confChange: true}.run(t)
 }
+
+func TestSplitConfChangeSnapshotUnreliableRecover3B(t *testing.T) {
+	generic{clients: 5, unreliable: true, crash: true, maxRaftLog: 100, confChange: true, split: true}.run(t)
+}
+
+func TestSplitConfChangeSnapshotUnreliableRecoverConcurrentPartition3B(t *testing.T) {
+	generic{clients: 5, unreliable: true, crash: true, partitions: true, maxRaftLog: 100, confChange: true, split: true}.run(t)
+}

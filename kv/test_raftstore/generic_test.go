@@ -23,8 +23,7 @@ type generic struct {
 	clients                       int
 	unreliable, crash, partitions bool
 	maxRaftLog                    uint64
-	split                         bool
-	confChange                    bool
+	confChange, split             bool
 }
 
 const stores = 5

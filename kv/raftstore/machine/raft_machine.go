@@ -80,6 +80,8 @@ func (m *RaftMachine) handle(one Mail) {
 		m.handleInstallFailed(mail)
 	case Reloaded:
 		m.handleReloaded(mail)
+	case Force:
+		m.handleForce(mail.ForceRequest)
 	case Tick:
 		m.handleTick()
 	case Persisted:
@@ -161,6 +163,8 @@ func (m *RaftMachine) refuse(one Mail) {
 	case Read:
 		m.round.Reply = append(m.round.Reply, Reply{Grant: mail.Grant, Err: stopped})
 	case Admin:
+		m.reply(mail.Done, stopped)
+	case Force:
 		m.reply(mail.Done, stopped)
 	case MergeBegin:
 		m.reply(mail.Done, stopped)
@@ -399,6 +403,9 @@ func (m *RaftMachine) handleApplied(mail Applied) {
 	}
 	if c := res.Change; c != nil {
 		m.afterConfChange(p, c)
+	}
+	if res.Forced != nil {
+		m.afterForce(p, res.Forced)
 	}
 	if c := res.Merge; c != nil {
 		m.afterMerge(p, c)
