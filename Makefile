@@ -66,6 +66,11 @@ failovers:
 many-regions:
 	SHOAL_MEGABYTES=64 go test -count=1 -timeout 20m -v -run '^TestManyRegions$$' ./test/robustness
 
+# A store stands still for ten minutes under 64 clients: regions and logs stay within their limits, and it heals with a snapshot a region at most.
+.PHONY: paused-store
+paused-store:
+	SHOAL_PAUSE=10m go test -count=1 -timeout 30m -v -run '^TestPausedStore$$' ./test/robustness
+
 # --- the simulator ----------------------------------------------------------------------------------------------------
 
 .PHONY: sim sim-long sim-bugs sim-corpus sim-agree

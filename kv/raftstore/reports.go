@@ -70,6 +70,8 @@ func (s *Store) Answer(resp *pdpb.RegionHeartbeatResponse) {
 	case resp.SplitRegion != nil:
 		// SCAN and APPROXIMATE ask for the middle, USEKEY brings keys.
 		a.Op = machine.Split{Keys: resp.SplitRegion.Keys}
+	case resp.Merge != nil:
+		a.Op = machine.Merge{Target: resp.Merge.Target}
 	default:
 		return
 	}

@@ -130,9 +130,19 @@ type Config struct {
 	HashTicks uint64
 	// RegionHeartbeatTicks is how often a leader reports to the scheduler when nothing changed.
 	RegionHeartbeatTicks int
-	Split                SplitLimits
 	// SleepTicks is how long a region must have had no work before it may sleep; 0: regions never sleep.
 	SleepTicks int
+	Split      SplitLimits
+}
+
+// LogGC says when a leader cuts its log.
+type LogGC struct {
+	// Ticks is how often it looks; 0 is never. Threshold is how many entries that all replicas have make a cut worth while.
+	Ticks     int
+	Threshold uint64
+	// For a replica that lags, Count entries and Bytes are kept at most; none for one that has not been heard for Silence ticks.
+	// Beyond that it catches up by snapshot. 0 is no limit of that kind.
+	Count, Bytes, Silence uint64
 }
 
 // SplitLimits are what a region may hold, in bytes and keys, and what the parts of a split hold. Without MaxSize nothing is measured.
@@ -144,16 +154,6 @@ type SplitLimits struct {
 	Batch int
 	// CheckTicks is how often a leader looks whether the size is known, and tries again to split what is too large.
 	CheckTicks int
-}
-
-// LogGC says when a leader cuts its log.
-type LogGC struct {
-	// Ticks is how often it looks; 0 is never. Threshold is how many entries that all replicas have make a cut worth while.
-	Ticks     int
-	Threshold uint64
-	// For a replica that lags, Count entries and Bytes are kept at most; none for one that has not been heard for Silence ticks.
-	// Beyond that it catches up by snapshot. 0 is no limit of that kind.
-	Count, Bytes, Silence uint64
 }
 
 // RaftLimits bound what one group keeps in memory and puts on the wire. Bytes, except where it says messages.

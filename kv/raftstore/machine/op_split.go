@@ -219,7 +219,7 @@ func (a *applier) applySplit(c *command.Command, batch engine.Batch) error {
 	}
 	a.siblings, a.region = regions[:len(regions)-1], regions[len(regions)-1]
 	if region.FindPeer(a.region, a.peerID) == nil {
-		putTombstone(batch, a.region, &metapb.Peer{Id: a.peerID, StoreId: a.storeID})
+		putTombstone(batch, a.region, &metapb.Peer{Id: a.peerID, StoreId: a.storeID}, nil)
 	} else {
 		a.putRegion(batch)
 	}
@@ -228,7 +228,7 @@ func (a *applier) applySplit(c *command.Command, batch engine.Batch) error {
 }
 
 // splitOff begins the new regions, where a split finds them alive.
-func (m *ApplyMachine) splitOff(s *splitDone, batch engine.Batch) {
+func (m *ApplyMachine) splitOff(s *splitDone, records []*raft_serverpb.MergedRecord, batch engine.Batch) {
 	for _, r := range s.parts[:len(s.parts)-1] {
 		self := region.FindPeerOn(r, m.storeID)
 		if self == nil || m.tombstones[r.Id] >= self.Id {
@@ -239,7 +239,7 @@ func (m *ApplyMachine) splitOff(s *splitDone, batch engine.Batch) {
 			panic(errors.Errorf("region %d: a split makes peer %d while peer %d has data", r.Id, self.Id, old.peerID))
 		}
 		at := Pair{InitIndex, InitTerm}
-		a := &applier{region: r, peerID: self.Id, storeID: m.storeID, applied: at, truncated: at}
+		a := &applier{region: r, peerID: self.Id, storeID: m.storeID, applied: at, truncated: at, records: records}
 		m.appliers[r.Id] = a
 		a.putRegion(batch)
 		a.putApplyState(batch)
@@ -290,7 +290,7 @@ func (m *RaftMachine) afterSplit(p *peer, s *splitDone) {
 // here: no lease then, and readers learn it before the commit leaves this store (S14). Only this leader's own changes can be meant: a view
 // is ready only when what earlier leaders left is applied.
 func (p *peer) leaseEnd() Instant {
-	if p.admin.Index > 0 && epochRules(p.admin.kind).bumpsVersion && p.node.Raft.RaftLog.Committed() >= p.admin.Index {
+	if p.merge.frozen() || p.admin.Index > 0 && epochRules(p.admin.kind).bumpsVersion && p.node.Raft.RaftLog.Committed() >= p.admin.Index {
 		return 0
 	}
 	return p.lease.end

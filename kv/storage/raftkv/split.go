@@ -17,7 +17,7 @@ const maxSplit = 1024
 // Split divides a region at keys, which ascend; those at its very beginning are passed over. Without keys it divides the region in the middle. The
 // answer is what became of the region, in the order of keys. When ctx ends first, the split may still come about.
 func (s *Storage) Split(ctx context.Context, at storage.Target, keys [][]byte) ([]*metapb.Region, error) {
-	v, err := s.view(at)
+	v, err := s.view(at, false)
 	if err != nil {
 		return nil, err
 	}
