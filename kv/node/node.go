@@ -33,6 +33,7 @@ import (
 	"github.com/shoal-kv/shoal/kv/raftstore/snapfile"
 	"github.com/shoal-kv/shoal/kv/raftstore/transport"
 	"github.com/shoal-kv/shoal/kv/server"
+	"github.com/shoal-kv/shoal/kv/storage/loadsplit"
 	"github.com/shoal-kv/shoal/kv/storage/raftkv"
 	"github.com/shoal-kv/shoal/kv/storage/reclaim"
 	"github.com/shoal-kv/shoal/log"
@@ -75,6 +76,7 @@ type Node struct {
 	serving  chan struct{} // closed when the gRPC server has ended
 	status   *statusServer
 	reclaim  *reclaim.Worker // nil without TTL mode
+	splitter *loadsplit.Splitter
 	wall     func() time.Time
 
 	logLevel  *log.Level // nil when it cannot be changed
@@ -219,6 +221,7 @@ func (n *Node) assemble(disk *raftstore.Disk, cp ControlPlane, reg *prometheus.R
 		return err
 	}
 	n.kv = raftkv.New(n.store.Router, n.state, id, uint64(n.cfg.Raftstore.RaftEntryMaxSize), raftstore.Boottime)
+	n.startLoadSplit()
 	n.server = server.NewServer(n.kv, server.WithClusterID(n.ident.ClusterId), server.WithStoreID(id), server.WithRaft(n.wire), server.WithSplitter(n.kv),
 		server.WithRegistry(reg), server.WithLimits(serverLimits(n.cfg)), n.ttl())
 	reg.MustRegister(collector{n})
@@ -306,6 +309,9 @@ func (n *Node) Close() {
 		}
 		if n.reclaim != nil {
 			n.reclaim.Close()
+		}
+		if n.splitter != nil {
+			n.splitter.Close()
 		}
 		if n.store != nil {
 			n.store.Close()
