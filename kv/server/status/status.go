@@ -1,7 +1,7 @@
 // Package status is a store's HTTP side, for people, dashboards and the family's tools: is it up, how is it configured,
 // what does it count, what does it know about a region. Clients of the data never come here.
 //
-// It shows, and changes one thing, the level of the log: every answer comes from a function or a registry that was handed in,
+// It shows, and changes little: the level of the log, and a region that shall merge. Every answer comes from a function or a registry that was handed in,
 // asked anew for each request. A path whose source was not handed in does not exist. It leans on net/http and the prometheus
 // client.
 package status
@@ -29,6 +29,8 @@ type Options struct {
 	Metrics prometheus.Gatherer
 	// Region returns what the store knows about a region, as a value for JSON, or false when it has no such region.
 	Region func(id uint64) (any, bool)
+	// Merge begins the merge of a region that is led here into a neighbour.
+	Merge func(source, target uint64) error
 	// Ready reports whether the store serves; nil means always.
 	Ready func() bool
 	// LogLevel is what /log-level shows and changes.
@@ -50,7 +52,7 @@ func NewServer(o Options) *http.Server {
 	return &http.Server{Handler: Handler(o), ReadHeaderTimeout: headerTimeout, ErrorLog: zap.NewStdLog(o.Logger.Named("status"))}
 }
 
-// Handler answers /status, /ready, /config, /metrics, /region/{id}, /log-level and, when allowed, /debug/pprof/.
+// Handler answers /status, /ready, /config, /metrics, /region/{id}, /region/{id}/merge, /log-level and, when allowed, /debug/pprof/.
 func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(http.ResponseWriter, *http.Request) {}) // 200 and nothing else: the process answers
@@ -67,6 +69,9 @@ func Handler(o Options) http.Handler {
 	}
 	if o.Region != nil {
 		mux.HandleFunc("GET /region/{id}", func(w http.ResponseWriter, r *http.Request) { writeRegion(w, r.PathValue("id"), o.Region) })
+	}
+	if o.Merge != nil {
+		mux.HandleFunc("POST /region/{id}/merge", func(w http.ResponseWriter, r *http.Request) { mergeRegion(w, r, o.Merge) })
 	}
 	if o.LogLevel != nil {
 		mux.HandleFunc("GET /log-level", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, logLevel{Level: o.LogLevel.Name()}) })
