@@ -22,7 +22,7 @@ func mergeCommand(opts *options) *cobra.Command {
 		Long: "Asks the store that leads SOURCE to merge it into TARGET, which must be its neighbour and have its peers on the same stores. " +
 			"It ends when SOURCE is prepared. The merge follows, or is called off when TARGET changes first; `shoal ctl region` shows which.",
 		Example: `  shoal ctl region merge 12 14`,
-		Args:    cobra.ExactArgs(2),
+		Args:    cobra.ExactArgs(2), ValidArgsFunction: opts.completeRegion,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			target, err := strconv.ParseUint(args[1], 10, 64)
 			if err != nil {
