@@ -1,7 +1,8 @@
 // Package status is a store's HTTP side, for people, dashboards and the family's tools: is it up, how is it configured,
 // what does it count, what does it know about a region. Clients of the data never come here.
 //
-// It shows, and changes little: the level of the log, and on demand a region's replicas are compared, or one is rebuilt. Every answer comes from a function or a registry that was handed in,
+// It shows, and changes little: the level of the log, and on demand a region's replicas are compared, one of them is rebuilt, or a region is
+// merged. Every answer comes from a function or a registry that was handed in,
 // asked anew for each request. A path whose source was not handed in does not exist. It leans on net/http and the prometheus
 // client.
 package status
@@ -34,6 +35,8 @@ type Options struct {
 	// on a store anew. Both are for the store whose peer leads.
 	Compare func(ctx context.Context, regionID uint64) error
 	Rebuild func(ctx context.Context, regionID, storeID uint64) error
+	// Merge begins the merge of a region that is led here into a neighbour.
+	Merge func(source, target uint64) error
 	// Ready reports whether the store serves; nil means always.
 	Ready func() bool
 	// LogLevel is what /log-level shows and changes.
@@ -55,7 +58,7 @@ func NewServer(o Options) *http.Server {
 	return &http.Server{Handler: Handler(o), ReadHeaderTimeout: headerTimeout, ErrorLog: zap.NewStdLog(o.Logger.Named("status"))}
 }
 
-// Handler answers /status, /ready, /config, /metrics, /region/{id}, /log-level and, when allowed, /debug/pprof/.
+// Handler answers /status, /ready, /config, /metrics, /region/{id}, /region/{id}/merge, /log-level and, when allowed, /debug/pprof/.
 func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(http.ResponseWriter, *http.Request) {}) // 200 and nothing else: the process answers
@@ -87,6 +90,9 @@ func Handler(o Options) http.Handler {
 			}
 			act(w, r, func(id uint64) error { return o.Rebuild(r.Context(), id, store) })
 		})
+	}
+	if o.Merge != nil {
+		mux.HandleFunc("POST /region/{id}/merge", func(w http.ResponseWriter, r *http.Request) { mergeRegion(w, r, o.Merge) })
 	}
 	if o.LogLevel != nil {
 		mux.HandleFunc("GET /log-level", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, logLevel{Level: o.LogLevel.Name()}) })
