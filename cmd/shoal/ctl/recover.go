@@ -141,8 +141,12 @@ func lostStores(stores []pdapi.Store, flag []string) ([]uint64, error) {
 	lost := []uint64{}
 	for _, text := range flag {
 		id, err := strconv.ParseUint(text, 10, 64)
-		if err != nil || !slices.ContainsFunc(stores, func(s pdapi.Store) bool { return s.Store.ID == id }) {
+		at := slices.IndexFunc(stores, func(s pdapi.Store) bool { return err == nil && s.Store.ID == id })
+		if at < 0 {
 			return nil, errors.Errorf("%q is not the id of a store", text)
+		}
+		if stores[at].Store.StateName == "Up" { // it lives, or would be given new replicas at once
+			return nil, errors.Errorf("the scheduler has heard of store %d a moment ago; wait until it is not Up any more", id)
 		}
 		lost = append(lost, id)
 	}
