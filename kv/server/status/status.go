@@ -21,6 +21,7 @@ import (
 
 	"github.com/shoal-kv/shoal/log"
 	"github.com/shoal-kv/shoal/profiling"
+	"github.com/shoal-kv/shoal/proto/recovery"
 )
 
 // Options are the sources of what is shown.
@@ -37,6 +38,8 @@ type Options struct {
 	Rebuild func(ctx context.Context, regionID, storeID uint64) error
 	// Merge begins the merge of a region that is led here into a neighbour.
 	Merge func(source, target uint64) error
+	// Recovery forces the membership of regions that have lost their majority.
+	Recovery Recovery
 	// Ready reports whether the store serves; nil means always.
 	Ready func() bool
 	// LogLevel is what /log-level shows and changes.
@@ -45,6 +48,13 @@ type Options struct {
 	Profiling bool
 	// Logger takes what goes wrong with connections; nil is silence.
 	Logger *zap.Logger
+}
+
+// Recovery tells what a store has of its regions, and carries out a person's orders. See package recovery.
+type Recovery interface {
+	Replicas() []recovery.Replica
+	// Force answers for each order.
+	Force(ctx context.Context, orders []recovery.Order) []recovery.Outcome
 }
 
 // headerTimeout bounds how long a client may take to say what it wants.
@@ -58,7 +68,7 @@ func NewServer(o Options) *http.Server {
 	return &http.Server{Handler: Handler(o), ReadHeaderTimeout: headerTimeout, ErrorLog: zap.NewStdLog(o.Logger.Named("status"))}
 }
 
-// Handler answers /status, /ready, /config, /metrics, /region/{id}, /region/{id}/merge, /log-level and, when allowed, /debug/pprof/.
+// Handler answers /status, /ready, /config, /metrics, /region/{id} and what is asked of it, /recover, /log-level and, when allowed, /debug/pprof/.
 func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(http.ResponseWriter, *http.Request) {}) // 200 and nothing else: the process answers
@@ -94,12 +104,29 @@ func Handler(o Options) http.Handler {
 	if o.Merge != nil {
 		mux.HandleFunc("POST /region/{id}/merge", func(w http.ResponseWriter, r *http.Request) { mergeRegion(w, r, o.Merge) })
 	}
+	if o.Recovery != nil {
+		mux.HandleFunc("GET /recover", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, o.Recovery.Replicas()) })
+		mux.HandleFunc("POST /recover", func(w http.ResponseWriter, r *http.Request) { force(w, r, o.Recovery) })
+	}
 	if o.LogLevel != nil {
 		mux.HandleFunc("GET /log-level", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, logLevel{Level: o.LogLevel.Name()}) })
 		mux.HandleFunc("PUT /log-level", func(w http.ResponseWriter, r *http.Request) { changeLogLevel(w, r, o.LogLevel) })
 	}
 	mux.Handle(profiling.Path, profiling.Handler(o.Profiling, "server.enable-pprof"))
 	return mux
+}
+
+// longestOrders bounds the body of a recovery, in bytes: some hundred thousand regions.
+const longestOrders = 64 << 20
+
+// force answers what became of each order.
+func force(w http.ResponseWriter, r *http.Request, to Recovery) {
+	var orders []recovery.Order
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, longestOrders)).Decode(&orders); err != nil {
+		http.Error(w, fmt.Sprintf("the body must be a list of orders: %v", err), http.StatusBadRequest)
+		return
+	}
+	writeJSON(w, to.Force(r.Context(), orders))
 }
 
 // logLevel is the body of /log-level.
