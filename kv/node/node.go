@@ -58,6 +58,7 @@ const Version = "8.5.0"
 // Node is one running store.
 type Node struct {
 	cfg    *config.Config
+	cp     ControlPlane
 	logger *zap.Logger
 	ident  *raft_serverpb.StoreIdent
 
@@ -115,7 +116,7 @@ func WithEngine(name string, open Opener) Option {
 
 // Start makes and runs a store. On an error everything that was opened is closed again.
 func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap.Logger, reg *prometheus.Registry, opts ...Option) (_ *Node, err error) {
-	n := &Node{cfg: cfg, logger: logger, wall: time.Now}
+	n := &Node{cfg: cfg, cp: cp, logger: logger, wall: time.Now}
 	for _, opt := range opts {
 		opt(n)
 	}
@@ -203,8 +204,8 @@ func (n *Node) assemble(disk *raftstore.Disk, cp ControlPlane, reg *prometheus.R
 	id := n.ident.StoreId
 	n.store, err = raftstore.Open(raftstore.Options{
 		Machine: raftstore.MachineConfig(n.cfg, id, uint64(time.Now().UnixNano())), RaftWorkers: 1,
-		Limits: raftstore.NewLimits(&n.cfg.Raftstore.Queues),
-		Tick:   n.cfg.Raftstore.BaseTickInterval.Duration, StoreHeartbeatInterval: n.cfg.Raftstore.StoreHeartbeatInterval.Duration,
+		Limits: n.limits(), SnapshotAge: n.cfg.Raftstore.SnapGCTimeout.Duration,
+		Tick: n.cfg.Raftstore.BaseTickInterval.Duration, StoreHeartbeatInterval: n.cfg.Raftstore.StoreHeartbeatInterval.Duration,
 		Stats: n.stats, Disk: disk, Scheduler: cp, Clock: raftstore.Boottime, Logger: n.logger, Metrics: raftstore.NewMetrics(reg),
 		Transport: raftstore.TransportFunc(n.send),
 	})

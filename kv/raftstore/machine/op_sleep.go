@@ -93,6 +93,8 @@ func (p *peer) atRest() bool {
 		return false
 	case p.split.waits() || p.size.measuring || len(p.size.keys) > 0:
 		return false
+	case p.merge.state != nil || p.merge.catchUp > p.applied.Index || p.merge.into != nil || len(p.departed) > 0:
+		return false
 	case p.snap.building || p.snap.claimed || p.snap.offered != nil || p.snap.installing || p.log.wanted.asked:
 		return false
 	case p.isLeader() && (p.duties.reportNow || p.duties.compactTo > 0 || p.duties.pending > 0 || p.applied.Term != p.term()):
