@@ -62,6 +62,28 @@ ci:
 failovers:
 	SHOAL_FAILOVERS=50 go test -count=1 -timeout 60m -v ./test/failover
 
+# --- figures of many regions, on three stores of this machine: what each says is at the end of its output --------------
+
+.PHONY: idle-cost bench-regions failover-time split-stall
+
+FIGURES = go test -count=1 -timeout 60m -v ./test/robustness -run
+
+# CPU and memory of 2,000 regions without work, over a minute.
+idle-cost:
+	SHOAL_IDLE_REGIONS=2000 SHOAL_IDLE_SECONDS=60 $(FIGURES) '^TestIdleCost$$'
+
+# Writes spread over 48 regions beside writes to one.
+bench-regions:
+	SHOAL_BENCH_REGIONS=48 SHOAL_BENCH_SECONDS=10 SHOAL_BENCH_ROUNDS=3 $(FIGURES) '^TestManyRegionsThroughput$$'
+
+# From a SIGKILL of the leader's store to the first write, fifty times with one region and with a hundred.
+failover-time:
+	SHOAL_FAILOVER_KILLS=50 SHOAL_FAILOVER_REGIONS=100 $(FIGURES) '^TestFailoverTime$$'
+
+# How long writers wait for a region that splits, twenty times.
+split-stall:
+	SHOAL_SPLIT_REGIONS=21 $(FIGURES) '^TestSplitStall$$'
+
 # 64 MB into at least 40 regions, by 32 clients; every store is killed in turn under load.
 many-regions:
 	SHOAL_MEGABYTES=64 go test -count=1 -timeout 20m -v -run '^TestManyRegions$$' ./test/robustness

@@ -1,12 +1,13 @@
 // Package status is a store's HTTP side, for people, dashboards and the family's tools: is it up, how is it configured,
 // what does it count, what does it know about a region. Clients of the data never come here.
 //
-// It shows, and changes one thing, the level of the log: every answer comes from a function or a registry that was handed in,
+// It shows, and changes little: the level of the log, and on demand a region's replicas are compared, or one is rebuilt. Every answer comes from a function or a registry that was handed in,
 // asked anew for each request. A path whose source was not handed in does not exist. It leans on net/http and the prometheus
 // client.
 package status
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -29,6 +30,10 @@ type Options struct {
 	Metrics prometheus.Gatherer
 	// Region returns what the store knows about a region, as a value for JSON, or false when it has no such region.
 	Region func(id uint64) (any, bool)
+	// Compare begins a comparison of a region's replicas, and returns when it is under way; Rebuild makes the replica of a region
+	// on a store anew. Both are for the store whose peer leads.
+	Compare func(ctx context.Context, regionID uint64) error
+	Rebuild func(ctx context.Context, regionID, storeID uint64) error
 	// Ready reports whether the store serves; nil means always.
 	Ready func() bool
 	// LogLevel is what /log-level shows and changes.
@@ -68,6 +73,21 @@ func Handler(o Options) http.Handler {
 	if o.Region != nil {
 		mux.HandleFunc("GET /region/{id}", func(w http.ResponseWriter, r *http.Request) { writeRegion(w, r.PathValue("id"), o.Region) })
 	}
+	if o.Compare != nil {
+		mux.HandleFunc("POST /region/{id}/consistency-check", func(w http.ResponseWriter, r *http.Request) {
+			act(w, r, func(id uint64) error { return o.Compare(r.Context(), id) })
+		})
+	}
+	if o.Rebuild != nil {
+		mux.HandleFunc("POST /region/{id}/rebuild", func(w http.ResponseWriter, r *http.Request) {
+			store, err := strconv.ParseUint(r.URL.Query().Get("store"), 10, 64)
+			if err != nil {
+				http.Error(w, "?store= must be the id of a store", http.StatusBadRequest)
+				return
+			}
+			act(w, r, func(id uint64) error { return o.Rebuild(r.Context(), id, store) })
+		})
+	}
 	if o.LogLevel != nil {
 		mux.HandleFunc("GET /log-level", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, logLevel{Level: o.LogLevel.Name()}) })
 		mux.HandleFunc("PUT /log-level", func(w http.ResponseWriter, r *http.Request) { changeLogLevel(w, r, o.LogLevel) })
@@ -95,6 +115,18 @@ func changeLogLevel(w http.ResponseWriter, r *http.Request, level *log.Level) {
 	}
 	if err := level.Set(wanted.Level); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
+	}
+}
+
+// act does something to a region, and answers 200 when it is done, 409 with the reason when it was refused.
+func act(w http.ResponseWriter, r *http.Request, do func(id uint64) error) {
+	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
+	if err != nil {
+		http.Error(w, fmt.Sprintf("%q is not a region id", r.PathValue("id")), http.StatusBadRequest)
+		return
+	}
+	if err := do(id); err != nil {
+		http.Error(w, err.Error(), http.StatusConflict)
 	}
 }
 
