@@ -22,13 +22,13 @@ var regionBugs = []bug{
 		broken: `EndKey: msg.EndKey}); id == 0 && m.taken(announced, `,
 	},
 	{
-		name: "claim-not-checked", pitfall: "S3", file: "kv/raftstore/machine/store_machine.go",
-		old:    `	granted := !m.taken(r)`,
-		broken: `	granted := !m.taken(r) || true`,
+		name: "claim-not-checked", pitfall: "S3", file: "kv/raftstore/machine/op_merge_claim.go",
+		old:    `	if m.taken(c.Region, absorbs) {`,
+		broken: `	if id == 0 && m.taken(c.Region, absorbs) {`,
 		also: &bug{
 			file:   "kv/raftstore/machine/store_machine.go",
-			old:    `EndKey: msg.EndKey}); m.taken(announced) {`,
-			broken: `EndKey: msg.EndKey}); m.taken(announced) && id == 0 {`,
+			old:    `EndKey: msg.EndKey}); m.taken(announced, `,
+			broken: `EndKey: msg.EndKey}); id == 0 && m.taken(announced, `,
 		},
 	},
 	{
@@ -75,6 +75,60 @@ var regionBugs = []bug{
 		name: "rest-of-the-range-kept", pitfall: "S3", file: "kv/raftstore/machine/op_split.go",
 		old:    `	if len(now.EndKey) > 0 && (len(old.EndKey) == 0 || bytes.Compare(now.EndKey, old.EndKey) < 0) {`,
 		broken: `	if len(now.EndKey) > 0 && len(old.EndKey) == 1<<20 {`,
+	},
+	// Merges.
+	{
+		name: "frozen-region-takes-writes", pitfall: "S17", file: "kv/raftstore/machine/op_merge.go",
+		old:    "	next.RegionEpoch.Version++\n	next.RegionEpoch.ConfVer++ // a change",
+		broken: "	next.RegionEpoch.ConfVer++ // a change",
+	},
+	{
+		name: "merge-without-all-of-the-source", pitfall: "S17", file: "kv/raftstore/machine/op_merge.go",
+		old:    `		ready = ready && pr.Match >= g.state.Commit`,
+		broken: `		ready = ready && pr != nil`,
+	},
+	{
+		name: "rollback-without-a-decision", pitfall: "S17", file: "kv/raftstore/machine/op_merge.go",
+		old:    `	case mail.Refused:`,
+		broken: `	case mail.Refused || mail.Unknown:`,
+	},
+	{
+		name: "merge-at-another-epoch", pitfall: "S10, S17", file: "kv/raftstore/machine/admin.go",
+		old:    "	case command.CommitMerge, command.RollbackMerge:\n		return epochRule{checksVersion: true, checksConfVer: true, ",
+		broken: "	case command.CommitMerge, command.RollbackMerge:\n		return epochRule{",
+	},
+	{
+		name: "merge-takes-a-source-that-lags", pitfall: "S17", file: "kv/raftstore/machine/op_merge_target.go",
+		old:    `	if s.yielded && s.merge.GetCommit() == b.Index {`,
+		broken: `	if s != nil {`,
+		also: &bug{
+			file:   "kv/raftstore/machine/op_merge_target.go",
+			old:    `	if s == nil || s.applied.Index >= b.Index && s.merge.GetCommit() != b.Index {`,
+			broken: `	if s == nil {`,
+		},
+	},
+	{
+		name: "lease-of-a-frozen-region", pitfall: "S14", file: "kv/raftstore/machine/op_split.go",
+		old:    `	if p.merge.frozen() || p.admin.Index > 0 && epochRules`,
+		broken: `	if p.admin.Index > 0 && p.lease.end == 1 && epochRules`,
+		also: &bug{
+			file: "kv/raftstore/machine/op_life.go", old: `AnnounceApplied: true`, broken: `AnnounceApplied: false`,
+		},
+	},
+	{
+		name: "absorbed-region-keeps-its-record", pitfall: "S17", file: "kv/raftstore/machine/op_merge_target.go",
+		old:    `	putTombstone(batch, s.region, &metapb.Peer{Id: s.peerID, StoreId: m.storeID}, into)`,
+		broken: `	_ = into.Target`,
+	},
+	{
+		name: "joined-version-too-low", pitfall: "S10", file: "kv/raftstore/machine/op_merge_target.go",
+		old:    `next.RegionEpoch.Version = max(a.region.RegionEpoch.Version, s.region.RegionEpoch.Version) + 1`,
+		broken: `next.RegionEpoch.Version = a.region.RegionEpoch.Version + 1`,
+	},
+	{
+		name: "absorbed-peer-may-come-back", pitfall: "S7", file: "kv/raftstore/machine/op_merge_target.go",
+		old:    `	m.tombstones[s.region.Id] = max(m.tombstones[s.region.Id], s.peerID)`,
+		broken: `	_ = into.Commit`,
 	},
 	// Members.
 	{

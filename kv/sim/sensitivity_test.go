@@ -56,6 +56,7 @@ func TestSensitivity(t *testing.T) {
 		} else {
 			by = "NOT CAUGHT"
 		}
+		t.Logf("%s: %s: %.100s", b.name, by, what)
 		fmt.Fprintf(w, "%s\t%s\t%s\t%.100s\n", b.name, b.pitfall, by, what)
 	}
 	require.NoError(t, w.Flush())

@@ -115,7 +115,11 @@ func (s stage) play(seed uint64) (Result, int) {
 		c.setUp()
 		var writers []*appender
 		for i := range s.clients {
-			writers = append(writers, newAppender(c, i))
+			w := newAppender(c, i)
+			if s.split {
+				w.pause *= time.Duration(s.clients) // every few pairs are a region
+			}
+			writers = append(writers, w)
 		}
 		if s.members {
 			s.changeMembers(c, c.w.Rand("members"))
@@ -239,13 +243,14 @@ type appender struct {
 	id       int
 	written  int
 	compared bool
+	pause    time.Duration
 }
 
 func newAppender(c *Cluster, i int) *appender {
 	cl := newClient(c, i)
 	cl.patience = time.Hour
 	cl.p.Start()
-	return &appender{cl: cl, id: i}
+	return &appender{cl: cl, id: i, pause: 20 * time.Millisecond}
 }
 
 func (a *appender) work(stop *bool) {
@@ -278,7 +283,7 @@ func (a *appender) put(next func()) {
 			return
 		}
 		a.written++
-		a.cl.p.After(20*time.Millisecond, next)
+		a.cl.p.After(a.pause, next)
 	})
 }
 
@@ -309,6 +314,6 @@ func (a *appender) compare(next func()) {
 			return
 		}
 		a.compared = true
-		a.cl.p.After(20*time.Millisecond, next)
+		a.cl.p.After(a.pause, next)
 	})
 }
