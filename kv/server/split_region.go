@@ -1,7 +1,10 @@
 package server
 
 import (
+	"bytes"
 	"context"
+	"slices"
+	"time"
 
 	"github.com/pingcap/kvproto/pkg/kvrpcpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
@@ -12,49 +15,74 @@ import (
 	"github.com/shoal-kv/shoal/kv/storage"
 )
 
-// Splitter divides regions; a storage of replicated regions does.
+// Splitter divides regions.
 type Splitter interface {
-	// Split divides a region at keys, and calls done exactly once, with the regions that its range belongs to then.
-	Split(at storage.Target, splitKeys [][]byte, done func([]*metapb.Region, error))
+	// Split divides a region at keys, which are stored ones, ascending and strictly inside of it; without keys in the middle of what it holds. It
+	// answers what became of the region, in the order of keys.
+	Split(ctx context.Context, at storage.Target, keys [][]byte) ([]*metapb.Region, error)
 }
 
-// SplitRegion divides a region at the request's keys: those of raw pairs as they are, others in their memcomparable form. The answer's regions are in key order.
+// WithSplitter sets who splits regions; without it SplitRegion is Unimplemented.
+func WithSplitter(p Splitter) Option { return func(s *Server) { s.splitter = p } }
+
+// splitPatience is how long a split may take whose caller sets no limit.
+const splitPatience = 20 * time.Second
+
+// SplitRegion divides a region at the given keys: users' keys of transactions, which are stored in memcomparable form, or raw ones. Keys at which
+// nothing is to be divided, because the region begins there, are passed over. Without keys, which no client of the family sends, it divides the
+// region in the middle.
 func (s *Server) SplitRegion(ctx context.Context, req *kvrpcpb.SplitRegionRequest) (*kvrpcpb.SplitRegionResponse, error) {
-	splitter, ok := s.storage.(Splitter)
-	if !ok {
-		return nil, status.Error(codes.Unimplemented, "this server's storage has one region")
+	if s.splitter == nil {
+		return nil, status.Error(codes.Unimplemented, "method SplitRegion not implemented: this storage has no regions to split")
 	}
+	start := time.Now()
 	from, err := s.newCaller(req.Context)
+	regionID := uint64(0)
+	var parts []*metapb.Region
+	if err == nil {
+		regionID = from.at.RegionID
+		parts, err = s.splitRegion(ctx, from, req)
+	}
+	f := s.finish(splitRegion, start, err, regionID).retryable()
+	if f != (failure{}) {
+		return &kvrpcpb.SplitRegionResponse{RegionError: f.region}, f.status
+	}
+	resp := &kvrpcpb.SplitRegionResponse{Regions: parts}
+	if len(parts) == 2 {
+		resp.Left, resp.Right = parts[0], parts[1] //nolint:staticcheck // old clients read nothing else
+	}
+	return resp, nil
+}
+
+func (s *Server) splitRegion(ctx context.Context, from *caller, req *kvrpcpb.SplitRegionRequest) ([]*metapb.Region, error) {
+	if from.refusal != nil {
+		return nil, from.refusal
+	}
+	at, err := s.splitKeys(req)
 	if err != nil {
 		return nil, err
 	}
-	wanted := req.SplitKeys
-	if len(wanted) == 0 {
-		wanted = [][]byte{req.SplitKey} //nolint:staticcheck // old clients set it
-	}
-	if !req.IsRawKv {
-		encoded := make([][]byte, len(wanted))
-		for i, k := range wanted {
-			encoded[i] = keys.EncodeBytes(nil, k)
-		}
-		wanted = encoded
-	}
 	bounded, cancel := from.withDeadline(ctx)
 	defer cancel()
-	type outcome struct {
-		regions []*metapb.Region
-		err     error
+	bounded, end := context.WithTimeout(bounded, splitPatience)
+	defer end()
+	return s.splitter.Split(bounded, from.at, at)
+}
+
+// splitKeys are the keys of a request as they are stored, in order and without repetitions.
+func (s *Server) splitKeys(req *kvrpcpb.SplitRegionRequest) ([][]byte, error) {
+	list := slices.Clone(req.SplitKeys)
+	if len(req.SplitKey) > 0 { //nolint:staticcheck // old clients write nothing else
+		list = append(list, req.SplitKey) //nolint:staticcheck
 	}
-	ended := make(chan outcome, 1)
-	splitter.Split(from.at, wanted, func(regions []*metapb.Region, err error) { ended <- outcome{regions, err} })
-	select {
-	case o := <-ended:
-		f := newFailure(o.err, from.at.RegionID)
-		if f.text != "" && f.status == nil {
-			f.status = status.Error(codes.InvalidArgument, f.text)
+	for i, k := range list {
+		if err := s.limits.checkKey(k); err != nil {
+			return nil, err
 		}
-		return &kvrpcpb.SplitRegionResponse{RegionError: f.region, Regions: o.regions}, f.status
-	case <-bounded.Done():
-		return nil, status.FromContextError(bounded.Err()).Err()
+		if !req.IsRawKv {
+			list[i] = keys.EncodeBytes(nil, k)
+		}
 	}
+	slices.SortFunc(list, bytes.Compare)
+	return slices.CompactFunc(list, bytes.Equal), nil
 }

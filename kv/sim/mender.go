@@ -11,6 +11,7 @@ import (
 	"github.com/pingcap/kvproto/pkg/pdpb"
 
 	"github.com/shoal-kv/shoal/kv/raftstore/machine"
+	"github.com/shoal-kv/shoal/proto/region"
 )
 
 // mender puts right what nemeses make of the regions' members, where the schedulers do not do it themselves: they add what is missing. It takes away peers whose
@@ -33,7 +34,7 @@ func (m *mender) round() {
 	all := m.c.views()
 	for _, id := range slices.Sorted(maps.Keys(all)) {
 		v, at := leading(all[id])
-		if v == nil || !v.Ready || isJoint(v.Region) || m.rng.IntN(2) == 0 {
+		if v == nil || !v.Ready || region.IsJoint(v.Region) || m.rng.IntN(2) == 0 {
 			continue
 		}
 		if s := m.c.storeWith(at); s.runs() {

@@ -392,7 +392,6 @@ func (m *RaftMachine) handleApplied(mail Applied) {
 		m.resetLog(p, res)
 		return
 	}
-	m.countWritten(p, res)
 	if c := res.Change; c != nil {
 		m.afterConfChange(p, c)
 	}
@@ -401,6 +400,7 @@ func (m *RaftMachine) handleApplied(mail Applied) {
 	}
 	p.applied = res.Applied
 	p.node.Applied(res.Applied.Index)
+	m.countWritten(p, res)
 	if res.HashAt > 0 {
 		p.check.Asked = res.HashAt
 	}
@@ -470,7 +470,8 @@ func (m *RaftMachine) publish(p *peer) {
 	v.Ready = v.IsLeader && p.applied.Term == v.Term
 	v.Log = p.logStatus()
 	decides := old.Region != v.Region || old.PeerID != v.PeerID || !samePeer(old.Leader, v.Leader) || old.Term != v.Term ||
-		old.IsLeader != v.IsLeader || old.Initialized != v.Initialized || old.Ready != v.Ready || old.LeaseEnd != v.LeaseEnd || old.Asleep != v.Asleep
+		old.IsLeader != v.IsLeader || old.Initialized != v.Initialized || old.Ready != v.Ready || old.LeaseEnd != v.LeaseEnd ||
+		old.Asleep != v.Asleep
 	if decides || old.Log != v.Log && p.ticks != p.duties.shownAt {
 		p.duties.shownAt = p.ticks
 		p.view = &v
