@@ -10,22 +10,22 @@ var regionBugs = []bug{
 	},
 	{
 		name: "lease-through-a-split", pitfall: "S14", file: "kv/raftstore/machine/op_split.go",
-		old:    `if p.admin.Index > 0 && epochRules(p.admin.kind).bumpsVersion`,
-		broken: `if p.admin.Index > 0 && p.lease.end == 1 && epochRules(p.admin.kind).bumpsVersion`,
+		old:    `p.admin.Index > 0 && epochRules(p.admin.kind).bumpsVersion`,
+		broken: `p.admin.Index > 0 && p.lease.end == 1 && epochRules(p.admin.kind).bumpsVersion`,
 	},
 	{
 		name: "child-made-over-its-parent", pitfall: "S3, S5", file: "kv/raftstore/machine/store_machine.go",
-		old:    `EndKey: msg.EndKey}); m.taken(announced) {`,
-		broken: `EndKey: msg.EndKey}); m.taken(announced) && id == 0 {`,
+		old:    `EndKey: msg.EndKey}); m.taken(announced, m.sourcesOf(id)) {`,
+		broken: `EndKey: msg.EndKey}); m.taken(announced, m.sourcesOf(id)) && id == 0 {`,
 	},
 	{
-		name: "claim-not-checked", pitfall: "S3", file: "kv/raftstore/machine/store_machine.go",
-		old:    `	granted := !m.taken(r)`,
-		broken: `	granted := !m.taken(r) || true`,
+		name: "claim-not-checked", pitfall: "S3", file: "kv/raftstore/machine/op_merge_claim.go",
+		old:    `	if m.taken(c.Region, absorbs) {`,
+		broken: `	if m.taken(c.Region, absorbs) && id == 0 {`,
 		also: &bug{
 			file:   "kv/raftstore/machine/store_machine.go",
-			old:    `EndKey: msg.EndKey}); m.taken(announced) {`,
-			broken: `EndKey: msg.EndKey}); m.taken(announced) && id == 0 {`,
+			old:    `EndKey: msg.EndKey}); m.taken(announced, m.sourcesOf(id)) {`,
+			broken: `EndKey: msg.EndKey}); m.taken(announced, m.sourcesOf(id)) && id == 0 {`,
 		},
 	},
 	{
