@@ -109,7 +109,8 @@ func (m *RaftMachine) considerSleep(p *peer, began bool) {
 	switch lead := p.node.Raft.Lead; {
 	case m.cfg.SleepTicks == 0:
 	case p.isLeader():
-		s.ask = began && p.ticks-s.busyAt >= uint64(m.cfg.SleepTicks)
+		measured := p.size.known || m.cfg.Split.MaxSize == 0 // nobody would split a large region in its sleep
+		s.ask = began && measured && p.ticks-s.busyAt >= uint64(m.cfg.SleepTicks)
 	case lead != raft.None:
 		silent, patience := p.members.silence(lead, s.busyAt, p.ticks), uint64(max(m.cfg.ElectionTicks/2, m.cfg.HeartbeatTicks+1))
 		s.call = silent > 0 && silent%patience == 0
