@@ -37,7 +37,7 @@ LDFLAGS = \
 TEST  = go test $(RACEFLAG) -p 2 -timeout 12m
 STAGE = go test $(RACEFLAG) -count=1 -timeout 12m
 
-.PHONY: build kv scheduler run test ci dev lint format tools docs bench failovers many-regions proto clean
+.PHONY: snapshot-rate build kv scheduler run test ci dev lint format tools docs bench failovers many-regions proto clean
 
 build:
 	go build -buildvcs=false -trimpath -ldflags "$(LDFLAGS)" -o bin/shoal ./cmd/shoal
@@ -119,6 +119,9 @@ bench: build
 	BENCH="$(BENCH)" tools/bench.sh
 
 # A test fails while these pages are not what this would write.
+snapshot-rate: # how fast a region's data moves from disk to disk; SHOAL_RATE_MIB says how much
+	go test ./kv/node -run '^$$' -bench SnapshotRate -benchtime 3x
+
 docs:
 	go test -count=1 ./cmd/shoal -run 'TestReferenceIsCurrent$$' -rewrite
 

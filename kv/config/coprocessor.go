@@ -6,8 +6,9 @@ type Coprocessor struct {
 	RegionMaxSize Size `toml:"region-max-size"`
 	// RegionSplitSize is about what the parts of a split hold; at most RegionMaxSize.
 	RegionSplitSize Size `toml:"region-split-size"`
-	// RegionMaxKeys and RegionSplitKeys are the same in keys.
-	RegionMaxKeys   uint64 `toml:"region-max-keys"`
+	// RegionMaxKeys is how many keys a region may hold before it is split.
+	RegionMaxKeys uint64 `toml:"region-max-keys"`
+	// RegionSplitKeys is about how many keys the parts of a split hold; at most RegionMaxKeys.
 	RegionSplitKeys uint64 `toml:"region-split-keys"`
 	// BatchSplitLimit is how many regions one split may make, beside the one that is split.
 	BatchSplitLimit int `toml:"batch-split-limit"`

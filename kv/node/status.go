@@ -44,8 +44,8 @@ func (s *statusServer) handle(n *Node, reg *prometheus.Registry) {
 			}
 			return tree
 		},
-		Metrics: reg, Region: n.regionStatus, Compare: n.compare, Rebuild: n.rebuild, Ready: func() bool { return true },
-		LogLevel: n.logLevel, Profiling: n.cfg.Server.EnablePprof, Logger: n.logger,
+		Metrics: reg, Region: n.regionStatus, Compare: n.compare, Rebuild: n.rebuild, Merge: n.merge, Ready: func() bool { return true },
+		Recovery: recoverer{n}, LogLevel: n.logLevel, Profiling: n.cfg.Server.EnablePprof, Logger: n.logger,
 	})
 }
 

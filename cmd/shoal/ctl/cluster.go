@@ -108,6 +108,7 @@ func regionCommand(opts *options) *cobra.Command {
 	}
 	f.flags(cmd)
 	cmd.Flags().StringVar(&key, "key", "", "the region that holds this `key`")
+	cmd.AddCommand(mergeCommand(opts))
 	return cmd
 }
 

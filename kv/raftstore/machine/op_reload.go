@@ -72,7 +72,8 @@ func (m *RaftMachine) handleReloaded(mail Reloaded) {
 		panic(errors.Annotatef(err, "machine: %s cannot be read again", old)) // as at a start, what is on disk makes no sense
 	}
 	old.ending = true // should it stand on a list of this round
-	p.view, p.ticks, p.members = old.view, old.ticks, old.members
+	m.withdraw(old)   // what it showed of itself was not all durable: the new node may be in an earlier term
+	p.view, p.ticks, p.members = &RegionView{}, old.ticks, old.members
 	m.peers[p.regionID] = p
 	m.awake = append(m.awake, p)
 	p.sleep.listed = true
