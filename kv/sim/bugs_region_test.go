@@ -4,11 +4,6 @@ package sim
 var regionBugs = []bug{
 	// Splits.
 	{
-		name: "dead-child-born", pitfall: "S5", file: "kv/raftstore/machine/op_split.go",
-		old:    `if self == nil || m.tombstones[r.Id] >= self.Id {`,
-		broken: `if self == nil {`,
-	},
-	{
 		name: "lease-through-a-split", pitfall: "S14", file: "kv/raftstore/machine/op_split.go",
 		old:    `if p.merge.frozen() || p.admin.Index > 0 && epochRules`,
 		broken: `if p.merge.frozen() || p.admin.Index > 0 && p.lease.end == 1 && epochRules`,
@@ -30,11 +25,6 @@ var regionBugs = []bug{
 			old:    `EndKey: msg.EndKey}); m.taken(announced, `,
 			broken: `EndKey: msg.EndKey}); id == 0 && m.taken(announced, `,
 		},
-	},
-	{
-		name: "birth-forgets-the-vote", pitfall: "S24", file: "kv/raftstore/machine/op_split.go",
-		old:    `		hs.Term, hs.Vote = old.Term, old.Vote`,
-		broken: `		hs.Term = InitTerm`,
 	},
 	{
 		name: "restart-bears-a-child-again", pitfall: "S24", file: "kv/raftstore/load.go",
