@@ -40,16 +40,16 @@ var regionBugs = []bug{
 		name: "range-unchecked-at-apply", pitfall: "S10", file: "kv/raftstore/machine/admin.go",
 		old:    `		return epochRule{checksVersion: true}`,
 		broken: `		return epochRule{}`,
+		also: &bug{
+			file:   "kv/raftstore/machine/op_write.go",
+			old:    `	if err := a.checkKeys(c.Body); err != nil {`,
+			broken: `	if err := a.checkKeys(c.Body); err != nil && a == nil {`,
+		},
 	},
 	{
 		name: "split-keeps-the-version", pitfall: "S10", file: "kv/raftstore/machine/op_split.go",
 		old:    `version := r.RegionEpoch.Version + uint64(len(parts))`,
 		broken: `version := r.RegionEpoch.Version`,
-	},
-	{
-		name: "split-within-a-joint-change", pitfall: "S18", file: "kv/raftstore/machine/op_split.go",
-		old:    `		if q.Role == metapb.PeerRole_IncomingVoter || q.Role == metapb.PeerRole_DemotingVoter {`,
-		broken: `		if q.Role > metapb.PeerRole_DemotingVoter {`,
 	},
 	{
 		name: "destruction-of-a-range-that-moved", pitfall: "S9", file: "kv/raftstore/machine/apply_machine.go",
