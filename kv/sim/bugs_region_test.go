@@ -5,7 +5,6 @@ var regionBugs = []bug{
 	// Splits.
 	{
 		name: "lease-through-a-split", pitfall: "S14", file: "kv/raftstore/machine/op_split.go",
-<<<<<<< HEAD
 		old:    `if p.merge.frozen() || p.admin.Index > 0 && epochRules`,
 		broken: `if p.merge.frozen() || p.admin.Index > 0 && p.lease.end == 1 && epochRules`,
 		also: &bug{ // or nobody else applies the split before the leader does
@@ -16,32 +15,15 @@ var regionBugs = []bug{
 		name: "child-made-over-its-parent", pitfall: "S3, S5", file: "kv/raftstore/machine/store_machine.go",
 		old:    `EndKey: msg.EndKey}); m.taken(announced, `,
 		broken: `EndKey: msg.EndKey}); id == 0 && m.taken(announced, `,
-=======
-		old:    `p.admin.Index > 0 && epochRules(p.admin.kind).bumpsVersion`,
-		broken: `p.admin.Index > 0 && p.lease.end == 1 && epochRules(p.admin.kind).bumpsVersion`,
-	},
-	{
-		name: "child-made-over-its-parent", pitfall: "S3, S5", file: "kv/raftstore/machine/store_machine.go",
-		old:    `EndKey: msg.EndKey}); m.taken(announced, m.sourcesOf(id)) {`,
-		broken: `EndKey: msg.EndKey}); m.taken(announced, m.sourcesOf(id)) && id == 0 {`,
->>>>>>> merge
 	},
 	{
 		name: "claim-not-checked", pitfall: "S3", file: "kv/raftstore/machine/op_merge_claim.go",
 		old:    `	if m.taken(c.Region, absorbs) {`,
-<<<<<<< HEAD
 		broken: `	if id == 0 && m.taken(c.Region, absorbs) {`,
 		also: &bug{
 			file:   "kv/raftstore/machine/store_machine.go",
 			old:    `EndKey: msg.EndKey}); m.taken(announced, `,
 			broken: `EndKey: msg.EndKey}); id == 0 && m.taken(announced, `,
-=======
-		broken: `	if m.taken(c.Region, absorbs) && id == 0 {`,
-		also: &bug{
-			file:   "kv/raftstore/machine/store_machine.go",
-			old:    `EndKey: msg.EndKey}); m.taken(announced, m.sourcesOf(id)) {`,
-			broken: `EndKey: msg.EndKey}); m.taken(announced, m.sourcesOf(id)) && id == 0 {`,
->>>>>>> merge
 		},
 	},
 	{
