@@ -68,11 +68,6 @@ var regionBugs = []bug{
 	},
 	// Merges.
 	{
-		name: "frozen-region-takes-writes", pitfall: "S17", file: "kv/raftstore/machine/op_merge.go",
-		old:    "	next.RegionEpoch.Version++\n	next.RegionEpoch.ConfVer++ // a change",
-		broken: "	next.RegionEpoch.ConfVer++ // a change",
-	},
-	{
 		name: "merge-without-all-of-the-source", pitfall: "S17", file: "kv/raftstore/machine/op_merge.go",
 		old:    `		ready = ready && pr.Match >= g.state.Commit`,
 		broken: `		ready = ready && pr != nil`,
