@@ -224,20 +224,29 @@ func (w *storeWorker) run(done <-chan struct{}) {
 	}
 }
 
-// logWriter writes one batch a step: everything that gathered since the last.
+// logWriter writes one batch a step: everything that gathered since the last. What comes while it writes is the next batch.
 type logWriter struct {
 	s       *Store
 	tasks   []machine.WriteTask
+	begun   bool // tasks are those of a batch that is not written yet
 	updates []logstore.Update
 }
 
-func (w *logWriter) waiting() bool { return w.s.logQueue.waiting() }
+func (w *logWriter) waiting() bool { return w.begun || w.s.logQueue.waiting() }
+
+// begin settles which updates the next step writes.
+func (w *logWriter) begin() {
+	if !w.begun {
+		w.tasks, w.begun = w.s.logQueue.take(w.tasks), true
+	}
+}
 
 // step writes one batch. After a failure the store promises nothing more: no message leaves, nobody is told.
 func (w *logWriter) step() bool {
 	s := w.s
 	begin := time.Now()
-	w.tasks = s.logQueue.take(w.tasks)
+	w.begin()
+	w.begun = false
 	after, mail, err := s.opts.Disk.WriteLog(w.tasks, w.updates)
 	if err != nil {
 		s.fail(err)

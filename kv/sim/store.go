@@ -164,6 +164,7 @@ func (s *store) pump() {
 	for i, kind := range s.step.Workers() {
 		if !s.busy[i] && !s.held[kind] && s.step.Waits(i) {
 			s.busy[i] = true
+			s.step.Begin(i)
 			s.p.Soon(s.disk.latency(kind, s.c.w.Now()), func() {
 				s.busy[i] = false
 				s.ended(s.step.Step(i))
