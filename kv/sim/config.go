@@ -26,6 +26,8 @@ type Config struct {
 	Replicas int
 	// Mends says that somebody puts the regions' members right (mender.go).
 	Mends bool
+	// ReplicaReads is the share of reads that any replica may answer.
+	ReplicaReads float64
 	// Padding is how much longer values are than they need be.
 	Padding int
 	// Faults is how strong each nemesis is; 1 is its usual frequency, and a missing one does nothing.
