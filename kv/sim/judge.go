@@ -220,8 +220,13 @@ func (c *Cluster) lacks(r *shown) string {
 	return ""
 }
 
-// compareReplicas reads every replica of every region anew.
+// compareReplicas reads every replica of every region anew. What belongs to no region of its store was forgotten there when a range went elsewhere.
 func (c *Cluster) compareReplicas() {
+	for _, s := range c.stores {
+		if key := newLedger(s.disk.state).stray(s.regionsOnDisk()); key != "" {
+			c.violate("store %d holds the key %q, which none of its regions has", s.id, key)
+		}
+	}
 	for _, r := range c.regions() {
 		want := newLedger(r.leader.disk.state).sum(r.region.StartKey, r.region.EndKey)
 		for _, s := range r.on {

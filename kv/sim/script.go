@@ -42,6 +42,7 @@ import (
 //	within 3s leader                                    somebody leads, not asleep and ready, by then
 //	region K                    from now on let, transfer, add, remove, change, split, expect, until are about the region that holds the key K; - is the first
 //	                            key. put, get and swap go to the region that holds their key, as the store knows it.
+//	try N merge K on X          the present region is to vanish in its neighbour that holds the key K
 //	try N split K… on X · try N change C… on X          C is +Y ^Y (a voter, a learner on store Y), -Y ~Y (remove, make a learner of the peer on Y), !Y (promote)
 //	expect regions N · expect regions N on X · expect peer X · expect no peer X
 //	crash X keeping all|nothing                         a kill after which of the unsynced writes all or none are there
@@ -342,6 +343,8 @@ func (s *script) tryIt(w []string) error {
 		return s.change(st, a, w[2:len(w)-2])
 	case "split":
 		return s.split(st, a, w[2:len(w)-2])
+	case "merge":
+		return s.merge(st, a, w[2])
 	default:
 		return errors.Errorf("cannot try %s", w[1])
 	}

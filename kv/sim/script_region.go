@@ -13,7 +13,7 @@ import (
 	"github.com/shoal-kv/shoal/proto/region"
 )
 
-// The steps of a script that have to do with regions: which one is meant, who its members are, and how it divides.
+// The steps of a script that have to do with regions: which one is meant, who its members are, how it divides, and where it goes.
 
 // choose makes the following steps be about the region that holds a key.
 func (s *script) choose(w []string) error {
@@ -95,6 +95,15 @@ func (s *script) split(st *store, a *try, keys []string) error {
 		op.Keys, op.IDs = append(op.Keys, []byte(key)), append(op.IDs, id)
 	}
 	return s.ask(st, a, op)
+}
+
+// merge asks a leader to give its region to the neighbour that holds a key, as the store has it.
+func (s *script) merge(st *store, a *try, key string) error {
+	into := st.st.View(contextOf(st, key).RegionId)
+	if into == nil {
+		return errors.New("the store has no peer of the target")
+	}
+	return s.ask(st, a, machine.Merge{Target: into.Region})
 }
 
 func (s *script) expectPeer(name string, there bool) error {
