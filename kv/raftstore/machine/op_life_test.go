@@ -1,0 +1,77 @@
+package machine
+
+import (
+	"testing"
+
+	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/pingcap/kvproto/pkg/metapb"
+	"github.com/stretchr/testify/require"
+
+	"github.com/shoal-kv/shoal/proto/region"
+)
+
+// S9, S12: a peer is destroyed with writes under way, and its region's next peer comes to the store at once. Who waited is told once, and whatever was still on
+// its way for the old peer does nothing to the new one.
+func TestLateAnswersDoNotReachTheNextPeer(t *testing.T) {
+	g := newRig(t, threeRegion())
+	g.lead()
+	g.slow = true
+	var answers []error
+	g.run(g.put("a", 1, func(err error) { answers = append(answers, err) }))
+	g.agree() // committed, and waits to be applied
+	g.run(g.put("b", 1, func(err error) { answers = append(answers, err) }))
+
+	next := message(1, 12, 31, eraftpb.MessageType_MsgHeartbeat, 5)
+	next.Message.Term = 9
+	g.run(Step{next})
+	g.slow = false
+	g.run(Tick{})
+	require.Len(t, answers, 2)
+	require.Empty(t, g.raft.peers)
+	g.run(Step{next})
+	p := g.raft.peers[1]
+	require.Equal(t, uint64(31), p.id)
+	require.Len(t, answers, 2, "nobody is told twice")
+
+	persisted, applied := p.persist, p.applied
+	for _, late := range []Mail{
+		Persisted{1, 11, p.persist.given + 9}, Applied{RegionID: 1, PeerID: 11, Results: ApplyResults{Applied: Pair{99, 9}}},
+		StateSynced{RegionID: 1, PeerID: 11, CompactTo: 50}, LogRead{RegionID: 1, PeerID: 11},
+		LogDestroyed{1, 11}, Measured{RegionID: 1, PeerID: 11}, Absorbed{RegionID: 1, PeerID: 11},
+		Discard{RegionID: 1, PeerID: 11}, CatchUp{RegionID: 1, PeerID: 11, Index: 99, Yield: true},
+	} {
+		round := g.raft.Handle([]Mail{late}, g.now)
+		require.Empty(t, round.Write, "%T", late)
+		require.Empty(t, round.Apply, "%T", late)
+		require.Empty(t, round.Tasks, "%T", late)
+		require.Equal(t, persisted, p.persist, "%T", late)
+		require.Equal(t, applied, p.applied, "%T", late)
+		require.Same(t, p, g.raft.peers[1], "%T", late)
+		require.False(t, p.ending, "%T", late)
+	}
+}
+
+// S9: a destruction takes what the peer has when its turn comes, not what it had when it was ordered: a part of its range may belong to another region by then,
+// and a younger peer may have taken its place.
+func TestDestructionTakesOnlyWhatIsThePeers(t *testing.T) {
+	g := newRig(t, threeRegion())
+	g.lead()
+	for _, key := range []string{"a", "x"} {
+		g.run(g.put(key, 1, func(err error) { require.NoError(t, err) }))
+		g.tick()
+	}
+	g.slow = true
+	ordered := region.Clone(g.raft.peers[1].region)
+	g.run(splitAt("m", func(err error) { require.NoError(t, err) }))
+	g.agree()
+	g.queue = append(g.queue, ApplyTask{RegionID: 1, PeerID: 11, Destroy: ordered})
+	g.slow = false
+	g.run(Tick{})
+	require.True(t, g.has("a"), "the split gave it to region 20")
+	require.False(t, g.has("x"))
+
+	younger := &metapb.Region{Id: 20, EndKey: []byte("m"), RegionEpoch: &metapb.RegionEpoch{Version: 2, ConfVer: 1}}
+	g.queue = append(g.queue, ApplyTask{RegionID: 20, PeerID: 15, Destroy: younger})
+	g.run(Tick{})
+	require.True(t, g.has("a"), "peer 21 has it, not peer 15")
+}
