@@ -41,7 +41,7 @@ type errand struct {
 	waits    [waitKinds]int
 	// asked is the peer that the last request went to.
 	asked *metapb.Peer
-	done     func(ok bool)
+	done  func(ok bool)
 }
 
 // wait says what a client waits for; each kind grows by itself.

@@ -35,6 +35,8 @@ import (
 //	forget-rules                the rules end, what is kept stays kept
 //	ticks off X · ticks on X · ticks off all · tick X N a store without ticks never campaigns and never beats; N ticks at once
 //	scheduler off · scheduler on
+//	schedulers cut · schedulers suspend · schedulers back · schedulers heal · schedulers right     the one that leads is cut off from the others, stands still, has its calendar
+//	                            turned back; all is right again
 //	hold WORKER X · free WORKER X                       raft, log, apply, quick, snapshot: the worker stands still; front: swaps stop between reading and writing
 //	transfer X · expect leader X · expect follower X · expect no leader · expect peers N
 //	until leader X · until follower X                   wait, up to 60 s
@@ -254,15 +256,16 @@ var scriptSteps = map[string]struct {
 		s.c.sched.power(w[0] == "on")
 		return nil
 	}},
-	"ticks":    {2, func(s *script, w []string) error { return s.each(w[1], func(st *store) { st.still = w[0] == "off" }) }},
-	"hold":     {2, func(s *script, w []string) error { return s.hold(w, true) }},
-	"free":     {2, func(s *script, w []string) error { return s.hold(w, false) }},
-	"transfer": {1, (*script).transfer},
-	"expect":   {2, (*script).expect},
-	"until":    {2, (*script).untilRole},
-	"within":   {2, (*script).within},
-	"region":   {1, (*script).choose},
-	"judge":    {0, (*script).judge},
+	"schedulers": {1, (*script).schedulers},
+	"ticks":      {2, func(s *script, w []string) error { return s.each(w[1], func(st *store) { st.still = w[0] == "off" }) }},
+	"hold":       {2, func(s *script, w []string) error { return s.hold(w, true) }},
+	"free":       {2, func(s *script, w []string) error { return s.hold(w, false) }},
+	"transfer":   {1, (*script).transfer},
+	"expect":     {2, (*script).expect},
+	"until":      {2, (*script).untilRole},
+	"within":     {2, (*script).within},
+	"region":     {1, (*script).choose},
+	"judge":      {0, (*script).judge},
 }
 
 func (s *script) each(name string, do func(*store)) error {
