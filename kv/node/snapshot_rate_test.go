@@ -64,7 +64,9 @@ func openRateEnd(b *testing.B, id uint64, dir string, peer oneAddress) *rateEnd 
 	require.NoError(b, err)
 	snaps, err := snapfile.New(files)
 	require.NoError(b, err)
+	b.Cleanup(func() { require.NoError(b, snaps.Close()) })
 	e.disk = &raftstore.Disk{Log: logstore.New(open(logDir)), State: open(stateDir), Snapshots: snaps}
+	snaps.StageIn(e.disk.State.(engine.Stager))
 	e.wire, err = transport.New(transport.Options{
 		StoreID: id, ClusterID: 1, Resolver: peer, Snapshots: snaps, Handler: e,
 		Dial: func(addr string) (*grpc.ClientConn, error) { return rpc.Dial(addr, rpc.Security{}) },
