@@ -91,22 +91,26 @@ func (t *Transport) sendSnapshot(m *raft_serverpb.RaftMessage) (err error) {
 	if err != nil {
 		return errors.Annotatef(err, "open a snapshot stream to %s", conn.Target())
 	}
-	chunk := &raft_serverpb.SnapshotChunk{Message: m}
-	for {
+	send := func(chunk *raft_serverpb.SnapshotChunk) error {
 		watchdog.Reset(stall)
-		if err := stream.Send(chunk); err == io.EOF {
-			break // the answer says why
-		} else if err != nil {
-			return errors.Trace(err)
-		}
-		data, err := nextChunk(source)
-		if err == io.EOF {
+		return stream.Send(chunk)
+	}
+	err = send(&raft_serverpb.SnapshotChunk{Message: m})
+	for err == nil {
+		var data []byte
+		if data, err = nextChunk(source); err == io.EOF {
 			break
-		}
-		if err != nil {
+		} else if err != nil {
 			return errors.Annotate(err, "read the snapshot") // cancels the stream: the receiver throws away what it has
 		}
-		chunk = &raft_serverpb.SnapshotChunk{Data: data}
+		for len(data) > 0 && err == nil { // a large value makes a large block
+			n := min(len(data), 2*chunkSize)
+			err = send(&raft_serverpb.SnapshotChunk{Data: data[:n]})
+			data = data[n:]
+		}
+	}
+	if err != io.EOF { // which also says that the receiver has ended the stream: its answer says why
+		return errors.Trace(err)
 	}
 	watchdog.Reset(stall)
 	_, err = stream.CloseAndRecv()

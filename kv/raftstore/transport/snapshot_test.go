@@ -20,6 +20,7 @@ import (
 	"github.com/shoal-kv/shoal/kv/engine"
 	"github.com/shoal-kv/shoal/kv/engine/memdb"
 	"github.com/shoal-kv/shoal/kv/raftstore/snapfile"
+	"github.com/shoal-kv/shoal/rpc"
 )
 
 // snapshotMessage announces the snapshot of a region at index 100 in term 6.
@@ -95,6 +96,24 @@ func TestSnapshot(t *testing.T) {
 	}
 	require.Equal(t, 3, count(two.metrics.snapshots.WithLabelValues("receive", "ok")))
 	require.Zero(t, one.lost(2))
+}
+
+// A value may be as large as a message may be, and more.
+func TestSnapshotOfALargeValue(t *testing.T) {
+	d := new(directory)
+	one, two := start(t, d, 1, "127.0.0.1:0"), start(t, d, 2, "127.0.0.1:0")
+	db := memdb.New()
+	b := db.NewBatch()
+	value := make([]byte, rpc.MaxMessage-100<<10)
+	rand.New(rand.NewSource(1)).Read(value)
+	b.Put(engine.Default, []byte("k"), make([]byte, 50_000))
+	b.Put(engine.Default, []byte("l"), value)
+	require.NoError(t, b.Commit(true))
+	require.NoError(t, one.snaps.Hold(snapfile.Key{RegionID: 7, Term: 6, Index: 100}, &metapb.Region{Id: 7}, db.NewSnapshot(), nil))
+	one.Send(list(snapshotMessage(1, 2, 7)))
+	eventually(t, func() bool { return len(one.sentSnapshots()) == 1 }, "reported")
+	require.Equal(t, []string{"region 7 peer 20 true"}, one.sentSnapshots())
+	require.Len(t, two.messages(), 1)
 }
 
 // The second time the file is already there: nothing is transferred, and the message arrives once more.
