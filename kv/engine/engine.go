@@ -141,6 +141,26 @@ type Ingestion struct {
 	Also Batch
 }
 
+// Stager is an engine that can take an ingestion's data in long before it takes effect, while it comes. Not every engine can.
+type Stager interface {
+	// Stage begins an ingestion that will replace these ranges.
+	Stage(replace map[CF]Range) (Staged, error)
+}
+
+// Staged is an ingestion that has not taken effect: nothing of it shows, and a crash leaves nothing of it. It ends in Commit or Discard.
+// Not safe for concurrent use. The order of its steps: Put …, Finish, Commit.
+type Staged interface {
+	// Put adds a pair, inside the replaced range: the column families in order, within each the keys strictly ascending. Key and value are
+	// copied. After an error only Discard may follow.
+	Put(cf CF, key, value []byte) error
+	// Finish ends the data, and makes it durable, so that Commit is short. After an error only Discard may follow.
+	Finish() error
+	// Commit puts the data in place of the ranges as they are then, and also behind it, as Engine.Ingest does; also may be nil.
+	Commit(also Batch) error
+	// Discard gives the data up. After Commit it does nothing.
+	Discard()
+}
+
 // Range is [Start, End); an empty End is the end of the family.
 type Range struct{ Start, End []byte }
 

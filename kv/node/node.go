@@ -62,22 +62,23 @@ type Node struct {
 	logger *zap.Logger
 	ident  *raft_serverpb.StoreIdent
 
-	listener net.Listener
-	log      engine.Engine
-	state    engine.Engine
-	pebbles  []*pebbledb.DB  // the same two, for their counters; empty with another engine
-	usage    []func() uint64 // the bytes on disk of another library's engines
-	openers  map[string]Opener
-	store    *raftstore.Store
-	wire     *transport.Transport
-	kv       *raftkv.Storage
-	server   *server.Server
-	grpc     *server.GRPC
-	serving  chan struct{} // closed when the gRPC server has ended
-	status   *statusServer
-	reclaim  *reclaim.Worker // nil without TTL mode
-	splitter *loadsplit.Splitter
-	wall     func() time.Time
+	listener  net.Listener
+	log       engine.Engine
+	state     engine.Engine
+	pebbles   []*pebbledb.DB  // the same two, for their counters; empty with another engine
+	usage     []func() uint64 // the bytes on disk of another library's engines
+	openers   map[string]Opener
+	store     *raftstore.Store
+	wire      *transport.Transport
+	snapshots *snapfile.Manager
+	kv        *raftkv.Storage
+	server    *server.Server
+	grpc      *server.GRPC
+	serving   chan struct{} // closed when the gRPC server has ended
+	status    *statusServer
+	reclaim   *reclaim.Worker // nil without TTL mode
+	splitter  *loadsplit.Splitter
+	wall      func() time.Time
 
 	logLevel  *log.Level // nil when it cannot be changed
 	filter    func(*raft_serverpb.RaftMessage) bool
@@ -183,8 +184,13 @@ func (n *Node) disk() (*raftstore.Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	snaps, err := snapfile.New(dir)
-	return &raftstore.Disk{Log: logstore.New(n.log), State: n.state, Snapshots: snaps}, err
+	if n.snapshots, err = snapfile.New(dir); err != nil {
+		return nil, err
+	}
+	if stager, ok := n.state.(engine.Stager); ok {
+		n.snapshots.StageIn(stager)
+	}
+	return &raftstore.Disk{Log: logstore.New(n.log), State: n.state, Snapshots: n.snapshots}, nil
 }
 
 // self is the store as the scheduler shall know it.
@@ -318,6 +324,11 @@ func (n *Node) Close() {
 		}
 		if n.wire != nil {
 			n.wire.Close()
+		}
+		if n.snapshots != nil {
+			if err := n.snapshots.Close(); err != nil {
+				n.logger.Error("cannot let go of snapshots", zap.Error(err))
+			}
 		}
 		for _, db := range []engine.Engine{n.state, n.log} {
 			if db == nil || n.borrowed {

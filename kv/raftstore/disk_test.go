@@ -155,7 +155,7 @@ func TestInstallIsFinishedAfterCrash(t *testing.T) {
 // copyReceived hands a built snapshot's file over as if it had been received; both ends share a directory here.
 func copyReceived(t *testing.T, d *raftstore.Disk, regionID uint64, snap *eraftpb.Snapshot) {
 	key := snapfile.Key{RegionID: regionID, Term: snap.Metadata.Term, Index: snap.Metadata.Index}
-	file, _, err := d.Snapshots.OpenToSend(key)
+	file, err := d.Snapshots.OpenToSend(key)
 	require.NoError(t, err)
 	recv, err := d.Snapshots.Receive(key)
 	require.NoError(t, err)

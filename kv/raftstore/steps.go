@@ -112,21 +112,8 @@ func (d *Disk) expiries(wanted []machine.StoredKey) ([]uint64, error) {
 }
 
 // install puts a received snapshot's data in place of the region's, and the batch with it.
-func (d *Disk) install(in *machine.Installation, batch engine.Batch) (err error) {
-	file, err := d.Snapshots.OpenToInstall(snapfile.Key{RegionID: in.Region.Id, Term: in.At.Term, Index: in.At.Index})
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if e := file.Close(); err == nil {
-			err = e
-		}
-	}()
-	replace := make(map[engine.CF]engine.Range, len(engine.DataCFs))
-	for _, cf := range engine.DataCFs {
-		replace[cf] = engine.Range{Start: in.Region.StartKey, End: rangeEnd(in.Region)}
-	}
-	return d.State.Ingest(engine.Ingestion{Replace: replace, Open: file.Source, Also: batch})
+func (d *Disk) install(in *machine.Installation, batch engine.Batch) error {
+	return d.Snapshots.Install(snapfile.Key{RegionID: in.Region.Id, Term: in.At.Term, Index: in.At.Index}, in.Region, d.State, batch)
 }
 
 // RunTask does something slow and returns the mail that answers it, or nil. A snapshot that cannot be built is no reason
@@ -172,21 +159,20 @@ func (d *Disk) readLog(t machine.ReadLog) ([]eraftpb.Entry, error) {
 	return append(entries, more...), err
 }
 
-// BuildSnapshot writes a region's applied state, as one engine snapshot shows it, into a file, and describes it for raft. The applied
+// BuildSnapshot holds a region's applied state, as one engine snapshot shows it, to be sent at that pace, and describes it for raft. The applied
 // index, the region and the data come from the same engine snapshot, so they fit.
 func (d *Disk) BuildSnapshot(regionID uint64, pace snapfile.Pace) (*eraftpb.Snapshot, error) {
 	snap := d.State.NewSnapshot()
-	defer func() { _ = snap.Close() }()
 	state, applied, err := readWhole(snap, regionID)
 	if err != nil || state == nil {
-		return nil, err // gone meanwhile
+		_ = snap.Close() // nothing that matters was read from it
+		return nil, err  // gone meanwhile
 	}
 	key := snapfile.Key{RegionID: regionID, Term: applied.CommitTerm, Index: applied.AppliedIndex}
-	meta, err := d.Snapshots.BuildPaced(key, state.Region, snap, pace)
-	if err != nil {
+	if err := d.Snapshots.Hold(key, state.Region, snap, pace); err != nil {
 		return nil, err
 	}
-	data, err := machine.SnapshotData(state, meta.Size).Marshal()
+	data, err := machine.SnapshotData(state).Marshal()
 	if err != nil {
 		return nil, err
 	}

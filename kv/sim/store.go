@@ -268,7 +268,7 @@ func (s *store) sendSnapshot(to *store, m *raft_serverpb.RaftMessage, b []byte, 
 }
 
 func (s *store) readSnapshot(key snapfile.Key) []byte {
-	file, _, err := s.opened.Snapshots.OpenToSend(key)
+	file, err := s.opened.Snapshots.OpenToSend(key)
 	if err != nil {
 		return nil
 	}

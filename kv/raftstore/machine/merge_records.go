@@ -53,10 +53,10 @@ func recordOf(records []*raft_serverpb.MergedRecord, source uint64) *raft_server
 	return nil
 }
 
-// SnapshotData is what a snapshot's message says of its region beside the file. A region that is frozen must be so, too, where the snapshot is installed: its
+// SnapshotData is what a snapshot's message says of its region beside the data. A region that is frozen must be so, too, where the snapshot is installed: its
 // merge state is the one pair in Data.
-func SnapshotData(s *raft_serverpb.RegionLocalState, size uint64) *raft_serverpb.RaftSnapshotData {
-	data := &raft_serverpb.RaftSnapshotData{Region: s.Region, FileSize: size, MergedRecords: s.MergedRecords}
+func SnapshotData(s *raft_serverpb.RegionLocalState) *raft_serverpb.RaftSnapshotData {
+	data := &raft_serverpb.RaftSnapshotData{Region: s.Region, MergedRecords: s.MergedRecords}
 	if s.State == raft_serverpb.PeerState_Merging {
 		data.Data = []*raft_serverpb.KeyValue{{Key: keys.RegionState(s.Region.Id), Value: mustMarshal(s.MergeState)}}
 	}
