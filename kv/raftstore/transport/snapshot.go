@@ -200,6 +200,10 @@ func (t *Transport) receiveSnapshot(stream tikvpb.Tikv_SnapshotServer, from uint
 			return m, err
 		}
 	}
+	// A store that stood still finds old snapshots in its sockets. Their senders have given up and told raft so: taken in, they would only cost another one.
+	if err := stream.Context().Err(); err != nil {
+		return m, status.FromContextError(err).Err()
+	}
 	if _, err := file.Commit(); err != nil {
 		return m, t.refuseSnapshot(err)
 	}
