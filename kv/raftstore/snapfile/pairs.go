@@ -29,7 +29,7 @@ func (p *pairs) load(payload []byte, packed bool) error {
 	if packed {
 		n, err := snappy.DecodedLen(payload)
 		if err != nil || n > maxBlock {
-			return fmt.Errorf("block that unpacks to %d bytes (%v)", n, err)
+			return fmt.Errorf("block that unpacks to %d bytes: %w", n, err)
 		}
 		if n > cap(p.unpacked) {
 			p.unpacked = make([]byte, n)
