@@ -65,7 +65,7 @@ var pitfallBugs = []bug{
 		},
 	},
 	{
-		name: "commit-of-a-split-told-before-it-is-applied", pitfall: "S14", file: "kv/raftstore/machine/op_life.go",
+		name: "replica-reads-ahead-of-the-leader", pitfall: "R10, S14", file: "kv/raftstore/machine/op_life.go",
 		old:    `AnnounceApplied: true`,
 		broken: `AnnounceApplied: false`,
 	},
@@ -74,16 +74,6 @@ var pitfallBugs = []bug{
 		name: "early-votes-dropped", pitfall: "S6", file: "kv/raftstore/machine/store_machine.go",
 		old:    `		m.early.keep(msg) // `,
 		broken: `		// `,
-	},
-	{
-		name: "dead-child-begins-again", pitfall: "S5", file: "kv/raftstore/machine/op_split.go",
-		old:    `		if self == nil || m.tombstones[r.Id] >= self.Id {`,
-		broken: `		if self == nil {`,
-	},
-	{
-		name: "birth-forgets-the-vote", pitfall: "S5, S24", file: "kv/raftstore/machine/op_split.go",
-		old:    `		hs.Term, hs.Vote = old.Term, old.Vote`,
-		broken: `		hs.Term = old.Term`,
 	},
 	{
 		name: "index-keeps-the-parents-range", pitfall: "S4", file: "kv/raftstore/machine/op_adopt.go",

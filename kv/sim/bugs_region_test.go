@@ -63,8 +63,8 @@ var regionBugs = []bug{
 	},
 	{
 		name: "rest-of-the-range-kept", pitfall: "S3", file: "kv/raftstore/machine/op_split.go",
-		old:    `	if len(now.EndKey) > 0 && (len(old.EndKey) == 0 || bytes.Compare(now.EndKey, old.EndKey) < 0) {`,
-		broken: `	if len(now.EndKey) > 0 && len(old.EndKey) == 1<<20 {`,
+		old:    `	if bytes.Compare(old.StartKey, now.StartKey) < 0 {`,
+		broken: `	if bytes.Compare(old.StartKey, now.StartKey) < -1 {`,
 	},
 	// Merges.
 	{

@@ -167,6 +167,9 @@ func (s *store) appliedIndex(regionID uint64) uint64 {
 
 // lacking says in words what is not as it shall be, empty when all is.
 func (c *Cluster) lacking() string {
+	if what := c.hollow(); what != "" {
+		return what
+	}
 	regions := c.regions()
 	for _, r := range regions {
 		if r.leaders != 1 {
@@ -188,6 +191,22 @@ func (c *Cluster) lacking() string {
 		return fmt.Sprintf("no region holds the keys from %q on", end)
 	}
 	return c.sched.settled()
+}
+
+// hollow names a peer that has no data and will hardly ever get some: a message of the past made it.
+func (c *Cluster) hollow() (what string) {
+	for _, s := range c.stores {
+		if !s.p.Up() {
+			continue
+		}
+		s.st.Views(func(id uint64, v *machine.RegionView) bool { // order-free: the last one by id
+			if text := fmt.Sprintf("store %d has peer %d of region %d without data", s.id, v.PeerID, id); !v.Initialized && !v.Gone && text > what {
+				what = text
+			}
+			return true
+		})
+	}
+	return what
 }
 
 func (c *Cluster) lacks(r *shown) string {

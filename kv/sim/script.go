@@ -24,7 +24,7 @@ import (
 //	let L leader                names: L is the store that leads; let A B follower the others, by id
 //	run 500ms                   let time pass
 //	put K V on X · get K V on X must succeed, within 10 s; V may be - for none
-//	try N put K V on X · try N get K on X · try N swap K OLD NEW on X · try N add Y on X · try N remove Y on X   starts it and goes on; N names it
+//	try N put K V on X · try N get K on X · try N read K on X (as a replica) · try N swap K OLD NEW on X · try N add Y on X · try N remove Y on X   starts it and goes on; N names it
 //	await N ok|refused|open|V   what has become of N: done, refused, no answer yet, or (get) done with the value V; waits up to 10 s except for open
 //	kill X · start X · suspend X · resume X · kill all · start all
 //	cut X Y · cut X -> Y · isolate X · heal
@@ -336,8 +336,10 @@ func (s *script) tryIt(w []string) error {
 			return errors.New("expected try NAME swap KEY OLD NEW on STORE")
 		}
 		s.request(st, a, &kvrpcpb.RawCASRequest{Context: contextOf(st, w[2]), Key: []byte(w[2]), PreviousValue: []byte(w[3]), Value: []byte(w[4])})
-	case "get":
-		s.request(st, a, &kvrpcpb.RawGetRequest{Context: contextOf(st, w[2]), Key: []byte(w[2])})
+	case "get", "read":
+		ctx := contextOf(st, w[2])
+		ctx.ReplicaRead = w[1] == "read"
+		s.request(st, a, &kvrpcpb.RawGetRequest{Context: ctx, Key: []byte(w[2])})
 	case "add":
 		return s.change(st, a, []string{"+" + w[2]})
 	case "remove":

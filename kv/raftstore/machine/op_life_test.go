@@ -5,6 +5,7 @@ import (
 
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
+	"github.com/pingcap/kvproto/pkg/raft_serverpb"
 	"github.com/stretchr/testify/require"
 
 	"github.com/shoal-kv/shoal/proto/region"
@@ -79,4 +80,20 @@ func TestDestructionTakesOnlyWhatIsThePeers(t *testing.T) {
 	g.queue = append(g.queue, ApplyTask{RegionID: 20, PeerID: 15, Destroy: younger})
 	g.run(Tick{})
 	require.True(t, g.has("a"), "peer 21 has it, not peer 15")
+}
+
+// S8: the leader's last heartbeat to a peer that it has just removed makes that peer, with the epoch after the removal. Its burial, at the same epoch, counts.
+// Found by the simulator.
+func TestPeerMadeByItsFarewellIsBuried(t *testing.T) {
+	m, err := NewRaftMachine(testConfig(1), nil)
+	require.NoError(t, err)
+	farewell := message(7, 20, 30, eraftpb.MessageType_MsgHeartbeat, 6)
+	m.Handle([]Mail{Create{RegionID: 7, PeerID: 30, First: farewell}}, 1)
+	burial := &raft_serverpb.RaftMessage{
+		RegionId: 7, FromPeer: farewell.FromPeer, ToPeer: farewell.ToPeer, RegionEpoch: farewell.RegionEpoch, IsTombstone: true,
+		ExtraMsg: &raft_serverpb.ExtraMessage{Type: raft_serverpb.ExtraMessageType_MsgCheckStalePeerResponse},
+	}
+	round := m.Handle([]Mail{Step{burial}}, 2)
+	require.Len(t, round.Apply, 1)
+	require.NotNil(t, round.Apply[0].Destroy)
 }

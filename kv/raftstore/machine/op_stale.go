@@ -125,9 +125,10 @@ func (m *RaftMachine) bury(p *peer, gone *metapb.Peer) *raft_serverpb.RaftMessag
 	return msg
 }
 
-// hearBurial destroys a peer that is told by somebody who knows better.
+// hearBurial destroys a peer that is told by somebody who knows better. One without data may have got its latest epoch from the last words of the very leader that
+// had removed it.
 func (m *RaftMachine) hearBurial(p *peer, msg *raft_serverpb.RaftMessage) {
-	if theirs := msg.RegionEpoch.GetConfVer(); theirs > p.confVer() || p.removed && theirs == p.confVer() {
+	if theirs := msg.RegionEpoch.GetConfVer(); theirs > p.confVer() || theirs == p.confVer() && (p.removed || !p.initialized()) {
 		p.contact.told = &metapb.Region{RegionEpoch: msg.RegionEpoch, Peers: msg.ExtraMsg.GetCheckPeers()}
 		m.destroy(p)
 	}
