@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"github.com/pingcap/kvproto/pkg/raft_serverpb"
 	"github.com/pingcap/kvproto/pkg/tikvpb"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 
 	"github.com/shoal-kv/shoal/kv/engine"
@@ -124,25 +124,29 @@ func BenchmarkSnapshotRate(b *testing.B) {
 	}
 	dir := b.TempDir()
 	rig := newRateRig(b, dir, mib)
-	disk, written := rateMeter{name: "disk", mib: mib}, filepath.Join(dir, "sequence")
+	data, written := alignedNoise(64<<20), filepath.Join(dir, "sequence")
+	direct, cached := rateMeter{name: "disk", mib: mib}, rateMeter{name: "cached-disk", mib: mib}
 	move, install, whole := rateMeter{name: "move", mib: mib}, rateMeter{name: "install", mib: mib}, rateMeter{name: "whole", mib: mib}
 	for i := 0; b.Loop(); i++ {
 		to := rig.receiver(b, filepath.Join(dir, fmt.Sprintf("to-%d", i)))
-		sequence := incompressible(64 << 20)
-		disk.measure(func() { writeInSequence(b, written, sequence, mib) })
-		require.NoError(b, os.Remove(written))
+		sequence := func() {
+			direct.measure(func() { writeInSequence(b, written, unix.O_DIRECT, data, mib) })
+			require.NoError(b, os.Remove(written))
+			cached.measure(func() { writeInSequence(b, written, 0, data, mib) })
+			require.NoError(b, os.Remove(written))
+		}
+		sequence()
 		whole.measure(func() {
 			var at machine.Pair
 			move.measure(func() { at = rig.move(b, to) })
 			install.measure(func() { to.install(b, at) })
 		})
-		disk.measure(func() { writeInSequence(b, written, sequence, mib) })
-		require.NoError(b, os.Remove(written))
+		sequence()
 	}
-	for _, m := range []*rateMeter{&disk, &move, &install, &whole} {
+	for _, m := range []*rateMeter{&direct, &cached, &move, &install, &whole} {
 		m.report(b)
 	}
-	b.ReportMetric(median(whole.rates)/median(disk.rates), "of-disk")
+	b.ReportMetric(median(whole.rates)/max(median(direct.rates), median(cached.rates)), "of-disk")
 }
 
 // rateRig is a store that has the data, and a server for those that receive it.
@@ -226,8 +230,8 @@ func (m *rateMeter) report(b *testing.B) {
 }
 
 func usedCPU() time.Duration {
-	var used syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+	var used unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {
 		panic(err)
 	}
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
@@ -238,15 +242,19 @@ func median(list []float64) float64 {
 	return list[len(list)/2]
 }
 
-func incompressible(n int) []byte {
-	b := make([]byte, n)
+// alignedNoise is n bytes that do not compress, where direct writes want them.
+func alignedNoise(n int) []byte {
+	b, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	if err != nil {
+		panic(err)
+	}
 	_, _ = rand.NewChaCha8([32]byte{}).Read(b) // never fails
 	return b
 }
 
 // writeInSequence writes mib MiB of data into a new file, MiB by MiB, and syncs it.
-func writeInSequence(b *testing.B, name string, data []byte, mib int) {
-	f, err := os.Create(name)
+func writeInSequence(b *testing.B, name string, flags int, data []byte, mib int) {
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_TRUNC|os.O_WRONLY|flags, 0o644)
 	require.NoError(b, err)
 	for i := range mib {
 		at := i << 20 % len(data)

@@ -1,7 +1,6 @@
 package pebbledb
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -70,12 +69,8 @@ func (d *DB) stage(replace map[engine.CF]engine.Range) (*staged, error) {
 	return s, nil
 }
 
-const (
-	// tableTarget is the size in bytes of keys and values at which a table ends.
-	tableTarget = 128 << 20
-	// tableBuffer is how much of a table goes to the kernel at once, tableWriteback after how many bytes it is asked to write back.
-	tableBuffer, tableWriteback = 256 << 10, 1 << 20
-)
+// tableTarget is the size in bytes of keys and values at which a table ends.
+const tableTarget = 128 << 20
 
 // staged writes the tables of an ingestion, one after the other. While one is being made durable the next is filled.
 type staged struct {
@@ -176,9 +171,7 @@ func (s *staged) begin() error {
 	if err != nil {
 		return err
 	}
-	file = vfs.NewSyncingFile(file, vfs.SyncingFileOptions{BytesPerSync: tableWriteback})
-	file = &bufferedFile{File: file, buf: bufio.NewWriterSize(file, tableBuffer)}
-	s.table = sstable.NewWriter(objstorageprovider.NewFileWritable(file), d.popts.MakeWriterOptions(0, d.pdb.TableFormat()))
+	s.table = sstable.NewWriter(objstorageprovider.NewFileWritable(newTableFile(file)), d.popts.MakeWriterOptions(0, d.pdb.TableFormat()))
 	s.size = 0
 	return nil
 }
@@ -246,17 +239,6 @@ func (s *staged) Discard() {
 	}
 	s.paths = nil
 }
-
-// bufferedFile gathers the blocks of a table, which are small.
-type bufferedFile struct {
-	vfs.File
-	buf *bufio.Writer
-}
-
-func (f *bufferedFile) Write(p []byte) (int, error) { return f.buf.Write(p) }
-func (f *bufferedFile) Sync() error                 { return firstError(f.buf.Flush(), f.File.Sync()) }
-
-func (f *bufferedFile) Close() error { return firstError(f.buf.Flush(), f.File.Close()) }
 
 func firstError(a, b error) error {
 	if a != nil {
