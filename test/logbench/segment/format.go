@@ -60,6 +60,11 @@ func seal(b []byte, h header) {
 	binary.LittleEndian.PutUint32(b, crc32.Checksum(b[4:], castagnoli))
 }
 
+// batchSize is how long the batch is that begins with a header, if it is one.
+func batchSize(head []byte) int64 {
+	return headerSize + int64(binary.LittleEndian.Uint32(head[4:]))
+}
+
 // unseal reads the batch at the beginning of data; false when there is no whole one.
 func unseal(data []byte) (h header, ops []byte, ok bool) {
 	if len(data) < headerSize {
@@ -69,7 +74,7 @@ func unseal(data []byte) (h header, ops []byte, ok bool) {
 		length: binary.LittleEndian.Uint32(data[4:]), seq: binary.LittleEndian.Uint64(data[8:]),
 		number: binary.LittleEndian.Uint64(data[16:]), oldest: binary.LittleEndian.Uint64(data[24:]),
 	}
-	end := headerSize + int64(h.length)
+	end := batchSize(data)
 	if h.length == 0 || end > int64(len(data)) || crc32.Checksum(data[4:end], castagnoli) != binary.LittleEndian.Uint32(data) {
 		return h, nil, false
 	}

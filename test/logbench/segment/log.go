@@ -48,9 +48,9 @@ type Log struct {
 	batch   []byte
 	// proposed is how many bytes of the last batch were updates: the next one is taken to be like it.
 	proposed int
-	number  uint64 // of the last batch
-	fault   error
-	collect collector
+	number   uint64 // of the last batch
+	fault    error
+	collect  collector
 
 	mu    sync.RWMutex
 	index index

@@ -16,7 +16,7 @@ func (l *Log) recover() error {
 		return err
 	}
 	for _, seg := range f.live {
-		data, err := f.readWhole(seg)
+		data, err := f.readTo(seg, seg.size)
 		if err != nil {
 			return err
 		}
@@ -64,7 +64,7 @@ func (f *files) findLive() (oldest uint64, err error) {
 	bySeq := map[uint64]*segment{}
 	var newest *segment
 	for _, seg := range f.idle {
-		data, err := f.readWhole(seg)
+		data, err := f.readFirst(seg)
 		if err != nil {
 			return 0, err
 		}
@@ -83,7 +83,7 @@ func (f *files) findLive() (oldest uint64, err error) {
 	if newest == nil {
 		return 0, nil
 	}
-	data, err := f.readWhole(newest)
+	data, err := f.readTo(newest, newest.size)
 	if err != nil {
 		return 0, err
 	}
@@ -110,8 +110,17 @@ func lastBatch(seg *segment, data []byte) (last header) {
 	}
 }
 
-func (f *files) readWhole(seg *segment) ([]byte, error) {
-	data := make([]byte, seg.size)
+// readFirst reads what may be the first batch.
+func (f *files) readFirst(seg *segment) ([]byte, error) {
+	head, err := f.readTo(seg, min(headerSize, seg.size))
+	if err != nil || len(head) < headerSize {
+		return nil, err
+	}
+	return f.readTo(seg, min(batchSize(head), seg.size))
+}
+
+func (f *files) readTo(seg *segment, end int64) ([]byte, error) {
+	data := make([]byte, end)
 	if _, err := seg.file.ReadAt(data, 0); err != nil && !errors.ErrorEqual(err, io.EOF) {
 		return nil, errors.Annotatef(err, "read %s", seg.name)
 	}

@@ -110,9 +110,9 @@ type life struct {
 	rng *rand.Rand
 
 	mu      sync.Mutex // the goroutine that makes segments ahead may meet the cut too
-	history []model // as of the last sync, and after each write since; the newest may be under way
+	history []model    // as of the last sync, and after each write since; the newest may be under way
 	crashes int
-	in      int     // calls of the file system until the cut
+	in      int // calls of the file system until the cut
 	after   *vfs.MemFS
 	may     []model
 }
@@ -184,7 +184,7 @@ func (c *life) write(t *testing.T, l *Log) {
 func TestCrashAnywhere(t *testing.T) {
 	var moved uint64
 	var recycled int
-	for seed := range uint64(15) {
+	for seed := range uint64(10) {
 		c := &life{fs: vfs.NewCrashableMem(), rng: rand.New(rand.NewPCG(seed, 1)), history: []model{{}}}
 		for c.crashes = range 5 {
 			l, err := Open(small(errorfs.Wrap(c.fs, c)))
