@@ -2,10 +2,12 @@ package segment
 
 import (
 	"io"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/pingcap/kvproto/pkg/raft_serverpb"
 	"github.com/stretchr/testify/require"
 
 	"github.com/shoal-kv/shoal/kv/raftstore/logstore"
@@ -140,4 +142,58 @@ func TestReadsBesideWrites(t *testing.T) {
 	close(stop)
 	require.NoError(t, <-done)
 	require.NoError(t, l.Close())
+}
+
+// What was found when a log was opened is durable, though the process that wrote it was killed before it synced.
+func TestWhatWasFoundIsDurable(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	killed, err := Open(small(fs))
+	require.NoError(t, err)
+	require.NoError(t, killed.Write(entry(1, true)))
+	require.NoError(t, killed.Write(entry(2, false)))
+	found, err := Open(small(fs))
+	require.NoError(t, err)
+	_, err = found.Entries(1, 1, 3, 0)
+	require.NoError(t, err)
+	after := fs.CrashClone(vfs.CrashCloneCfg{})
+	require.NoError(t, killed.Close())
+	require.NoError(t, found.Close())
+	again, err := Open(small(after))
+	require.NoError(t, err)
+	_, err = again.Entries(1, 1, 3, 0)
+	require.NoError(t, err)
+	require.NoError(t, again.Close())
+}
+
+// A segment without life is not written over while the newest durable batch still names it: the batch that took its last life is such
+// a one, and what comes next may be torn.
+func TestSegmentsAreNotWrittenOverTooEarly(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	l, err := Open(small(fs))
+	require.NoError(t, err)
+	i := uint64(0)
+	for len(l.files.live) < 2 || !l.files.full(1300) {
+		i++
+		require.NoError(t, l.Write(entry(i, true)))
+	}
+	require.Len(t, l.files.live, 2)
+	require.NoError(t, l.Write([]logstore.Update{{RegionID: 1, CompactTo: i + 1, State: state(i), Sync: true}}))
+	require.Len(t, l.files.live, 1)
+	torn := entry(i+1, false)
+	torn[0].Entries[0].Data = make([]byte, 20_000)
+	require.NoError(t, l.Write(torn))
+	for seed := range uint64(20) {
+		after := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rand.New(rand.NewPCG(seed, 1))})
+		again, err := Open(small(after))
+		require.NoError(t, err)
+		got, err := again.State(1)
+		require.NoError(t, err)
+		require.Equal(t, i, got.GetLastIndex())
+		require.NoError(t, again.Close())
+	}
+	require.NoError(t, l.Close())
+}
+
+func state(last uint64) *raft_serverpb.RaftLocalState {
+	return &raft_serverpb.RaftLocalState{LastIndex: last}
 }

@@ -157,9 +157,9 @@ func (c *life) end() {
 // write makes one Write and checks now and then what can be read.
 func (c *life) write(t *testing.T, l *Log) {
 	now := maps.Clone(c.history[len(c.history)-1])
-	updates := make([]logstore.Update, c.rng.IntN(5))
-	for i := range updates {
-		updates[i] = now.draw(c.rng)
+	var updates []logstore.Update
+	for range c.rng.IntN(5) {
+		updates = append(updates, now.draw(c.rng))
 	}
 	sync := c.rng.IntN(3) > 0
 	if sync {
