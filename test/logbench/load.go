@@ -21,10 +21,11 @@ type scenario struct {
 	// Keep is how many entries a region's log holds, unless all together exceed LiveBytes.
 	Keep      int   `json:"keep"`
 	LiveBytes int64 `json:"live_bytes"`
-	// SegmentBytes is the size of a segment; pebble has the product's options.
-	SegmentBytes int64         `json:"segment_bytes"`
-	Warmup       time.Duration `json:"warmup_ns"`
-	Duration     time.Duration `json:"duration_ns"`
+	// SegmentBytes is the size of a segment, MemTableBytes that of pebble's memtables; 0 is the product's.
+	SegmentBytes  int64         `json:"segment_bytes"`
+	MemTableBytes int           `json:"memtable_bytes,omitempty"`
+	Warmup        time.Duration `json:"warmup_ns"`
+	Duration      time.Duration `json:"duration_ns"`
 }
 
 func (s *scenario) name() string {

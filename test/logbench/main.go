@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"time"
@@ -27,7 +28,7 @@ type plan struct {
 	rounds               int
 	output               string
 	dir                  string
-	child                string
+	child, profile       string
 	base                 scenario
 }
 
@@ -43,6 +44,8 @@ func main() {
 	flag.IntVar(&p.base.Keep, "keep", 1000, "entries that a region keeps, about")
 	flag.Int64Var(&p.base.LiveBytes, "live", 256<<20, "bytes that all regions together keep at most, about")
 	flag.Int64Var(&p.base.SegmentBytes, "segment", 32<<20, "bytes of a segment")
+	flag.IntVar(&p.base.MemTableBytes, "memtable", 0, "bytes of pebble's memtables; 0 is what the product has")
+	flag.StringVar(&p.profile, "cpuprofile", "", "a file for the CPU profile of the last run")
 	flag.DurationVar(&p.base.Warmup, "warmup", time.Second, "how long to run before measuring")
 	flag.DurationVar(&p.base.Duration, "duration", 3*time.Second, "how long to measure")
 	flag.StringVar(&p.child, "run", "", "the one scenario to run, as JSON; for the program's own use")
@@ -62,7 +65,12 @@ func (p *plan) carryOut(out io.Writer) error {
 		if err := json.Unmarshal([]byte(p.child), &s); err != nil {
 			return errors.Trace(err)
 		}
+		stop, err := p.startProfile()
+		if err != nil {
+			return err
+		}
 		r, err := run(s, p.dir)
+		stop()
 		if err != nil {
 			return err
 		}
@@ -140,11 +148,29 @@ func (p *plan) measure(s scenario) (r result, err error) {
 	if err != nil {
 		return r, errors.Trace(err)
 	}
-	cmd := exec.Command(self, "-dir", dir, "-run", string(text))
+	cmd := exec.Command(self, "-dir", dir, "-cpuprofile", p.profile, "-run", string(text))
 	cmd.Stderr = os.Stderr
 	answer, err := cmd.Output()
 	if err != nil {
 		return r, errors.Trace(err)
 	}
 	return r, errors.Trace(json.Unmarshal(answer, &r))
+}
+
+// startProfile begins the CPU profile that was asked for, if any.
+func (p *plan) startProfile() (stop func(), err error) {
+	if p.profile == "" {
+		return func() {}, nil
+	}
+	f, err := os.Create(p.profile)
+	if err != nil {
+		return nil, errors.Trace(err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Trace(err)
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = f.Close()
+	}, nil
 }

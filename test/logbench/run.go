@@ -88,7 +88,7 @@ func open(s scenario, dir string, disk vfs.FS) (*opened, error) {
 	switch s.Log {
 	case "pebble":
 		const cacheBytes = 8 << 20 // kv/node gives it so much
-		db, err := pebbledb.Open(pebbledb.Options{Dir: dir, FS: disk, BlockCacheBytes: cacheBytes})
+		db, err := pebbledb.Open(pebbledb.Options{Dir: dir, FS: disk, BlockCacheBytes: cacheBytes, MemTableBytes: s.MemTableBytes})
 		if err != nil {
 			return nil, err
 		}
