@@ -84,6 +84,12 @@ failover-time:
 split-stall:
 	SHOAL_SPLIT_REGIONS=21 $(FIGURES) '^TestSplitStall$$'
 
+# The raft log: bytes, CPU and sync latency of an entry while old log is deleted, beside a prototype of another log; two to three minutes. LOGBENCH
+# takes flags: LOGBENCH="-rounds 3 -o json". docs/logstore.md tells what the figures mean.
+.PHONY: bench-logstore
+bench-logstore:
+	@go run ./test/logbench $(LOGBENCH)
+
 # 64 MB into at least 40 regions, by 32 clients; every store is killed in turn under load.
 many-regions:
 	SHOAL_MEGABYTES=64 go test -count=1 -timeout 20m -v -run '^TestManyRegions$$' ./test/robustness
