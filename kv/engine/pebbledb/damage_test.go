@@ -223,3 +223,84 @@ func TestDamagedTable(t *testing.T) {
 	require.Error(t, put(db, true, "later"))
 	require.Error(t, db.Close())
 }
+
+// An engine that is to survive damage answers for it where it is, and nowhere else; a range that is ingested anew is whole again, although pebble
+// itself would look at the damaged block to place the tables.
+func TestDamageIsSurvived(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	db, err := pebbledb.Open(small(fs))
+	require.NoError(t, err)
+	key := func(i int) []byte { return fmt.Appendf(nil, "key%02d", i) }
+	value := func(i int) []byte { return []byte(strings.Repeat(string(rune('a'+i%26)), 4000)) }
+	b := db.NewBatch()
+	for i := range 40 {
+		b.Put(engine.Default, key(i), value(i))
+	}
+	require.NoError(t, b.Commit(true))
+	require.NoError(t, b.Close())
+	require.NoError(t, db.Close())
+	db, err = pebbledb.Open(small(fs)) // moves what was in the log into a table
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+	path, size := newest(t, fs, "", ".sst")
+
+	opts := small(disturbed(t, fs, path, flip(size/4)))
+	opts.SurviveDamage = true
+	opts.OnFatal = func(err error) { t.Errorf("the engine gave up: %v", err) }
+	db, err = pebbledb.Open(opts)
+	require.NoError(t, err)
+	get := func(i int) ([]byte, error) {
+		s := db.NewSnapshot()
+		defer func() { require.NoError(t, s.Close()) }()
+		return s.Get(engine.Default, key(i))
+	}
+	var damaged []int
+	for i := range 40 {
+		switch got, err := get(i); {
+		case engine.IsCorruption(err):
+			damaged = append(damaged, i)
+		default:
+			require.NoError(t, err)
+			require.Equal(t, value(i), got)
+		}
+	}
+	require.NotEmpty(t, damaged)
+	require.Less(t, len(damaged), 10)
+	s := db.NewSnapshot()
+	it, err := s.NewIterator(engine.Default, engine.IterOptions{})
+	require.NoError(t, err)
+	seen := 0
+	for ok := it.SeekGE(nil); ok; ok = it.Next() {
+		require.Equal(t, value(seen), it.Value())
+		seen++
+	}
+	require.True(t, engine.IsCorruption(it.Close()))
+	require.LessOrEqual(t, seen, damaged[0])
+	require.NoError(t, s.Close())
+	require.NoError(t, put(db, true, "later"))
+
+	lo, hi := damaged[0], damaged[len(damaged)-1]
+	require.NoError(t, db.Ingest(engine.Ingestion{
+		Replace: map[engine.CF]engine.Range{engine.Default: {Start: key(lo), End: key(hi + 1)}},
+		Open: func(engine.CF) (engine.Source, error) {
+			return &pairs{at: lo - 1, end: hi + 1, key: key, value: value}, nil
+		},
+	}))
+	for i := range 40 {
+		got, err := get(i)
+		require.NoError(t, err, i)
+		require.Equal(t, value(i), got)
+	}
+	require.NoError(t, db.Close())
+}
+
+// pairs is a Source of the keys after at, before end.
+type pairs struct {
+	at, end    int
+	key, value func(int) []byte
+}
+
+func (p *pairs) Next() bool    { p.at++; return p.at < p.end }
+func (p *pairs) Key() []byte   { return p.key(p.at) }
+func (p *pairs) Value() []byte { return p.value(p.at) }
+func (p *pairs) Close() error  { return nil }

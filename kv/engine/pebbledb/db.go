@@ -172,17 +172,17 @@ func (d *DB) ApproximateSize(cf engine.CF, start, end []byte) (uint64, error) {
 	}
 	tables, err := d.pdb.EstimateDiskUsage(lower, upper)
 	if err != nil || tables >= uint64(d.opts.MemTableBytes) {
-		return tables, err
+		return tables, readError(err)
 	}
 	it, err := d.pdb.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
-		return 0, err
+		return 0, readError(err)
 	}
 	var counted uint64
 	for i, ok := 0, it.First(); ok && i < maxCounted; i, ok = i+1, it.Next() {
 		counted += uint64(len(it.Key()) + len(it.Value()))
 	}
-	return max(tables, counted), it.Close()
+	return max(tables, counted), readError(it.Close())
 }
 
 // Checkpoint links the tables into dir and copies the log, which is synced first. It must lie outside of the engine's own

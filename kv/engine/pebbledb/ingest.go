@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -40,6 +41,9 @@ func (d *DB) Ingest(in engine.Ingestion) error {
 			return err
 		}
 		err := d.pdb.Ingest(context.Background(), paths)
+		if d.opts.SurviveDamage && pebble.IsCorruptionError(err) {
+			err = d.rewrite(in)
+		}
 		d.pin.drop()
 		if fatal := d.fault.err(); fatal != nil {
 			return fatal

@@ -24,7 +24,7 @@ func (s *snapshot) Get(cf engine.CF, key []byte) ([]byte, error) {
 		if errors.Is(err, pebble.ErrNotFound) {
 			return nil, nil
 		}
-		return nil, err
+		return nil, readError(err)
 	}
 	out := make([]byte, len(value))
 	copy(out, value)
@@ -44,7 +44,7 @@ func (s *snapshot) NewIterator(cf engine.CF, opts engine.IterOptions) (engine.It
 	}
 	it, err := s.snap.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
-		return nil, err
+		return nil, readError(err)
 	}
 	return &iterator{it: it, cf: cf}, nil
 }
@@ -81,4 +81,4 @@ func (i *iterator) Key() []byte { return i.it.Key()[1:] }
 // Value cannot fail once a move has succeeded: values lie beside their keys, as no comparer here splits keys.
 func (i *iterator) Value() []byte { return i.it.Value() }
 
-func (i *iterator) Close() error { return i.it.Close() }
+func (i *iterator) Close() error { return readError(i.it.Close()) }

@@ -45,7 +45,7 @@ func (m *RaftMachine) handleInspect(q Inspect) {
 }
 
 func (m *RaftMachine) inspect(p *peer) *PeerReport {
-	r := &PeerReport{Log: p.logStatus(), Check: p.check}
+	r := &PeerReport{Log: p.logStatus(), Check: p.check, Damaged: p.damage}
 	r.Snapshot.Building = p.snap.building
 	if p.log.snapshot != nil {
 		r.Snapshot.Built = p.log.snapshot.Metadata.Index

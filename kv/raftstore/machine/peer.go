@@ -37,6 +37,7 @@ type peer struct {
 	duties   duties
 	merge    merging
 	check    HashCheck
+	damage   string // what the engine found of the data, empty for nothing: see op_damage.go
 	sleep    sleepState
 	members  memberCache
 	view     *RegionView

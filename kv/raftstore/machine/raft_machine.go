@@ -78,6 +78,8 @@ func (m *RaftMachine) handle(one Mail) {
 		m.handleInspect(mail)
 	case InstallFailed:
 		m.handleInstallFailed(mail)
+	case Damaged:
+		m.handleDamaged(mail)
 	case Reloaded:
 		m.handleReloaded(mail)
 	case Force:
@@ -478,12 +480,13 @@ func (m *RaftMachine) publish(p *peer) {
 	v := RegionView{
 		Region: p.region, PeerID: p.id, Leader: p.leader(), Term: p.term(), IsLeader: p.isLeader() && !p.removed,
 		Initialized: p.initialized() && !p.snap.installing, LeaseEnd: p.leaseEnd(), Siblings: p.siblings, Asleep: p.sleep.asleep,
+		Damaged: p.damage != "",
 	}
 	v.Ready = v.IsLeader && p.applied.Term == v.Term
 	v.Log = p.logStatus()
 	decides := old.Region != v.Region || old.PeerID != v.PeerID || !samePeer(old.Leader, v.Leader) || old.Term != v.Term ||
 		old.IsLeader != v.IsLeader || old.Initialized != v.Initialized || old.Ready != v.Ready || old.LeaseEnd != v.LeaseEnd ||
-		old.Asleep != v.Asleep
+		old.Asleep != v.Asleep || old.Damaged != v.Damaged
 	if decides || old.Log != v.Log && p.ticks != p.duties.shownAt {
 		p.duties.shownAt = p.ticks
 		p.view = &v
