@@ -34,7 +34,10 @@ type Picture struct {
 	cluster  *metapb.Cluster // nil until bootstrapped
 	stores   map[uint64]*Store
 	regions  regionTree
-	tallies  map[uint64]Tally
+	// displaced are regions whose whole range others have taken, as they were last: most were merged, and the few that were only overtaken by
+	// what was split off them report again.
+	displaced map[uint64]*Region
+	tallies   map[uint64]Tally
 	// proposed holds, by region, the peer that its leader was told to add and that no heartbeat has shown yet; awaited
 	// counts them by store.
 	proposed map[uint64]*metapb.Peer
@@ -45,12 +48,13 @@ type Picture struct {
 // each region.
 func NewPicture(replicas int) *Picture {
 	return &Picture{
-		replicas: replicas,
-		stores:   make(map[uint64]*Store),
-		regions:  newRegionTree(),
-		tallies:  make(map[uint64]Tally),
-		proposed: make(map[uint64]*metapb.Peer),
-		awaited:  make(map[uint64]int),
+		replicas:  replicas,
+		stores:    make(map[uint64]*Store),
+		regions:   newRegionTree(),
+		displaced: make(map[uint64]*Region),
+		tallies:   make(map[uint64]Tally),
+		proposed:  make(map[uint64]*metapb.Peer),
+		awaited:   make(map[uint64]int),
 	}
 }
 
