@@ -31,6 +31,10 @@ type CorruptionError struct {
 	Cause error
 }
 
+// ErrHealed is the cause of a CorruptionError when the range was damaged once and has been ingested anew since the snapshot was taken, which
+// cannot show it any more. Later snapshots can.
+var ErrHealed = errors.New("the range was damaged and has been replaced since")
+
 // Error says that data is damaged, and how that was found out.
 func (e *CorruptionError) Error() string { return "engine: damaged data: " + e.Cause.Error() }
 

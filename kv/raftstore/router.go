@@ -150,6 +150,11 @@ func (r *Router) Damaged(regionID, peerID uint64, err error) {
 	r.owner(regionID).tryPut(machine.Damaged{RegionID: regionID, PeerID: peerID, Reason: err.Error()})
 }
 
+// Distrust has a peer's data replaced as if it were damaged; false when the store is stopping.
+func (r *Router) Distrust(regionID, peerID uint64, reason string) bool {
+	return r.owner(regionID).put(machine.Damaged{RegionID: regionID, PeerID: peerID, Reason: reason})
+}
+
 // post delivers mail between machines, and completions. It must arrive, unless the store is closing.
 func (r *Router) post(a machine.Addressed) {
 	switch {

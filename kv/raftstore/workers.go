@@ -349,9 +349,7 @@ func (s *Store) runTask(t machine.Task) bool {
 		return true
 	}
 	mail, err := s.opts.Disk.RunTask(t, s.paceOf(t))
-	if engine.IsCorruption(err) {
-		s.tellDamaged(t, err)
-	}
+	s.tellDamaged(t, err)
 	if err != nil {
 		switch t := t.(type) {
 		case machine.MeasureRegion:
@@ -395,28 +393,6 @@ func (s *Store) reportDifference(d *machine.ReportDifference) {
 	s.opts.Metrics.differences.Inc()
 	s.opts.Logger.Error("replicas of a region differ: see `shoal ctl consistency-check`", zap.Uint64("region", d.RegionID),
 		zap.Uint64("peer", d.PeerID), zap.Uint64("index", d.Check.Index), zap.Uint64("hash", d.Check.Hash), zap.Uint64("leader-hash", d.Check.LeaderHash))
-}
-
-func (s *Store) reportDamage(d *machine.ReportDamage) {
-	s.opts.Metrics.damages.Inc()
-	s.opts.Logger.Error("a replica is damaged on disk and serves no more: `shoal ctl consistency-check --repair` rebuilds it",
-		zap.Uint64("region", d.RegionID), zap.Uint64("peer", d.PeerID), zap.String("reason", d.Reason))
-}
-
-// tellDamaged tells a region's owner that a task met damage in its data.
-func (s *Store) tellDamaged(t machine.Task, err error) {
-	mail := machine.Damaged{RegionID: regionOf(t), Reason: err.Error()}
-	switch t := t.(type) {
-	case *machine.ComputeHash:
-		mail.PeerID = t.PeerID
-	case machine.BuildSnapshot:
-		mail.PeerID = t.PeerID
-	case machine.MeasureRegion:
-		mail.PeerID = t.PeerID
-	default:
-		return
-	}
-	s.post(machine.Addressed{RegionID: mail.RegionID, Mail: mail})
 }
 
 func regionOf(t machine.Task) uint64 {

@@ -1,10 +1,11 @@
 package ctl
 
 import (
-	"go.uber.org/zap"
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,30 +25,16 @@ import (
 )
 
 // One byte of a table of one store is flipped. Whoever reads there gets the right value or is sent elsewhere, the store goes on, clients of the
-// cluster notice nothing, and --repair makes the replica whole.
+// cluster notice nothing, and the replica is rebuilt from the others without anybody's doing.
 func TestADamagedReplicaIsRebuilt(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	c, err := local.Start(ctx, local.Options{Dir: dir, Logger: func(part string) *zap.Logger { if part != "store-1" { return zap.NewNop() }; l, _ := zap.NewDevelopment(zap.IncreaseLevel(zap.WarnLevel)); return l }})
+	c, err := local.Start(ctx, local.Options{Dir: dir})
 	require.NoError(t, err)
 	defer c.Close()
 	require.NoError(t, c.WaitWhole(ctx))
-	client, err := rawkv.NewClient(ctx, []string{c.PD()}, config.DefaultConfig().Security)
-	require.NoError(t, err)
-	defer func() { _ = client.Close() }()
-
-	values := make(map[string]string)
-	rng := rand.New(rand.NewPCG(1, 2))
-	for i := range 200 {
-		value := make([]byte, 2000) // such as cannot be compressed
-		for j := range value {
-			value[j] = byte(rng.Uint32())
-		}
-		key := fmt.Sprintf("key%03d", i)
-		values[key] = string(value)
-		require.NoError(t, client.Put(ctx, []byte(key), value))
-	}
+	values := fill(t, ctx, c)
 	require.NoError(t, c.StopStore(0))
 	require.NoError(t, c.StartStore(ctx, 0)) // moves what was in the engine's log into a table
 	require.NoError(t, c.StopStore(0))
@@ -58,37 +45,61 @@ func TestADamagedReplicaIsRebuilt(t *testing.T) {
 	require.NoError(t, err)
 	at := &replicaReader{t: t, ctx: ctx, api: api, addr: c.Addrs()[0], values: values}
 	at.connect()
-	require.Eventually(t, func() bool { _, refused := at.read(); return refused > 0 }, time.Minute, 50*time.Millisecond, "the damage is met")
-	require.Eventually(t, func() bool { right, _ := at.read(); return right == 0 }, time.Minute, 50*time.Millisecond, "then nothing is served")
 	servers, err := findStatusServers(ctx, api)
 	require.NoError(t, err)
-	damaged := func() (n int) {
-		for _, r := range servers.replicas(ctx, at.region()) {
-			if r.Peer.Damaged != "" {
-				n++
-			}
-		}
-		return n
+	self := at.store()
+	refused := 0
+	require.Eventually(t, func() bool {
+		_, n := at.read()
+		refused += n
+		return strings.Contains(metrics(t, servers[self]), "shoal_raftstore_damaged_replicas_total 1")
+	}, time.Minute, 10*time.Millisecond, "the damage is met")
+	require.Eventually(t, func() bool { right, _ := at.read(); return right == len(values) }, time.Minute, 50*time.Millisecond, "it is rebuilt")
+	t.Logf("%d reads were refused", refused)
+	for _, r := range servers.replicas(ctx, at.region()) {
+		require.Empty(t, r.Error)
+		require.Empty(t, r.Peer.Damaged)
 	}
-	require.Equal(t, 1, damaged())
-	for key, value := range values {
-		got, err := client.Get(ctx, []byte(key))
-		require.NoError(t, err)
-		require.True(t, value == string(got), key)
-	}
-
+	require.Len(t, at.region().Peers, 3)
 	id := fmt.Sprint(at.region().ID)
 	require.Eventually(t, func() bool {
-		out, err := run(t, "--pd", c.PD(), "--timeout", "3s", "consistency-check", id, "--repair")
-		t.Log(out, err, at.region().Peers, damaged(), fmt.Sprintf("%+v", servers.replicas(ctx, at.region())))
-		return err == nil && strings.Contains(out, "equal") && len(at.region().Peers) == 3 && damaged() == 0
-	}, 15*time.Second, 200*time.Millisecond, "the replica is whole")
-	require.Eventually(t, func() bool { right, _ := at.read(); return right == len(values) }, time.Minute, 50*time.Millisecond)
+		out, err := run(t, "--pd", c.PD(), "--timeout", "10s", "consistency-check", id)
+		return err == nil && strings.Contains(out, "equal")
+	}, time.Minute, 100*time.Millisecond)
+	require.NotContains(t, metrics(t, servers[self]), "shoal_raftstore_damaged_replicas_total 2", "once is enough")
 	select {
 	case err := <-c.Fatal():
 		t.Fatalf("a store gave up: %v", err)
 	default:
 	}
+}
+
+// fill writes values that cannot be compressed, and returns them.
+func fill(t *testing.T, ctx context.Context, c *local.Cluster) map[string]string {
+	client, err := rawkv.NewClient(ctx, []string{c.PD()}, config.DefaultConfig().Security)
+	require.NoError(t, err)
+	defer func() { _ = client.Close() }()
+	values := make(map[string]string)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range 200 {
+		value := make([]byte, 2000)
+		for j := range value {
+			value[j] = byte(rng.Uint32())
+		}
+		key := fmt.Sprintf("key%03d", i)
+		values[key] = string(value)
+		require.NoError(t, client.Put(ctx, []byte(key), value))
+	}
+	return values
+}
+
+func metrics(t *testing.T, addr string) string {
+	res, err := http.Get("http://" + addr + "/metrics")
+	require.NoError(t, err)
+	defer func() { _ = res.Body.Close() }()
+	text, err := io.ReadAll(res.Body)
+	require.NoError(t, err)
+	return string(text)
 }
 
 func flipInLargestTable(t *testing.T, dir string) {
@@ -125,6 +136,19 @@ func (r *replicaReader) connect() {
 	require.NoError(r.t, err)
 	r.t.Cleanup(func() { _ = conn.Close() })
 	r.kv = tikvpb.NewTikvClient(conn)
+}
+
+// store is the id of the store that is read from.
+func (r *replicaReader) store() uint64 {
+	stores, err := r.api.Stores(r.ctx)
+	require.NoError(r.t, err)
+	for _, s := range stores {
+		if s.Store.Address == r.addr {
+			return s.Store.ID
+		}
+	}
+	r.t.Fatalf("no store is at %s", r.addr)
+	return 0
 }
 
 func (r *replicaReader) region() pdapi.Region {

@@ -22,12 +22,16 @@ import (
 // The order: the tables are written and synced, under a name that Open clears away; the log is synced, so that nothing
 // committed earlier can be lost when the tables are not; pebble links the tables in and makes that durable; Also is
 // committed with a sync. A failure before the link changes nothing. A crash before Also leaves the data without it: whoever ingests puts
-// down a marker beforehand, and Also takes it away.
+// down a marker beforehand, and Also takes it away. Where old tables are damaged it is heal.go that replaces them.
 func (d *DB) Ingest(in engine.Ingestion) error {
 	if err := d.usable(); err != nil {
 		return err
 	}
-	paths, err := d.writeTables(in)
+	families, err := d.writeTables(in)
+	var paths []string
+	for _, f := range families {
+		paths = append(paths, f.paths...)
+	}
 	defer func() {
 		for _, path := range paths { // pebble has linked and removed them, unless something failed
 			_ = d.opts.FS.Remove(path)
@@ -40,9 +44,13 @@ func (d *DB) Ingest(in engine.Ingestion) error {
 		if err := d.Sync(); err != nil {
 			return err
 		}
-		err := d.pdb.Ingest(context.Background(), paths)
-		if d.opts.SurviveDamage && pebble.IsCorruptionError(err) {
-			err = d.rewrite(in)
+		damaged := d.damagedIn(in.Replace)
+		if !damaged {
+			err = d.pdb.Ingest(context.Background(), paths)
+			damaged = d.opts.SurviveDamage && pebble.IsCorruptionError(err) // met while a place was sought for the tables
+		}
+		if damaged {
+			err = d.heal(in, families)
 		}
 		d.pin.drop()
 		if fatal := d.fault.err(); fatal != nil {
@@ -58,7 +66,13 @@ func (d *DB) Ingest(in engine.Ingestion) error {
 	return nil
 }
 
-func (d *DB) writeTables(in engine.Ingestion) (paths []string, err error) {
+// familyTables are the tables that replace one family's range.
+type familyTables struct {
+	span  span
+	paths []string
+}
+
+func (d *DB) writeTables(in engine.Ingestion) (families []familyTables, err error) {
 	if err := d.opts.FS.MkdirAll(d.ingestDir(), 0o755); err != nil {
 		return nil, err
 	}
@@ -72,11 +86,13 @@ func (d *DB) writeTables(in engine.Ingestion) (paths []string, err error) {
 		if err = w.replace(cf, r, in.Open); err != nil {
 			err = fmt.Errorf("column family %s: %w", cf, err)
 		}
+		families = append(families, familyTables{span{appendKey(nil, cf, r.Start), appendEnd(nil, cf, r.End)}, w.paths})
+		w.paths = nil
 	}
 	if w.table != nil { // given up half way
 		err = firstError(err, w.table.Close())
 	}
-	return w.paths, firstError(err, <-w.closed)
+	return families, firstError(err, <-w.closed)
 }
 
 const (
@@ -89,7 +105,7 @@ const (
 // tableWriter writes the tables of an ingestion, one after the other. While one is being made durable the next is filled.
 type tableWriter struct {
 	db    *DB
-	paths []string
+	paths []string        // of the family at hand
 	table *sstable.Writer // nil between two tables
 	size  int
 	// closed holds the outcome of the table before: taken by whoever closes the next.

@@ -8,6 +8,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/zap"
+
+	"github.com/shoal-kv/shoal/kv/engine"
 )
 
 // Compression says how table blocks are stored. The log is never compressed.
@@ -50,6 +52,9 @@ type Options struct {
 	UnsafeNoSync bool
 	// SurviveDamage keeps the engine going when a table turns out to be damaged: see damage.go. Without it damage poisons the engine.
 	SurviveDamage bool
+	// OnDamage is called with what a damaged table spans in each column family, when it is met, and from time to time while it is met again. It must
+	// not block, nor use the engine. With SurviveDamage only.
+	OnDamage func(map[engine.CF]engine.Range)
 }
 
 // withDefaults fills in what was left out, or says what is wrong.

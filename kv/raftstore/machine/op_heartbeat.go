@@ -30,7 +30,6 @@ func (m *RaftMachine) doDuties(p *peer) {
 		p.duties.reportNow = true
 	}
 	m.watchSize(p)
-	m.handOver(p)
 	if p.duties.pending > 0 && p.duties.pending != len(p.pendingPeers()) {
 		p.duties.reportNow = true
 	}

@@ -11,7 +11,7 @@ type PeerReport struct {
 	Followers []FollowerReport `json:"followers,omitempty"`
 	Snapshot  SnapshotReport   `json:"snapshot"`
 	Check     HashCheck        `json:"consistency"`
-	// Damaged says what the engine found of the peer's data, empty when nothing.
+	// Damaged says why the peer's data is not to be trusted, empty when it is.
 	Damaged string `json:"damaged,omitempty"`
 }
 

@@ -97,7 +97,9 @@ func (p *peer) atRest() bool {
 		return false
 	case p.snap.building || p.snap.claimed || p.snap.offered != nil || p.snap.installing || p.log.wanted.asked:
 		return false
-	case p.isLeader() && (p.damage != "" || p.duties.reportNow || p.duties.compactTo > 0 || p.duties.pending > 0 || p.applied.Term != p.term()):
+	case p.damage != "":
+		return false
+	case p.isLeader() && (p.duties.reportNow || p.duties.compactTo > 0 || p.duties.pending > 0 || p.applied.Term != p.term()):
 		return false
 	}
 	return p.node.Settled()

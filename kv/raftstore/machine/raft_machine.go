@@ -220,6 +220,7 @@ func (m *RaftMachine) handleTick() {
 		p.node.Tick()
 		m.retryReads(p)
 		m.doDuties(p)
+		m.mend(p)
 		m.pursueMerge(p)
 		m.askIfStale(p)
 		m.considerSleep(p, p.node.HeartbeatRound() > round)
@@ -265,6 +266,7 @@ func (m *RaftMachine) step(p *peer, msg *eraftpb.Message) {
 	if (p.snap.claimed || p.snap.installing) && msg.MsgType == eraftpb.MessageType_MsgAppend {
 		return // behind a snapshot that is not in place yet nothing can be written; the leader sends again
 	}
+	p.hearSnapshotRequest(msg)
 	// What raft refuses is a message that it may lose: from a peer it does not know (yet), or a local one.
 	if err := p.node.Step(*msg); err == nil {
 		m.touch(p)
@@ -433,7 +435,7 @@ func (m *RaftMachine) askStorage(p *peer) {
 		w.asked = true
 		m.round.Tasks = append(m.round.Tasks, ReadLog{RegionID: p.regionID, PeerID: p.id, Lo: w.lo, Hi: w.hi, MaxBytes: m.cfg.Raft.MaxSizePerMsg})
 	}
-	if p.log.wantSnapshot && !p.snap.building {
+	if p.log.wantSnapshot && !p.snap.building && p.applied.Index >= p.log.least {
 		p.snap.building = true
 		m.round.Tasks = append(m.round.Tasks, BuildSnapshot{RegionID: p.regionID, PeerID: p.id})
 	}

@@ -1,6 +1,8 @@
 package raftkv
 
 import (
+	"errors"
+
 	"github.com/pingcap/kvproto/pkg/metapb"
 
 	"github.com/shoal-kv/shoal/kv/engine"
@@ -56,7 +58,9 @@ func (s *snapshot) judge(err error) error {
 	if !engine.IsCorruption(err) {
 		return err
 	}
-	s.storage.router.Damaged(s.region.Id, s.peerID, err)
+	if !errors.Is(err, engine.ErrHealed) {
+		s.storage.router.Damaged(s.region.Id, s.peerID, err)
+	}
 	refused := &region.DamagedError{RegionID: s.region.Id}
 	if v := s.storage.router.View(s.region.Id); v != nil && v.Leader.GetId() != s.peerID {
 		refused.Leader = v.Leader

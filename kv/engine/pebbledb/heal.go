@@ -1,0 +1,131 @@
+package pebbledb
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"go.uber.org/zap"
+
+	"github.com/shoal-kv/shoal/kv/engine"
+)
+
+// Ingest for a range whose old tables are damaged.
+//
+// A tombstone would hide the damage and leave it where compactions meet it again. So the range is cut out: pebble makes of each old table two that
+// share its file and leave out what lies between. One family after the other: a crash between two leaves families of different age, and
+// whoever ingests must be able to begin again, or to repeat what happened in between. What is cut out is gone for open snapshots too; the
+// snapshots know (healed).
+//
+// To find where the two new tables begin and end, pebble reads the old one at the borders of the range, and where that fails takes it that
+// nothing is there. That would lose others' keys without a word: the borders are read here first. If they are what is damaged, all is
+// written through a batch behind a tombstone instead, which looks at nothing.
+
+// heal replaces the ranges of an ingestion whose tables have been written.
+func (d *DB) heal(in engine.Ingestion, families []familyTables) error {
+	var spans []span
+	for _, f := range families {
+		spans = append(spans, f.span)
+	}
+	for _, s := range spans {
+		if err := d.readBorders(s); err != nil {
+			d.opts.Logger.Warn("damage at the border of a range: it is hidden, not cut out", zap.Error(err))
+			return d.rewrite(in)
+		}
+	}
+	d.damage.healed.begin(spans)
+	for _, f := range families {
+		cut := pebble.KeyRange{Start: f.span.lower, End: f.span.upper}
+		if _, err := d.pdb.IngestAndExcise(context.Background(), f.paths, nil, nil, cut); err != nil {
+			return fmt.Errorf("cut out what is damaged: %w", err)
+		}
+	}
+	d.damage.healed.end()
+	d.opts.Logger.Info("a damaged range has been replaced")
+	return nil
+}
+
+// readBorders reads, in every table that goes beyond the span, the keys on both sides of its ends.
+func (d *DB) readBorders(s span) error {
+	levels, err := d.pdb.SSTables(pebble.WithKeyRangeFilter(s.lower, s.upper))
+	if err != nil {
+		return err
+	}
+	for _, tables := range levels {
+		for _, t := range tables {
+			if bytes.Compare(t.Smallest.UserKey, s.lower) >= 0 && bytes.Compare(t.Largest.UserKey, s.upper) < 0 {
+				continue // it goes as a whole
+			}
+			path := d.opts.FS.PathJoin(d.opts.Dir, t.BackingSSTNum.String()+".sst")
+			if err := d.readBordersIn(path, s); err != nil && !errors.Is(err, os.ErrNotExist) { // a compaction may have read it to the end
+				return fmt.Errorf("%s: %w", path, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (d *DB) readBordersIn(path string, s span) (err error) {
+	file, err := d.opts.FS.Open(path)
+	if err != nil {
+		return err
+	}
+	readable, err := sstable.NewSimpleReadable(file)
+	if err != nil {
+		return firstError(err, file.Close())
+	}
+	table, err := sstable.NewReader(context.Background(), readable, d.popts.MakeReaderOptions())
+	if err != nil {
+		return err // it has closed the file
+	}
+	defer func() { err = firstError(err, table.Close()) }()
+	it, err := table.NewIter(sstable.NoTransforms, nil, nil, sstable.AssertNoBlobHandles)
+	if err != nil {
+		return err
+	}
+	defer func() { err = firstError(err, it.Close()) }()
+	if it.SeekLT(s.lower, 0); it.Error() == nil {
+		it.SeekGE(s.upper, 0)
+	}
+	return it.Error()
+}
+
+// maxRewrite bounds what rewrite holds in memory. It is several times what a region may grow to.
+const maxRewrite = 1 << 30
+
+// rewrite puts an ingestion into one batch. It costs memory, and writes everything twice.
+func (d *DB) rewrite(in engine.Ingestion) (err error) {
+	b := d.NewBatch()
+	defer func() { err = firstError(err, b.Close()) }()
+	for cf := engine.CF(0); cf < engine.NumCFs; cf++ {
+		r, ok := in.Replace[cf]
+		if !ok || (len(r.End) > 0 && bytes.Compare(r.Start, r.End) >= 0) {
+			continue
+		}
+		b.DeleteRange(cf, r.Start, r.End)
+		if in.Open == nil {
+			continue
+		}
+		src, err := in.Open(cf)
+		if err != nil {
+			return err
+		}
+		if src == nil {
+			continue
+		}
+		for src.Next() && b.Size() < maxRewrite {
+			b.Put(cf, src.Key(), src.Value())
+		}
+		if err := src.Close(); err != nil {
+			return err
+		}
+	}
+	if b.Size() >= maxRewrite {
+		return fmt.Errorf("the range is damaged, and what is to replace it takes more than %d bytes", maxRewrite)
+	}
+	return b.Commit(true)
+}
