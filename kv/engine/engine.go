@@ -11,7 +11,7 @@
 // Durability contract: after a batch committed with sync, or after Sync returned nil, everything committed before is
 // on disk. A crash keeps a prefix of the batches that were committed since, each whole or not at all. When a write or a
 // sync fails, the engine is poisoned: every later write fails too (PoisonedError), and the store must stop; it never
-// retries an fsync.
+// retries an fsync. A read that meets damage on disk answers a CorruptionError, never something else than was written.
 //
 // Keys are any bytes, the empty key included. An upper bound that is nil or empty is open: no key lies below the empty
 // one, so an empty bound can mean nothing else, and that is how regions write theirs.

@@ -68,6 +68,7 @@ type Node struct {
 	pebbles   []*pebbledb.DB  // the same two, for their counters; empty with another engine
 	usage     []func() uint64 // the bytes on disk of another library's engines
 	openers   map[string]Opener
+	damage    damageWatch
 	store     *raftstore.Store
 	wire      *transport.Transport
 	snapshots *snapfile.Manager
@@ -117,7 +118,7 @@ func WithEngine(name string, open Opener) Option {
 
 // Start makes and runs a store. On an error everything that was opened is closed again.
 func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap.Logger, reg *prometheus.Registry, opts ...Option) (_ *Node, err error) {
-	n := &Node{cfg: cfg, cp: cp, logger: logger, wall: time.Now}
+	n := &Node{cfg: cfg, cp: cp, logger: logger, wall: time.Now, damage: damageWatch{told: make(chan map[engine.CF]engine.Range, maxDamaged)}}
 	for _, opt := range opts {
 		opt(n)
 	}
@@ -161,6 +162,7 @@ func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap
 		return nil, err
 	}
 	n.store.Start()
+	n.watchDamage()
 	n.startReclaim(reg)
 	n.serve()
 	if n.status != nil {
@@ -319,6 +321,7 @@ func (n *Node) Close() {
 		if n.splitter != nil {
 			n.splitter.Close()
 		}
+		n.damage.close()
 		if n.store != nil {
 			n.store.Close()
 		}

@@ -17,6 +17,7 @@ type Metrics struct {
 	applyTime   prometheus.Histogram
 	appliedCmds prometheus.Counter
 	differences prometheus.Counter
+	damages     prometheus.Counter
 }
 
 // NewMetrics registers a store's counters with reg.
@@ -31,7 +32,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		appliedCmds: prometheus.NewCounter(prometheus.CounterOpts{Name: "tikv_raftstore_apply_proposal_total", Help: "Proposals that were answered by apply."}),
 	}
 	m.differences = prometheus.NewCounter(prometheus.CounterOpts{Name: "shoal_raftstore_replica_differences_total", Help: "Comparisons in which a replica here was not like its leader's."})
-	reg.MustRegister(m.differences, m.raftMail, m.logSyncs, m.logEntries, m.appendTime, m.applyTime, m.appliedCmds)
+	m.damages = prometheus.NewCounter(prometheus.CounterOpts{Name: "shoal_raftstore_damaged_replicas_total", Help: "Replicas here whose data the engine found damaged."})
+	reg.MustRegister(m.differences, m.damages, m.raftMail, m.logSyncs, m.logEntries, m.appendTime, m.applyTime, m.appliedCmds)
 	return m
 }
 

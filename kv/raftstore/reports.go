@@ -2,6 +2,7 @@ package raftstore
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/pingcap/errors"
@@ -138,10 +139,14 @@ func (s *Store) runStoreHeartbeats(done <-chan struct{}) {
 
 func (s *Store) storeStats(start uint32) *pdpb.StoreStats {
 	stats := &pdpb.StoreStats{StoreId: s.storeID, StartTime: start}
-	s.Views(func(uint64, *machine.RegionView) bool {
+	s.Views(func(id uint64, v *machine.RegionView) bool {
 		stats.RegionCount++
+		if v.Damaged {
+			stats.DamagedRegionsId = append(stats.DamagedRegionsId, id)
+		}
 		return true
 	})
+	slices.Sort(stats.DamagedRegionsId)
 	s.opts.Stats(stats)
 	return stats
 }

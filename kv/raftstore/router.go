@@ -145,6 +145,16 @@ func (r *Router) Inspect(regionID uint64, tell func(*machine.PeerReport)) {
 	}
 }
 
+// Damaged tells a region's owner that a read of its data on this store met damage. It may be lost: the next read meets it again.
+func (r *Router) Damaged(regionID, peerID uint64, err error) {
+	r.owner(regionID).tryPut(machine.Damaged{RegionID: regionID, PeerID: peerID, Reason: err.Error()})
+}
+
+// Distrust has a peer's data replaced as if it were damaged; false when the store is stopping.
+func (r *Router) Distrust(regionID, peerID uint64, reason string) bool {
+	return r.owner(regionID).put(machine.Damaged{RegionID: regionID, PeerID: peerID, Reason: reason})
+}
+
 // post delivers mail between machines, and completions. It must arrive, unless the store is closing.
 func (r *Router) post(a machine.Addressed) {
 	switch {

@@ -64,7 +64,7 @@ func (d *Disk) Apply(m *machine.ApplyMachine, tasks []machine.ApplyTask, batch e
 		round.Hash.Snapshot = d.State.NewSnapshot()
 	}
 	if err == nil && len(round.Lookup) > 0 {
-		rest[0].Expiries, err = d.expiries(round.Lookup)
+		rest[0].Expiries, err = d.expiriesOf(&rest[0], &round)
 	}
 	if err != nil {
 		for i := range round.Reply {
@@ -89,6 +89,19 @@ func (d *Disk) commit(round *machine.ApplyRound, batch engine.Batch) error {
 		return nil
 	}
 	return batch.Commit(round.Sync)
+}
+
+// expiriesOf looks up what a task waits for. When the data is damaged nothing expires: this replica is not like the others then. It is marked, and
+// every read that would show the difference must pass the damaged data, before and after a restart.
+func (d *Disk) expiriesOf(t *machine.ApplyTask, round *machine.ApplyRound) ([]uint64, error) {
+	found, err := d.expiries(round.Lookup)
+	if !engine.IsCorruption(err) {
+		return found, err
+	}
+	round.Mail = append(round.Mail, machine.Addressed{
+		RegionID: t.RegionID, Mail: machine.Damaged{RegionID: t.RegionID, PeerID: t.PeerID, Reason: err.Error()},
+	})
+	return make([]uint64, len(round.Lookup)), nil
 }
 
 // expiries looks up when raw values expire. One at a time: they may be large.

@@ -349,13 +349,24 @@ func (w *taskWorker) step() bool {
 }
 
 func (s *Store) runTask(t machine.Task) bool {
-	if d, ok := t.(machine.ReportDifference); ok {
-		s.reportDifference(&d)
+	switch report := t.(type) {
+	case machine.ReportDifference:
+		s.reportDifference(&report)
+		return true
+	case machine.ReportDamage:
+		s.reportDamage(&report)
 		return true
 	}
 	mail, err := s.opts.Disk.RunTask(t, s.paceOf(t))
+	s.tellDamaged(t, err)
 	if err != nil {
 		switch t := t.(type) {
+		case machine.MeasureRegion:
+			if !engine.IsCorruption(err) {
+				s.fail(err)
+				return false
+			}
+			mail = nil // what was found so far is not what there is
 		case machine.BuildSnapshot, machine.DropSnapshot:
 			s.opts.Logger.Warn("snapshot file", zap.Any("task", t), zap.Error(err))
 		case *machine.ComputeHash:

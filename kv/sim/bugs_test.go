@@ -201,7 +201,7 @@ var bugs = []bug{
 	// Snapshots.
 	{
 		name: "stale-snapshot-accepted", pitfall: "R12", file: "raft/snapshot.go",
-		old:    `	if index <= l.committed {`,
+		old:    `	if index <= l.committed && !renewal {`,
 		broken: `	if index == 0 {`,
 	},
 	{

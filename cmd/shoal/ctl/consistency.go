@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -143,8 +144,8 @@ func consistencyCommand(opts *options) *cobra.Command {
 		Long: `Compare the replicas of a region, or of all.
 
 Every replica hashes what it holds at the same place of the region's log. With
---repair a replica that is not like the majority, or whose disk is damaged, is
-removed and made anew from the others.`,
+--repair a replica that is not like the majority serves nobody from then on,
+and has its data replaced by that of the others.`,
 		Example: `  shoal ctl consistency-check 2
   shoal ctl consistency-check --all
   shoal ctl consistency-check 2 --repair`,
@@ -290,27 +291,31 @@ func numbers(list []uint64) string {
 	return strings.Trim(fmt.Sprint(list), "[]")
 }
 
-// repair rebuilds the replica that is not like the majority.
+// repair rebuilds the replicas that are not like the majority, and waits until they have the others' data.
 func (s statusServers) repair(ctx context.Context, r pdapi.Region, c comparison) string {
-	if len(c.Odd) > 1 {
-		return c.Verdict + "; only one at a time can be rebuilt"
+	for _, store := range c.Odd {
+		if err := s.call(ctx, http.MethodPost, store, fmt.Sprintf("/region/%d/rebuild", r.ID), nil); err != nil {
+			return fmt.Sprintf("%s; not rebuilt: %s", c.Verdict, err)
+		}
 	}
-	path := fmt.Sprintf("/region/%d/rebuild?store=%d", r.ID, c.Odd[0])
-	leader := r.Leader.StoreID
 	for {
-		err := s.call(ctx, http.MethodPost, leader, path, nil)
-		if err == nil {
-			return fmt.Sprintf("odd: store %d; rebuilt", c.Odd[0])
+		if s.mended(ctx, r, c.Odd) {
+			return c.Verdict + "; rebuilt"
 		}
 		select {
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Sprintf("odd: store %d; not rebuilt: %s", c.Odd[0], err)
-		}
-		for _, one := range s.replicas(ctx, r) { // an odd leader gives way to another
-			if one.IsLeader {
-				leader = one.StoreID
-			}
+			return c.Verdict + "; being rebuilt"
 		}
 	}
+}
+
+// mended reports whether none of a region's replicas on the given stores is marked as damaged.
+func (s statusServers) mended(ctx context.Context, r pdapi.Region, stores []uint64) bool {
+	for _, one := range s.replicas(ctx, r) {
+		if slices.Contains(stores, one.StoreID) && (one.Error != "" || one.Peer.Damaged != "") {
+			return false
+		}
+	}
+	return true
 }

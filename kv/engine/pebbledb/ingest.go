@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -20,7 +21,7 @@ import (
 // The order: the tables are written and synced, under a name that Open clears away; the log is synced, so that nothing
 // committed earlier can be lost when the tables are not; pebble links the tables in, which neither reads nor copies them, and makes that durable; Also is
 // committed with a sync. A failure before the link changes nothing. A crash before Also leaves the data without it: whoever ingests puts
-// down a marker beforehand, and Also takes it away.
+// down a marker beforehand, and Also takes it away. Where old tables are damaged it is heal.go that replaces them.
 
 var _ engine.Stager = (*DB)(nil)
 
@@ -57,7 +58,7 @@ func (d *DB) stage(replace map[engine.CF]engine.Range) (*staged, error) {
 	if err := d.opts.FS.MkdirAll(d.ingestDir(), 0o755); err != nil {
 		return nil, err
 	}
-	s := &staged{db: d, closed: make(chan error, 1)}
+	s := &staged{db: d, replace: replace, closed: make(chan error, 1)}
 	s.closed <- nil
 	for cf := engine.CF(0); cf < engine.NumCFs; cf++ {
 		r, ok := replace[cf]
@@ -75,22 +76,25 @@ const tableTarget = 128 << 20
 // staged writes the tables of an ingestion, one after the other. While one is being made durable the next is filled.
 type staged struct {
 	db       *DB
+	replace  map[engine.CF]engine.Range
 	families []family
 	at       int    // the family whose pairs come
 	start    []byte // from where on its range is not covered by tombstones yet
 	key      []byte
-	paths    []string
 	table    *sstable.Writer // nil between two tables
 	size     int
 	// closed holds the outcome of the table before: taken by whoever closes the next.
 	closed chan error
 }
 
-// family is a replaced range.
+// family is a replaced range, and the tables that replace it.
 type family struct {
 	cf engine.CF
 	engine.Range
+	paths []string
 }
+
+func (f *family) span() span { return span{appendKey(nil, f.cf, f.Start), appendEnd(nil, f.cf, f.End)} }
 
 func (f *family) holds(key []byte) bool {
 	return bytes.Compare(key, f.Start) >= 0 && (len(f.End) == 0 || bytes.Compare(key, f.End) < 0)
@@ -166,7 +170,8 @@ func (s *staged) begin() error {
 	}
 	d := s.db
 	path := d.opts.FS.PathJoin(d.ingestDir(), fmt.Sprintf("%d.sst", d.ingests.Add(1)))
-	s.paths = append(s.paths, path)
+	f := &s.families[s.at]
+	f.paths = append(f.paths, path)
 	file, err := d.opts.FS.Create(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
@@ -208,11 +213,19 @@ func (s *staged) Commit(also engine.Batch) error {
 	if err := d.usable(); err != nil {
 		return err
 	}
-	if len(s.paths) > 0 {
+	if len(s.families) > 0 {
 		if err := d.Sync(); err != nil {
 			return err
 		}
-		err := d.pdb.Ingest(context.Background(), s.paths)
+		var err error
+		damaged := d.damagedIn(s.replace)
+		if !damaged {
+			err = d.pdb.Ingest(context.Background(), s.paths())
+			damaged = d.opts.SurviveDamage && pebble.IsCorruptionError(err) // met while a place was sought for the tables
+		}
+		if damaged {
+			err = s.heal()
+		}
 		d.pin.drop()
 		if fatal := d.fault.err(); fatal != nil {
 			return fatal
@@ -234,10 +247,18 @@ func (s *staged) Discard() {
 		s.table = nil
 	}
 	s.closed <- <-s.closed
-	for _, path := range s.paths {
+	for _, path := range s.paths() {
 		_ = s.db.opts.FS.Remove(path)
 	}
-	s.paths = nil
+	s.families = nil
+}
+
+// paths are the tables of all families.
+func (s *staged) paths() (paths []string) {
+	for i := range s.families {
+		paths = append(paths, s.families[i].paths...)
+	}
+	return paths
 }
 
 func firstError(a, b error) error {

@@ -122,7 +122,7 @@ func (m *RaftMachine) installSnapshot(p *peer, rd *raft.Ready) {
 
 // resetLog follows when the state engine durably holds the snapshot.
 func (m *RaftMachine) resetLog(p *peer, res *ApplyResults) {
-	p.region, p.applied = res.Region, res.Applied
+	p.region, p.applied, p.damage, p.check = res.Region, res.Applied, "", HashCheck{}
 	p.merge.state, p.merge.since = res.Merge.frozenBy(), 0
 	p.log.reset(res.Applied)
 	task := WriteTask{PeerID: p.id, Number: p.snap.number, After: p.snap.after}

@@ -50,6 +50,9 @@ func (m *RaftMachine) admit(p *peer, pr *Proposal) error {
 	if err := p.checkLeader(pr.PeerID); err != nil {
 		return err
 	}
+	if err := p.damaged(); err != nil {
+		return err
+	}
 	if p.merge.frozen() {
 		return &region.MergingError{RegionID: pr.RegionID}
 	}

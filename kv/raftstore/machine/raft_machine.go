@@ -78,6 +78,8 @@ func (m *RaftMachine) handle(one Mail) {
 		m.handleInspect(mail)
 	case InstallFailed:
 		m.handleInstallFailed(mail)
+	case Damaged:
+		m.handleDamaged(mail)
 	case Reloaded:
 		m.handleReloaded(mail)
 	case Force:
@@ -218,6 +220,7 @@ func (m *RaftMachine) handleTick() {
 		p.node.Tick()
 		m.retryReads(p)
 		m.doDuties(p)
+		m.mend(p)
 		m.pursueMerge(p)
 		m.askIfStale(p)
 		m.considerSleep(p, p.node.HeartbeatRound() > round)
@@ -263,6 +266,7 @@ func (m *RaftMachine) step(p *peer, msg *eraftpb.Message) {
 	if (p.snap.claimed || p.snap.installing) && msg.MsgType == eraftpb.MessageType_MsgAppend {
 		return // behind a snapshot that is not in place yet nothing can be written; the leader sends again
 	}
+	p.hearSnapshotRequest(msg)
 	// What raft refuses is a message that it may lose: from a peer it does not know (yet), or a local one.
 	if err := p.node.Step(*msg); err == nil {
 		m.touch(p)
@@ -431,7 +435,7 @@ func (m *RaftMachine) askStorage(p *peer) {
 		w.asked = true
 		m.round.Tasks = append(m.round.Tasks, ReadLog{RegionID: p.regionID, PeerID: p.id, Lo: w.lo, Hi: w.hi, MaxBytes: m.cfg.Raft.MaxSizePerMsg})
 	}
-	if p.log.wantSnapshot && !p.snap.building {
+	if p.log.wantSnapshot && !p.snap.building && p.applied.Index >= p.log.least {
 		p.snap.building = true
 		m.round.Tasks = append(m.round.Tasks, BuildSnapshot{RegionID: p.regionID, PeerID: p.id})
 	}
@@ -478,12 +482,13 @@ func (m *RaftMachine) publish(p *peer) {
 	v := RegionView{
 		Region: p.region, PeerID: p.id, Leader: p.leader(), Term: p.term(), IsLeader: p.isLeader() && !p.removed,
 		Initialized: p.initialized() && !p.snap.installing, LeaseEnd: p.leaseEnd(), Siblings: p.siblings, Asleep: p.sleep.asleep,
+		Damaged: p.damage != "",
 	}
 	v.Ready = v.IsLeader && p.applied.Term == v.Term
 	v.Log = p.logStatus()
 	decides := old.Region != v.Region || old.PeerID != v.PeerID || !samePeer(old.Leader, v.Leader) || old.Term != v.Term ||
 		old.IsLeader != v.IsLeader || old.Initialized != v.Initialized || old.Ready != v.Ready || old.LeaseEnd != v.LeaseEnd ||
-		old.Asleep != v.Asleep
+		old.Asleep != v.Asleep || old.Damaged != v.Damaged
 	if decides || old.Log != v.Log && p.ticks != p.duties.shownAt {
 		p.duties.shownAt = p.ticks
 		p.view = &v

@@ -26,6 +26,8 @@ type RegionView struct {
 	Siblings []*metapb.Region
 	// Asleep says that no ticks pass on the peer until something reaches it.
 	Asleep bool
+	// Damaged says that the engine cannot read the peer's data: it serves nobody.
+	Damaged bool
 	// Log is for people: applied, committed and last index, and the first that is still there.
 	Log LogStatus
 }
@@ -54,6 +56,8 @@ func (v *RegionView) CheckPeer(regionID, peerID uint64, anyReplica bool) error {
 		return &region.NotLeaderError{RegionID: regionID, Leader: v.Leader}
 	case !v.Initialized:
 		return &region.NotInitializedError{RegionID: regionID}
+	case v.Damaged:
+		return damagedError(v.Region, v.PeerID, v.Leader)
 	}
 	return nil
 }

@@ -28,8 +28,11 @@ func (p *pairs) load(payload []byte, packed bool) error {
 	p.rest, p.begun = payload, false
 	if packed {
 		n, err := snappy.DecodedLen(payload)
-		if err != nil || n > maxBlock {
-			return fmt.Errorf("block that unpacks to %d bytes: %w", n, err)
+		if err != nil {
+			return fmt.Errorf("block of unknown length: %w", err)
+		}
+		if n > maxBlock {
+			return fmt.Errorf("block that unpacks to %d bytes; the limit is %d", n, maxBlock)
 		}
 		if n > cap(p.unpacked) {
 			p.unpacked = make([]byte, n)
