@@ -85,7 +85,8 @@ func (m *RaftMachine) proposeWaiting(p *peer) {
 	}
 	switch err := p.node.Propose(payload); {
 	case err == nil:
-		m.pend(p, Pair{p.node.Raft.RaftLog.LastIndex(), p.term()}, p.waiting.take(n))
+		batch := p.waiting.take(n)
+		m.pend(p, Pair{p.node.Raft.RaftLog.LastIndex(), p.term()}, batch)
 	case errors.Cause(err) == raft.ErrProposalDropped && p.node.Raft.LeadTransferee() == raft.None:
 		// The log's uncommitted tail is full. What waits keeps waiting; the router's budget bounds it.
 	default:
