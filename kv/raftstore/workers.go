@@ -134,6 +134,8 @@ type raftWorker struct {
 	box  *mailbox[machine.Mail]
 	out  machine.Outlets
 	mail []machine.Mail
+	// due is when the machine wants to be called again, mail or not; 0 for never.
+	due machine.Instant
 }
 
 func (w *raftWorker) waiting() bool { return w.box.waiting() }
@@ -143,27 +145,34 @@ func (w *raftWorker) step() bool {
 	return true
 }
 
-// handle takes the mail that is there, and a tick behind it if one is due. The Instant is read before the mail is looked at.
+// handle takes the mail that is there, and a tick behind it if it is time for one. The Instant is read before the mail is looked at.
 func (w *raftWorker) handle(tick bool) {
 	now := w.s.opts.Clock()
 	w.mail = w.box.take(w.mail)
 	if tick {
 		w.mail = append(w.mail, machine.Tick{})
 	}
-	if len(w.mail) == 0 {
+	if len(w.mail) == 0 && (w.due == 0 || now < w.due) {
 		return
 	}
 	w.s.opts.Metrics.raftMail.Add(float64(len(w.mail)))
 	round := w.m.Handle(w.mail, now)
+	w.due = round.Wake
 	w.s.carryOut(&round, &w.out)
 }
 
 func (w *raftWorker) run(done <-chan struct{}, at *pulse) {
 	ticker := time.NewTicker(w.s.opts.Tick)
 	defer ticker.Stop()
+	alarm := time.NewTimer(w.s.opts.Tick)
+	defer alarm.Stop()
 	for {
 		tick := false
+		if w.due > 0 {
+			alarm.Reset(time.Duration(w.due - w.s.opts.Clock()))
+		}
 		select {
+		case <-alarm.C:
 		case <-w.box.wake:
 		case <-ticker.C:
 			tick = true // ticks that were missed are not made up for: a follower that slept must not hurry

@@ -169,7 +169,7 @@ var bugs = []bug{
 		broken: `		if e.Index == at.Index {`,
 		also: &bug{
 			file:   "kv/raftstore/machine/op_write.go",
-			old:    "	for _, e := range p.pending {\n		for _, pr := range e.proposals {\n			m.reply(pr.Done, region.ErrUndetermined)\n		}\n	}\n	p.pending = nil\n",
+			old:    "	for _, e := range p.pending {\n		m.groups.decided(&e, m.now)\n		for _, pr := range e.proposals {\n			m.reply(pr.Done, region.ErrUndetermined)\n		}\n	}\n	p.pending = nil\n",
 			broken: "",
 		},
 	},

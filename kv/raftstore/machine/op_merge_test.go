@@ -158,7 +158,7 @@ func (b *mergeBench) apply(id uint64, kind command.Kind, body []byte) (answer er
 	b.index[id]++
 	e := eraftpb.Entry{Index: b.index[id], Term: 6, Data: command.Encode(command.Command{Kind: kind, Epoch: b.epochs[id], Body: body})}
 	pr := &Proposal{RegionID: id, Done: func(err error) { answer = err }}
-	b.task(ApplyTask{RegionID: id, PeerID: id*10 + 1, Entries: []eraftpb.Entry{e}, Waiting: []pendingEntry{{Pair{e.Index, 6}, []*Proposal{pr}}}})
+	b.task(ApplyTask{RegionID: id, PeerID: id*10 + 1, Entries: []eraftpb.Entry{e}, Waiting: []pendingEntry{{Pair: Pair{e.Index, 6}, proposals: []*Proposal{pr}}}})
 	return answer
 }
 
@@ -243,7 +243,7 @@ func TestTargetWaitsForItsSource(t *testing.T) {
 	var answered error
 	b.index[2]++
 	e := eraftpb.Entry{Index: b.index[2], Term: 6, Data: command.Encode(command.Command{Kind: command.Write, Epoch: command.Epoch{Version: 3, ConfVer: 1}, Body: write("a")})}
-	waits := []pendingEntry{{Pair{e.Index, 6}, []*Proposal{{Done: func(err error) { answered = err }}}}}
+	waits := []pendingEntry{{Pair: Pair{e.Index, 6}, proposals: []*Proposal{{Done: func(err error) { answered = err }}}}}
 	answered = region.ErrUndetermined
 	b.task(ApplyTask{RegionID: 2, PeerID: 21, Entries: []eraftpb.Entry{e}, Waiting: waits})
 	require.Equal(t, uint64(InitIndex), b.m.appliers[2].applied.Index, "parked")

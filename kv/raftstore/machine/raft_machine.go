@@ -24,6 +24,7 @@ type RaftMachine struct {
 	touched  []*peer
 	round    *Round
 	now      Instant
+	groups   writeGroups
 	nextRead uint64
 	stopped  bool
 }
@@ -48,6 +49,17 @@ func (m *RaftMachine) Handle(mail []Mail, now Instant) Round {
 	for _, one := range mail {
 		m.handle(one)
 	}
+	m.lookAfterAll()
+	if m.nextGroup() {
+		m.lookAfterAll()
+		m.groups.open = false
+	}
+	m.round = nil
+	return round
+}
+
+// lookAfterAll looks after everybody on the round's list.
+func (m *RaftMachine) lookAfterAll() {
 	for i := 0; i < len(m.touched); i++ { // the list may grow while it is walked
 		m.lookAfter(m.touched[i])
 	}
@@ -56,8 +68,6 @@ func (m *RaftMachine) Handle(mail []Mail, now Instant) Round {
 	}
 	clear(m.touched)
 	m.touched = m.touched[:0]
-	m.round = nil
-	return round
 }
 
 func (m *RaftMachine) handle(one Mail) {
