@@ -36,10 +36,15 @@ func TestLateAnswersDoNotReachTheNextPeer(t *testing.T) {
 
 	persisted, applied := p.persist, p.applied
 	for _, late := range []Mail{
-		Persisted{1, 11, p.persist.given + 9}, Applied{RegionID: 1, PeerID: 11, Results: ApplyResults{Applied: Pair{99, 9}}},
-		StateSynced{RegionID: 1, PeerID: 11, CompactTo: 50}, LogRead{RegionID: 1, PeerID: 11},
-		LogDestroyed{1, 11}, Measured{RegionID: 1, PeerID: 11}, Absorbed{RegionID: 1, PeerID: 11},
-		Discard{RegionID: 1, PeerID: 11}, CatchUp{RegionID: 1, PeerID: 11, Index: 99, Yield: true},
+		Persisted{1, 11, p.persist.given + 9},
+		Applied{RegionID: 1, PeerID: 11, Results: ApplyResults{Applied: Pair{99, 9}}},
+		StateSynced{RegionID: 1, PeerID: 11, CompactTo: 50},
+		LogRead{RegionID: 1, PeerID: 11},
+		LogDestroyed{1, 11},
+		Measured{RegionID: 1, PeerID: 11},
+		Absorbed{RegionID: 1, PeerID: 11},
+		Discard{RegionID: 1, PeerID: 11},
+		CatchUp{RegionID: 1, PeerID: 11, Index: 99, Yield: true},
 	} {
 		round := g.raft.Handle([]Mail{late}, g.now)
 		require.Empty(t, round.Write, "%T", late)

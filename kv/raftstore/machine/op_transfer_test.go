@@ -22,7 +22,9 @@ func TestTransfereeMustBeReady(t *testing.T) {
 		{"is a learner", func(p *peer, _ *raft.Progress) { p.region.Peers[1].Role = metapb.PeerRole_Learner }},
 		{"on its way out", func(p *peer, _ *raft.Progress) { p.region.Peers[1].Role = metapb.PeerRole_DemotingVoter }},
 		{"no peer 12", func(p *peer, _ *raft.Progress) { p.region.Peers = p.region.Peers[:1] }},
-		{"does not know yet who belongs", func(p *peer, pr *raft.Progress) { pr.Committed, p.node.Raft.PendingConfIndex = InitIndex-1, p.applied.Index }},
+		{"does not know yet who belongs", func(p *peer, pr *raft.Progress) {
+			pr.Committed, p.node.Raft.PendingConfIndex = InitIndex-1, p.applied.Index
+		}},
 		{"change of peers", func(p *peer, _ *raft.Progress) { p.node.Raft.PendingConfIndex = p.applied.Index + 1 }},
 		{"handed over to peer 13", func(p *peer, _ *raft.Progress) { p.node.TransferLeader(13) }},
 	} {
