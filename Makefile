@@ -5,6 +5,7 @@
 #   many-regions                        64 MB through client-go into regions of 1 MiB, and every store killed in turn
 #   failovers                           fifty scheduler leaders killed under load
 #   sim sim-long                        lives of whole clusters in virtual time: 200 seeds; as many as fit in an hour
+#   sim-stages                          the staged suites' scenarios in virtual time, 200 seeds each
 #   sim-bugs sim-corpus sim-agree       deliberate bugs; the corpus' hashes anew; 100 seeds in three processes
 #   project1 … project4c                the staged suites, one stage a target
 #   RACE=1 make test                    the same under the race detector (needs a C compiler)
@@ -101,7 +102,7 @@ paused-store:
 
 # --- the simulator ----------------------------------------------------------------------------------------------------
 
-.PHONY: sim sim-long sim-bugs sim-corpus sim-agree
+.PHONY: sim sim-long sim-stages sim-bugs sim-corpus sim-agree
 
 sim: build
 	bin/shoal sim --seeds 1..200
@@ -110,6 +111,11 @@ sim: build
 SECONDS_LONG ?= 3600
 sim-long: build
 	bin/shoal sim --seeds 1001..1000000 --for $(SECONDS_LONG)s
+
+# The staged suites' scenarios in virtual time, each with this many seeds.
+SEEDS_STAGES ?= 200
+sim-stages:
+	SHOAL_SIM_SEEDS=$(SEEDS_STAGES) go test -count=1 -timeout 240m -v -run '^TestVirtualStages' ./kv/sim
 
 sim-bugs:
 	SHOAL_BUGS=all go test -count=1 -timeout 120m -v -run '^TestSensitivity$$' ./kv/sim

@@ -86,11 +86,6 @@ var pitfallBugs = []bug{
 		broken: `	delete(m.claims, id)`,
 	},
 	{
-		name: "children-do-not-know-what-was-taken-in", pitfall: "S3, S17", file: "kv/raftstore/machine/op_split.go",
-		old:    `truncated: at, records: records}`,
-		broken: `truncated: at, records: records[:0]}`,
-	},
-	{
 		name: "merge-not-recorded", pitfall: "S3, S17, tikv #7027", file: "kv/raftstore/machine/op_merge_target.go",
 		old:    `		a.records = joinRecords(`,
 		broken: `		_ = joinRecords(`,

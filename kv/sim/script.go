@@ -46,7 +46,7 @@ import (
 //	                            key. put, get and swap go to the region that holds their key, as the store knows it.
 //	try N merge K on X          the present region is to vanish in its neighbour that holds the key K
 //	try N split K… on X · try N change C… on X          C is +Y ^Y (a voter, a learner on store Y), -Y ~Y (remove, make a learner of the peer on Y), !Y (promote)
-//	expect regions N · expect regions N on X · expect peer X · expect no peer X
+//	expect regions N · expect regions N on X · expect peer X (with data) · expect no peer X · expect nothing X (no peer of any region)
 //	crash X keeping all|nothing                         a kill after which of the unsynced writes all or none are there
 //	judge                       heal everything; the cluster must come right and all checks hold
 type script struct {
@@ -494,6 +494,8 @@ func (s *script) expect(w []string) error {
 		return s.expectPeer(w[len(w)-1], w[0] == "peer")
 	case w[0] == "regions":
 		return s.expectRegions(w[1:])
+	case w[0] == "nothing":
+		return s.expectNothing(w[1])
 	case w[0] == "no":
 		if l := s.leader(); l != nil {
 			return errors.Errorf("store %d leads", l.id)

@@ -118,6 +118,21 @@ func (s *script) expectPeer(name string, there bool) error {
 	return nil
 }
 
+// expectNothing wants no peer of any region on a store, not even one without data.
+func (s *script) expectNothing(name string) (err error) {
+	st, err := s.find(name)
+	if err != nil {
+		return err
+	}
+	st.st.Views(func(id uint64, v *machine.RegionView) bool { // order-free: any is one too many
+		if !v.Gone {
+			err = errors.Errorf("store %d has peer %d of region %d", st.id, v.PeerID, id)
+		}
+		return err == nil
+	})
+	return err
+}
+
 // expectRegions counts the regions that have a leader, or that a store has the data of.
 func (s *script) expectRegions(w []string) error {
 	n := 0
