@@ -96,17 +96,17 @@ func (t *Transport) sendSnapshot(m *raft_serverpb.RaftMessage) (err error) {
 		return stream.Send(chunk)
 	}
 	err = send(&raft_serverpb.SnapshotChunk{Message: m})
-	for err == nil {
-		var data []byte
-		if data, err = nextChunk(source); err == io.EOF {
+	// One buffer serves all chunks: rpc.Codec has copied a message when Send returns.
+	for data := make([]byte, 0, chunkSize+chunkSize/8); err == nil; {
+		if data, err = nextChunk(data[:0], source); err == io.EOF {
 			break
 		} else if err != nil {
 			return errors.Annotate(err, "read the snapshot") // cancels the stream: the receiver throws away what it has
 		}
-		for len(data) > 0 && err == nil { // a large value makes a large block
-			n := min(len(data), 2*chunkSize)
-			err = send(&raft_serverpb.SnapshotChunk{Data: data[:n]})
-			data = data[n:]
+		for rest := data; len(rest) > 0 && err == nil; { // a large value makes a large block
+			n := min(len(rest), 2*chunkSize)
+			err = send(&raft_serverpb.SnapshotChunk{Data: rest[:n]})
+			rest = rest[n:]
 		}
 	}
 	if err != io.EOF { // which also says that the receiver has ended the stream: its answer says why
@@ -117,9 +117,8 @@ func (t *Transport) sendSnapshot(m *raft_serverpb.RaftMessage) (err error) {
 	return errors.Annotatef(err, "snapshot stream to %s", conn.Target())
 }
 
-// nextChunk returns the snapshot's next blocks, whole ones: the receiver need not put them together. io.EOF when there is none.
-func nextChunk(source *snapfile.Stream) ([]byte, error) {
-	data := make([]byte, 0, chunkSize+chunkSize/8) // grpc may hold on to the one before
+// nextChunk puts the snapshot's next blocks into data, whole ones: the receiver need not put them together. io.EOF when there is none.
+func nextChunk(data []byte, source *snapfile.Stream) ([]byte, error) {
 	for len(data) < chunkSize {
 		var err error
 		if data, err = source.Next(data); err == io.EOF && len(data) > 0 {
@@ -166,8 +165,8 @@ func (t *Transport) Snapshot(stream tikvpb.Tikv_SnapshotServer) error {
 
 // receiveSnapshot returns the stream's message, once the snapshot is here.
 func (t *Transport) receiveSnapshot(stream tikvpb.Tikv_SnapshotServer, from uint64) (*raft_serverpb.RaftMessage, error) {
-	chunk, err := stream.Recv()
-	if err != nil {
+	chunk := new(reusedChunk)
+	if err := stream.RecvMsg(chunk); err != nil {
 		return nil, err
 	}
 	m := chunk.Message
@@ -194,7 +193,7 @@ func (t *Transport) receiveSnapshot(stream tikvpb.Tikv_SnapshotServer, from uint
 		if _, err := file.Write(chunk.Data); err != nil {
 			return m, t.refuseSnapshot(err)
 		}
-		if chunk, err = stream.Recv(); err == io.EOF {
+		if err := stream.RecvMsg(chunk); err == io.EOF {
 			break
 		} else if err != nil {
 			return m, err
@@ -209,6 +208,12 @@ func (t *Transport) receiveSnapshot(stream tikvpb.Tikv_SnapshotServer, from uint
 	}
 	return m, nil
 }
+
+// reusedChunk is decoded into the memory of the chunk before.
+type reusedChunk struct{ raft_serverpb.SnapshotChunk }
+
+// Reset keeps the memory.
+func (c *reusedChunk) Reset() { c.SnapshotChunk = raft_serverpb.SnapshotChunk{Data: c.Data[:0]} }
 
 // refuseSnapshot tells the sender whether what it sent is at fault, or this store, whose disk may be full.
 func (t *Transport) refuseSnapshot(err error) error {
