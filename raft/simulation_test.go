@@ -101,7 +101,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 		ElectionTick: simElection, HeartbeatTick: 1 + s.rng.IntN(2), Seed: seed,
 		PreVote: s.chance(0.5), CheckQuorum: s.lockstep || s.chance(0.5), LazyCommit: s.chance(0.5),
 		MaxSizePerMsg: s.pick(0, 1, 60), MaxInflightMsgs: int(s.pick(0, 1, 3)), MaxInflightBytes: s.pick(0, 100),
-		MaxCachedBytes: s.pick(0, 1, 1000), MaxUncommittedEntriesSize: s.pick(0, 64), MaxCommittedSizePerReady: s.pick(0, 1, 50),
+		MaxCachedBytes: s.pick(0, 1, 1000), MaxUncommittedEntriesSize: s.pick(0, 64), MaxCommittedSizePerReady: s.pick(0, 1, 50), CommitLag: s.pick(0, 2, 64),
 	}
 	if cfg.CheckQuorum {
 		cfg.VoteSilenceTicks = simElection

@@ -299,7 +299,7 @@ func (m *RaftMachine) lookAfter(p *peer) {
 		rd := p.node.Ready()
 		m.takeReady(p, &rd)
 	}
-	if !p.isLeader() {
+	if !p.isLeader() && (len(p.waiting.queue) > 0 || len(p.pending) > 0) {
 		m.abandonWrites(p, p.notLeader())
 	}
 	m.settleReads(p)
@@ -339,7 +339,9 @@ func (m *RaftMachine) takeReady(p *peer, rd *raft.Ready) {
 	}
 }
 
-// write hands a Ready's entries and hard state to the log writer. A commit index alone is not worth a write: it rides on the next.
+// write hands a Ready's entries and hard state to the log writer. A commit index alone is not worth a write: it rides on the next, and not on
+// each, so that most entries are written without a raft state (commitLag). A crash takes nothing that counts with it: term and vote are written as soon as
+// they change, the last entry tells where the log ends, and a commit index is volatile but for R4, whose protections raft keeps by what was told.
 func (m *RaftMachine) write(p *peer, rd *raft.Ready) {
 	after := m.envelopes(p, nil, rd.PersistedMessages)
 	if !rd.MustSync && p.persist.given == p.persist.done {
@@ -354,7 +356,10 @@ func (m *RaftMachine) write(p *peer, rd *raft.Ready) {
 	if rd.MustSync {
 		task.OldLast = p.log.last.Index
 		p.log.appended(rd.Entries)
-		task.Entries, task.State = rd.Entries, p.localState()
+		task.Entries = rd.Entries
+		if !raft.IsEmptyHardState(rd.HardState) {
+			task.State = p.localState()
+		}
 	}
 	p.persist.given = task.Number
 	m.round.Write = append(m.round.Write, task)
@@ -486,7 +491,7 @@ func (m *RaftMachine) envelopes(p *peer, out []*raft_serverpb.RaftMessage, msgs 
 	return out
 }
 
-// publish shows readers the peer as it now is, when that changed.
+// publish shows readers the peer as it now is, when that changed: what decides at once, where the log stands once a tick.
 func (m *RaftMachine) publish(p *peer) {
 	old := p.view
 	v := RegionView{
@@ -495,13 +500,16 @@ func (m *RaftMachine) publish(p *peer) {
 		Damaged: p.damage != "",
 	}
 	v.Ready = v.IsLeader && p.applied.Term == v.Term
-	v.Log = p.logStatus()
 	decides := old.Region != v.Region || old.PeerID != v.PeerID || !samePeer(old.Leader, v.Leader) || old.Term != v.Term ||
 		old.IsLeader != v.IsLeader || old.Initialized != v.Initialized || old.Ready != v.Ready || old.LeaseEnd != v.LeaseEnd ||
 		old.Asleep != v.Asleep || old.Damaged != v.Damaged
-	if decides || old.Log != v.Log && p.ticks != p.duties.shownAt {
+	if !decides && p.ticks == p.duties.shownAt {
+		return
+	}
+	if v.Log = p.logStatus(); decides || old.Log != v.Log {
 		p.duties.shownAt = p.ticks
-		p.view = &v
+		shown := v // most calls end before this: only what is shown is worth an allocation
+		p.view = &shown
 		m.round.Views = append(m.round.Views, p.view)
 	}
 }
