@@ -128,8 +128,8 @@ var pitfallBugs = []bug{
 		broken: `n.ticks-s.heardAt >= uint64(n.cfg.ElectionTicks)<<20 {`,
 	},
 	{
-		name: "sleeps-with-work-left", pitfall: "S21", file: "kv/raftstore/machine/op_sleep.go",
-		old:    `	return p.node.Settled()`,
-		broken: `	return p.node.Settled() || true`,
+		name: "restart-of-a-store-not-noticed", pitfall: "S21", file: "kv/raftstore/machine/neighbours.go",
+		old:    `	if s.life != life {`,
+		broken: `	if s.life == 0 {`,
 	},
 }
