@@ -110,16 +110,16 @@ var pitfallBugs = []bug{
 		name: "commit-index-not-raised-at-a-start", pitfall: "S1", file: "kv/raftstore/machine/op_life.go",
 		old:    `	hs.Commit = max(hs.Commit, applied.Index)`,
 		broken: `	hs.Commit = min(hs.Commit, r.Raft.GetLastIndex())`,
+		also: &bug{
+			file:   "raft/raft.go",
+			old:    `	log.committed = max(log.applied, hard.Commit)`,
+			broken: `	log.committed = hard.Commit`,
+		},
 	},
 	{
 		name: "tombstone-not-synced", pitfall: "S7, S24", file: "kv/raftstore/machine/apply_machine.go",
 		old:    "max(m.tombstones[t.RegionID], t.PeerID)\n	round.Sync = true\n",
 		broken: "max(m.tombstones[t.RegionID], t.PeerID)\n",
-	},
-	{
-		name: "answers-to-an-earlier-peer-count", pitfall: "S9", file: "kv/raftstore/machine/raft_machine.go",
-		old:    "	if p == nil || p.id != mail.PeerID || p.ending {\n		return\n	}\n	p.persist.done",
-		broken: "	if p == nil || p.ending {\n		return\n	}\n	p.persist.done",
 	},
 	// Sleep.
 	{
@@ -128,8 +128,8 @@ var pitfallBugs = []bug{
 		broken: `n.ticks-s.heardAt >= uint64(n.cfg.ElectionTicks)<<20 {`,
 	},
 	{
-		name: "sleeps-with-work-left", pitfall: "S21", file: "kv/raftstore/machine/op_sleep.go",
-		old:    `	return p.node.Settled()`,
-		broken: `	return p.node.Settled() || true`,
+		name: "restart-of-a-store-not-noticed", pitfall: "S21", file: "kv/raftstore/machine/neighbours.go",
+		old:    `	if s.life != life {`,
+		broken: `	if s.life == 0 {`,
 	},
 }
