@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/golang/snappy"
+	"github.com/pingcap/errors"
 	"github.com/pingcap/kvproto/pkg/metapb"
 
 	"github.com/shoal-kv/shoal/proto/region"
@@ -28,8 +29,11 @@ func (p *pairs) load(payload []byte, packed bool) error {
 	p.rest, p.begun = payload, false
 	if packed {
 		n, err := snappy.DecodedLen(payload)
-		if err != nil || n > maxBlock {
-			return fmt.Errorf("block that unpacks to %d bytes (%v)", n, err)
+		if err != nil {
+			return fmt.Errorf("block cannot be unpacked: %w", err)
+		}
+		if n > maxBlock {
+			return fmt.Errorf("block that unpacks to %d bytes, the limit is %d", n, maxBlock)
 		}
 		if n > cap(p.unpacked) {
 			p.unpacked = make([]byte, n)
@@ -45,9 +49,9 @@ func (p *pairs) load(payload []byte, packed bool) error {
 }
 
 var (
-	errEmpty     = fmt.Errorf("empty block")
-	errMalformed = fmt.Errorf("a length in the block is malformed")
-	errCut       = fmt.Errorf("the block ends within a pair")
+	errEmpty     = errors.New("empty block")
+	errMalformed = errors.New("a length in the block is malformed")
+	errCut       = errors.New("the block ends within a pair")
 )
 
 // next moves to the block's next pair; the block must not be at its end.
