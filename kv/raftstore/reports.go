@@ -100,13 +100,13 @@ func changePeers(wanted ...*pdpb.ChangePeer) machine.ChangePeers {
 	return op
 }
 
-// sweepSnapshots removes files that were received and never installed, or built and never sent.
+// sweepSnapshots removes what was received and never installed, and lets go of what is held and may not be sent any more.
 func (s *Store) sweepSnapshots() {
 	if s.opts.SnapshotAge == 0 {
 		return
 	}
 	if err := s.opts.Disk.Snapshots.Sweep(time.Now(), s.opts.SnapshotAge); err != nil {
-		s.opts.Logger.Warn("old snapshot files", zap.Error(err))
+		s.opts.Logger.Warn("old snapshots", zap.Error(err))
 	}
 }
 

@@ -42,7 +42,7 @@ func sizeOf(u *logstore.Update) int64 {
 	return n
 }
 
-// enqueueTask keeps what happens to built snapshots in order: a late deletion must not meet the file of the same name that was built since.
+// enqueueTask keeps what happens to snapshots that are held in order: a late deletion must not meet the one of the same key that was taken since.
 func (s *Store) enqueueTask(t machine.Task) {
 	drop, isDrop := t.(machine.DropSnapshot)
 	_, isBuild := t.(machine.BuildSnapshot)
@@ -377,7 +377,7 @@ func (s *Store) runTask(t machine.Task) bool {
 			}
 			mail = nil // what was found so far is not what there is
 		case machine.BuildSnapshot, machine.DropSnapshot:
-			s.opts.Logger.Warn("snapshot file", zap.Any("task", t), zap.Error(err))
+			s.opts.Logger.Warn("snapshot", zap.Any("task", t), zap.Error(err))
 		case *machine.ComputeHash:
 			s.opts.Logger.Warn("hash of a region", zap.Uint64("region", t.RegionID), zap.Error(err))
 		default:
