@@ -21,7 +21,7 @@ func (s *Store) FindDamage(ctx context.Context, spans map[engine.CF]engine.Range
 	defer func() { _ = snap.Close() }() // nothing is lost by that
 	if r, ok := spans[engine.Local]; ok {
 		if err := readThrough(ctx, snap, engine.Local, r); engine.IsCorruption(err) {
-			s.fail(errors.Annotate(err, "the store's own records are damaged: empty its data directory and let it join as a new store"))
+			s.fail(errors.Annotate(err, "the store's own records are damaged: start a new store in its place"))
 			return
 		}
 	}

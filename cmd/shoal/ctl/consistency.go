@@ -43,6 +43,8 @@ type replica struct {
 			Asked uint64 `json:"asked"`
 			Index uint64 `json:"index"`
 			Hash  string `json:"hash"`
+			// Differs says that the last comparison found the replica unlike its leader's.
+			Differs bool `json:"differs,omitempty"`
 		} `json:"consistency"`
 		Damaged string `json:"damaged,omitempty"`
 	} `json:"peer"`
@@ -119,8 +121,11 @@ func replicaRows(t table.Writer, list []replica) {
 			followers = append(followers, word)
 		}
 		note := r.Error
-		if r.Peer.Damaged != "" {
+		switch {
+		case r.Peer.Damaged != "":
 			note = "damaged: " + r.Peer.Damaged
+		case r.Peer.Consistency.Differs:
+			note = "differs from the leader: consistency-check tells who is wrong"
 		}
 		log := r.Peer.Log
 		t.AppendRow(table.Row{r.StoreID, r.PeerID, role, log.Truncated, log.Applied, log.Committed, log.Last, log.Bytes, strings.Join(followers, ", "), note})

@@ -239,6 +239,7 @@ func (m *RaftMachine) handleTick() {
 	clear(m.awake[len(kept):])
 	m.awake = kept
 	m.watchSleepers()
+	m.compareNext()
 }
 
 // handleStep takes a message of another peer, after the question whether it is meant for the peer that lives here.

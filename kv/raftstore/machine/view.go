@@ -86,6 +86,8 @@ func (v *RegionView) StillShows(before *RegionView) error {
 		return &region.NotFoundError{RegionID: before.Region.Id}
 	case !v.Initialized:
 		return &region.NotInitializedError{RegionID: before.Region.Id}
+	case v.Damaged:
+		return damagedError(v.Region, v.PeerID, v.Leader)
 	}
 	return v.CheckVersion(before.Region.GetRegionEpoch().GetVersion())
 }
@@ -99,5 +101,5 @@ func (v *RegionView) HasLease(now Instant) bool {
 // v was loaded and now was read: only if nothing that matters changed, and the lease still ran at now, does the
 // snapshot show everything that was acknowledged before the read began (R11: the order of these steps is the proof).
 func (v *RegionView) StillHolds(before *RegionView, now Instant) bool {
-	return v != nil && !v.Gone && v.Term == before.Term && v.HasLease(now) && region.SameEpoch(v.Region.RegionEpoch, before.Region.RegionEpoch)
+	return v != nil && !v.Gone && !v.Damaged && v.Term == before.Term && v.HasLease(now) && region.SameEpoch(v.Region.RegionEpoch, before.Region.RegionEpoch)
 }
