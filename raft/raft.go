@@ -284,6 +284,9 @@ func (r *Raft) send(m eraftpb.Message) {
 		r.promises = append(r.promises, m)
 		return
 	}
+	if r.msgs == nil && r.State == StateLeader {
+		r.msgs = make([]eraftpb.Message, 0, len(r.peers)) // mostly one to each follower
+	}
 	r.msgs = append(r.msgs, m)
 }
 

@@ -85,7 +85,7 @@ func (p *Stepper) Tick() error {
 		return nil
 	}
 	for _, w := range p.raft {
-		w.handle(true)
+		w.handle(true, p.s.opts.Clock())
 	}
 	if p.s.opts.Machine.SleepTicks > 0 {
 		p.store.handle(true)

@@ -35,6 +35,7 @@ func (d *Disk) WriteLog(tasks []machine.WriteTask, updates []logstore.Update) (a
 	if err := d.Log.Write(updates); err != nil {
 		return nil, nil, errors.Annotate(err, "raft log")
 	}
+	mail = make([]machine.Addressed, 0, len(tasks))
 	for i := range tasks {
 		t := &tasks[i]
 		after = append(after, t.After...)

@@ -141,13 +141,12 @@ type raftWorker struct {
 func (w *raftWorker) waiting() bool { return w.box.waiting() }
 
 func (w *raftWorker) step() bool {
-	w.handle(false)
+	w.handle(false, w.s.opts.Clock())
 	return true
 }
 
-// handle takes the mail that is there, and a tick behind it if it is time for one. The Instant is read before the mail is looked at.
-func (w *raftWorker) handle(tick bool) {
-	now := w.s.opts.Clock()
+// handle takes the mail that is there, and a tick behind it if it is time for one. now was read before the mail is looked at.
+func (w *raftWorker) handle(tick bool, now machine.Instant) {
 	w.mail = w.box.take(w.mail)
 	if tick {
 		w.mail = append(w.mail, machine.Tick{})
@@ -180,8 +179,9 @@ func (w *raftWorker) run(done <-chan struct{}, at *pulse) {
 			w.stop()
 			return
 		}
-		at.begin(w.s.opts.Clock())
-		w.handle(tick)
+		now := w.s.opts.Clock()
+		at.begin(now)
+		w.handle(tick, now)
 		at.end()
 	}
 }
@@ -268,9 +268,7 @@ func (w *logWriter) step() bool {
 	if len(after) > 0 {
 		s.opts.Transport.Send(after)
 	}
-	for _, m := range mail {
-		s.post(m)
-	}
+	s.postAll(mail)
 	return true
 }
 
@@ -303,9 +301,7 @@ func (w *applyWorker) step() bool {
 	for _, r := range round.Reply {
 		carryReply(r)
 	}
-	for _, m := range round.Mail {
-		s.post(m)
-	}
+	s.postAll(round.Mail)
 	if round.Hash != nil && err == nil {
 		s.enqueueHash(round.Hash)
 	}
