@@ -6,7 +6,7 @@ import (
 	"github.com/pingcap/kvproto/pkg/pdpb"
 
 	"github.com/shoal-kv/shoal/kv/sim/world"
-	"github.com/shoal-kv/shoal/scheduler/machine"
+	"github.com/shoal-kv/shoal/scheduler/schedule/operator"
 	"github.com/shoal-kv/shoal/scheduler/wire"
 )
 
@@ -160,7 +160,7 @@ func (t *schedulerTerm) regionHeartbeat(l *link, hb *pdpb.RegionHeartbeatRequest
 }
 
 // push sends a command to the store that leads the region, if that has a stream.
-func (t *schedulerTerm) push(command *machine.Command) {
+func (t *schedulerTerm) push(command *operator.Command) {
 	l := t.streams[command.Leader.StoreId]
 	if l == nil {
 		return
