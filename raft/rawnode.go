@@ -95,6 +95,13 @@ func (rn *RawNode) ApplyConfChangeV2(cc eraftpb.ConfChangeV2) *eraftpb.ConfState
 // A node that was restarted since may never be told; then somebody who knows that the group has gone on without it decides.
 func (rn *RawNode) Dismissed() bool { return rn.Raft.dismissed() }
 
+// ChangesKnown tells, in async mode, whether this node leads and a majority of the members knows of every membership change that it has itself brought
+// into force: only then may somebody who was removed be told to go (R4).
+func (rn *RawNode) ChangesKnown() bool {
+	r := rn.Raft
+	return r.State == StateLeader && !r.confChangePending() && r.conf.Voters.Committed((*toldCommits)(r)) >= r.PendingConfIndex
+}
+
 // Step takes in a message from another node. ErrStepLocalMsg and ErrStepPeerNotFound say that it was not looked at.
 func (rn *RawNode) Step(m eraftpb.Message) error {
 	switch m.MsgType {

@@ -15,6 +15,8 @@ type Raftstore struct {
 	MaxLeaderLease Duration `toml:"raft-store-max-leader-lease"`
 	// Prevote makes a returning replica ask before it disturbs.
 	Prevote bool `toml:"prevote"`
+	// HibernateRegions lets a region without work sleep, without heartbeats, until something is asked of it or one of its stores falls silent.
+	HibernateRegions bool `toml:"hibernate-regions"`
 	// Capacity is what the store reports as its size (--capacity); 0: that of the disk.
 	Capacity Size `toml:"capacity"`
 
@@ -45,6 +47,10 @@ type LogGC struct {
 	RaftLogGcThreshold uint64 `toml:"raft-log-gc-threshold"`
 	// RaftLogGcCountLimit is how many entries are kept at most for a replica that lags; beyond, it needs a snapshot.
 	RaftLogGcCountLimit uint64 `toml:"raft-log-gc-count-limit"`
+	// RaftLogGcSizeLimit is how much of its log a region keeps at most for a replica that lags; beyond, it needs a snapshot.
+	RaftLogGcSizeLimit Size `toml:"raft-log-gc-size-limit"`
+	// RaftLogGcTimeLimit is how long a replica may be silent before the log is not kept for it any more.
+	RaftLogGcTimeLimit Duration `toml:"raft-log-gc-time-limit"`
 }
 
 // Reports is how often the scheduler hears from the store when nothing changed.
@@ -78,6 +84,7 @@ func defaultRaftstore() Raftstore {
 		HeartbeatTicks:       2,
 		MaxLeaderLease:       Duration{700 * time.Millisecond},
 		Prevote:              true,
+		HibernateRegions:     true,
 		RaftLimits: RaftLimits{
 			RaftEntryMaxSize:    8 * MiB,
 			RaftMaxSizePerMsg:   MiB,
@@ -88,6 +95,8 @@ func defaultRaftstore() Raftstore {
 			RaftLogGcTickInterval: Duration{3 * time.Second},
 			RaftLogGcThreshold:    500,
 			RaftLogGcCountLimit:   100_000,
+			RaftLogGcSizeLimit:    72 * MiB,
+			RaftLogGcTimeLimit:    Duration{30 * time.Minute},
 		},
 		Reports: Reports{
 			RegionHeartbeatInterval: Duration{60 * time.Second},
@@ -132,6 +141,8 @@ func (r *Raftstore) validate(p *Problems) {
 	durationBetween(p, "raftstore.raft-log-gc-tick-interval", r.RaftLogGcTickInterval, r.BaseTickInterval, Duration{time.Hour})
 	between(p, "raftstore.raft-log-gc-threshold", r.RaftLogGcThreshold, 1, r.RaftLogGcCountLimit)
 	between(p, "raftstore.raft-log-gc-count-limit", r.RaftLogGcCountLimit, 1, 1<<32)
+	between(p, "raftstore.raft-log-gc-size-limit", r.RaftLogGcSizeLimit, KiB, 64*GiB)
+	durationBetween(p, "raftstore.raft-log-gc-time-limit", r.RaftLogGcTimeLimit, r.RaftLogGcTickInterval, Duration{30 * 24 * time.Hour})
 	durationBetween(p, "raftstore.pd-heartbeat-tick-interval", r.RegionHeartbeatInterval, r.BaseTickInterval, Duration{time.Hour})
 	durationBetween(p, "raftstore.pd-store-heartbeat-tick-interval", r.StoreHeartbeatInterval, r.BaseTickInterval, Duration{time.Hour})
 	r.Queues.validate(p)

@@ -5,14 +5,25 @@ import (
 	"github.com/shoal-kv/shoal/kv/raftstore/machine"
 )
 
+// quietTimeouts is the number of election timeouts without work after which a region sleeps.
+const quietTimeouts = 5
+
 // MachineConfig derives what the machines need from the store's configuration. Seed decides the election timeouts.
 func MachineConfig(cfg *config.Raftstore, storeID, seed uint64) machine.Config {
 	ticks := func(d config.Duration) int { return max(1, int(d.Duration/cfg.BaseTickInterval.Duration)) }
+	sleep := 0
+	if cfg.HibernateRegions {
+		sleep = quietTimeouts * cfg.ElectionTimeoutTicks
+	}
 	return machine.Config{
-		StoreID: storeID, Seed: seed,
+		SleepTicks: sleep,
+		StoreID:    storeID, Seed: seed,
 		ElectionTicks: cfg.ElectionTimeoutTicks, HeartbeatTicks: cfg.HeartbeatTicks,
 		LeaseDuration: machine.Instant(cfg.MaxLeaderLease.Duration), PreVote: cfg.Prevote,
-		LogGCTicks: ticks(cfg.RaftLogGcTickInterval), LogGCThreshold: cfg.RaftLogGcThreshold, LogGCCountLimit: cfg.RaftLogGcCountLimit,
+		LogGC: machine.LogGC{
+			Ticks: ticks(cfg.RaftLogGcTickInterval), Threshold: cfg.RaftLogGcThreshold, Count: cfg.RaftLogGcCountLimit,
+			Bytes: uint64(cfg.RaftLogGcSizeLimit), Silence: uint64(ticks(cfg.RaftLogGcTimeLimit)),
+		},
 		RegionHeartbeatTicks: ticks(cfg.RegionHeartbeatInterval),
 		Raft: machine.RaftLimits{
 			MaxSizePerMsg: uint64(cfg.RaftMaxSizePerMsg), MaxCommittedPerReady: 4 << 20, MaxUncommitted: 4 * uint64(cfg.RaftEntryMaxSize),

@@ -58,7 +58,7 @@ func TestAppliedIndexTravelsWithData(t *testing.T) {
 		}}))
 		found, err := open.Load(1)
 		require.NoError(t, err)
-		m := machine.NewApplyMachine(1, found.Regions)
+		m := machine.NewApplyMachine(1, found)
 		for i := range log {
 			applyAll(t, open, m, machine.ApplyTask{RegionID: 1, PeerID: 2, Entries: log[i : i+1]})
 		}
@@ -109,7 +109,7 @@ func TestInstallIsFinishedAfterCrash(t *testing.T) {
 	require.NoError(t, raftstore.WriteFirstRegion(from, firstRegion(), false))
 	found, err := from.Load(1)
 	require.NoError(t, err)
-	m := machine.NewApplyMachine(1, found.Regions)
+	m := machine.NewApplyMachine(1, found)
 	for i := range uint64(20) {
 		applyAll(t, from, m, machine.ApplyTask{RegionID: 1, PeerID: 2, Entries: []eraftpb.Entry{put(machine.InitIndex+1+i, fmt.Sprintf("new%d", i))}})
 	}
@@ -124,11 +124,11 @@ func TestInstallIsFinishedAfterCrash(t *testing.T) {
 	vote := &raft_serverpb.RaftLocalState{HardState: &eraftpb.HardState{Term: 9, Vote: 4, Commit: machine.InitIndex}, LastIndex: machine.InitIndex + 1}
 	require.NoError(t, to.Log.Write([]logstore.Update{{RegionID: 1, Sync: true, State: vote, Entries: []eraftpb.Entry{put(machine.InitIndex+1, "old")}}}))
 
-	snap, err := from.BuildSnapshot(1)
+	snap, err := from.BuildSnapshot(1, unpaced)
 	require.NoError(t, err)
 	copyReceived(t, from, 1, snap)
 	install := machine.ApplyTask{RegionID: 1, PeerID: 2, Install: &machine.Installation{Region: firstRegion(), At: machine.Pair{Index: snap.Metadata.Index, Term: snap.Metadata.Term}}}
-	applyAll(t, to, machine.NewApplyMachine(1, nil), install)
+	applyAll(t, to, machine.NewApplyMachine(1, machine.StoreState{}), install)
 
 	d.crash(func(int) int { return 0 }) // the install was durable, the log's reset never came
 	for range 2 {
@@ -180,7 +180,7 @@ func TestOldLogIsReadTwoEntriesAtATime(t *testing.T) {
 		RegionID: 1, Entries: log, Sync: true, State: &raft_serverpb.RaftLocalState{HardState: &eraftpb.HardState{Term: 6}, LastIndex: last},
 	}}))
 	read := func(lo, hi uint64) (indices []uint64) {
-		mail, err := open.RunTask(machine.ReadLog{RegionID: 1, PeerID: 2, Lo: lo, Hi: hi, MaxBytes: 1})
+		mail, err := open.RunTask(machine.ReadLog{RegionID: 1, PeerID: 2, Lo: lo, Hi: hi, MaxBytes: 1}, nil)
 		require.NoError(t, err)
 		for _, e := range mail.(machine.LogRead).Entries {
 			indices = append(indices, e.Index)
@@ -201,15 +201,17 @@ func removed(t *testing.T, d *disk) (*raftstore.Disk, *machine.ApplyMachine, *me
 	require.NoError(t, raftstore.WriteFirstRegion(open, r, false))
 	found, err := open.Load(1)
 	require.NoError(t, err)
-	m := machine.NewApplyMachine(1, found.Regions)
+	m := machine.NewApplyMachine(1, found)
 	self := r.Peers[0]
 	cmd := command.Command{
-		Kind: command.ChangePeer, Epoch: command.EpochOf(r.RegionEpoch), Body: command.EncodeChangePeer(eraftpb.ConfChangeType_RemoveNode, self),
+		Kind: command.ChangePeer, Epoch: command.EpochOf(r.RegionEpoch), Body: command.EncodePeerChanges([]command.PeerChange{{Type: eraftpb.ConfChangeType_RemoveNode, Peer: self}}),
 	}
-	cc := eraftpb.ConfChange{ChangeType: eraftpb.ConfChangeType_RemoveNode, NodeId: self.Id, Context: command.Encode(cmd)}
+	cc := eraftpb.ConfChangeV2{
+		Changes: []*eraftpb.ConfChangeSingle{{ChangeType: eraftpb.ConfChangeType_RemoveNode, NodeId: self.Id}}, Context: command.Encode(cmd),
+	}
 	data, err := cc.Marshal()
 	require.NoError(t, err)
-	change := eraftpb.Entry{EntryType: eraftpb.EntryType_EntryConfChange, Index: machine.InitIndex + 2, Term: 6, Data: data}
+	change := eraftpb.Entry{EntryType: eraftpb.EntryType_EntryConfChangeV2, Index: machine.InitIndex + 2, Term: 6, Data: data}
 	applyAll(t, open, m, machine.ApplyTask{RegionID: 1, PeerID: 2, Entries: []eraftpb.Entry{put(machine.InitIndex+1, "k"), change}})
 	return open, m, r
 }
@@ -218,13 +220,13 @@ func removed(t *testing.T, d *disk) (*raftstore.Disk, *machine.ApplyMachine, *me
 // the simulator.
 func TestRemovedLeaderBuildsSnapshots(t *testing.T) {
 	open, m, r := removed(t, newDisk())
-	snap, err := open.BuildSnapshot(1)
+	snap, err := open.BuildSnapshot(1, unpaced)
 	require.NoError(t, err)
 	require.Equal(t, []uint64{3}, snap.Metadata.ConfState.Voters)
 	require.Equal(t, uint64(machine.InitIndex+2), snap.Metadata.Index)
 
 	applyAll(t, open, m, machine.ApplyTask{RegionID: 1, PeerID: 2, Destroy: r})
-	snap, err = open.BuildSnapshot(1)
+	snap, err = open.BuildSnapshot(1, unpaced)
 	require.NoError(t, err)
 	require.Nil(t, snap, "its data is gone")
 }
@@ -239,6 +241,8 @@ func TestStartFinishesADestruction(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, found.Regions)
 	require.Equal(t, uint64(2), found.Tombstones[1].PeerID)
+	require.Equal(t, uint64(machine.InitTerm), found.Orphans[1].HardState.Term, "what it promised outlives it")
+	require.Zero(t, found.Orphans[1].LastIndex)
 	snap := d.state.NewSnapshot()
 	v, err := snap.Get(engine.Default, []byte("k"))
 	require.NoError(t, err)
@@ -267,7 +271,7 @@ func TestVoteOutlivesTheTombstoneBeforeIt(t *testing.T) {
 	}
 }
 
-// What the dead peer did leave behind, its log, is deleted.
+// What the dead peer did leave behind, its log, is deleted; its term and vote stay.
 func TestLogOfTheDeadIsDeleted(t *testing.T) {
 	d := newDisk()
 	open, m, r := removed(t, d)
@@ -276,8 +280,12 @@ func TestLogOfTheDeadIsDeleted(t *testing.T) {
 	open = d.open(t)
 	found, err := open.Load(1)
 	require.NoError(t, err)
-	require.Empty(t, found.Orphans)
 	state, err := open.Log.State(1)
 	require.NoError(t, err)
-	require.Nil(t, state)
+	require.Equal(t, found.Orphans[1].String(), state.String())
+	require.Equal(t, uint64(machine.InitTerm), state.HardState.Term)
+	_, err = open.Log.Entries(1, machine.InitIndex+1, machine.InitIndex+2, 100)
+	require.Error(t, err)
 }
+
+func unpaced(int) error { return nil }

@@ -48,7 +48,7 @@ func TestExpireIsJudgedAtItsPlaceInTheLog(t *testing.T) {
 		require.NoError(t, raftstore.WriteFirstRegion(open, firstRegion(), false))
 		found, err := open.Load(1)
 		require.NoError(t, err)
-		m := machine.NewApplyMachine(1, found.Regions)
+		m := machine.NewApplyMachine(1, found)
 		if cut > 0 {
 			applyAll(t, open, m, machine.ApplyTask{RegionID: 1, PeerID: 2, Entries: log[:cut]})
 		}
@@ -77,7 +77,7 @@ func TestExpireFailsWithItsLookup(t *testing.T) {
 	require.NoError(t, raftstore.WriteFirstRegion(open, firstRegion(), false))
 	found, err := open.Load(1)
 	require.NoError(t, err)
-	m := machine.NewApplyMachine(1, found.Regions)
+	m := machine.NewApplyMachine(1, found)
 	task := machine.ApplyTask{RegionID: 1, PeerID: 2, Entries: []eraftpb.Entry{
 		ops(machine.InitIndex+1, 1, command.Expire, command.DeleteExpired, []byte("k"), keys.AppendBound(nil, 60)),
 	}}

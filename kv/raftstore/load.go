@@ -67,10 +67,9 @@ func (d *Disk) finishDestroy(snap engine.Snapshot, r *metapb.Region) error {
 	}
 	log, err := d.Log.State(r.Id)
 	if err != nil || log == nil || log.LastIndex == 0 {
-		// A log without entries is that of a peer without data: a younger one than the tombstone names, most likely, and its vote must be remembered.
-		return err
+		return err // it is what a destroyed peer leaves, or a younger peer without data has promised
 	}
-	return d.Log.Write([]logstore.Update{{RegionID: r.Id, Destroy: true, Sync: true}})
+	return d.Log.Write([]logstore.Update{{RegionID: r.Id, Destroy: true, Sync: true, State: machine.Legacy(*log.HardState)}})
 }
 
 func eachRegionState(snap engine.Snapshot, visit func(*raft_serverpb.RegionLocalState) error) (err error) {
@@ -120,6 +119,9 @@ func (d *Disk) loadRegion(storeID uint64, snap engine.Snapshot, s *raft_serverpb
 	if err := d.finishInstall(snap, &r); err != nil {
 		return r, err
 	}
+	if err := d.finishBirth(&r); err != nil {
+		return r, err
+	}
 	if r.Raft == nil {
 		return r, errors.Errorf("region %d: has data but no raft state: the raft log is lost", s.Region.Id)
 	}
@@ -128,8 +130,11 @@ func (d *Disk) loadRegion(storeID uint64, snap engine.Snapshot, s *raft_serverpb
 		lo-- // all is applied; the last entry's term is still wanted
 	}
 	if lo < hi {
-		r.Tail, err = d.loadTail(s.Region.Id, lo, hi)
+		if r.Tail, err = d.loadTail(s.Region.Id, lo, hi); err != nil {
+			return r, err
+		}
 	}
+	r.LogBytes, err = d.Log.Size(s.Region.Id)
 	return r, err
 }
 
@@ -179,6 +184,16 @@ func (d *Disk) finishInstall(snap engine.Snapshot, r *machine.Restored) error {
 	defer func() { _ = batch.Close() }()
 	batch.Delete(engine.Local, keys.InstallMarker(id))
 	return batch.Commit(true)
+}
+
+// finishBirth gives a region that a split has made its raft state, if a crash came before that. What a peer without data has promised for the
+// region before holds (S24).
+func (d *Disk) finishBirth(r *machine.Restored) error {
+	if r.Raft.GetLastIndex() > 0 || r.Apply.AppliedIndex != machine.InitIndex || r.Apply.TruncatedState.GetIndex() != machine.InitIndex {
+		return nil
+	}
+	r.Raft = machine.BirthState(r.Raft)
+	return d.Log.Write([]logstore.Update{{RegionID: r.Region.Id, State: r.Raft, Sync: true}})
 }
 
 // continues reports whether the log was reset to the snapshot's end already, and may have grown from there: then there

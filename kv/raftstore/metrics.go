@@ -16,6 +16,7 @@ type Metrics struct {
 	appendTime  prometheus.Histogram
 	applyTime   prometheus.Histogram
 	appliedCmds prometheus.Counter
+	differences prometheus.Counter
 }
 
 // NewMetrics registers a store's counters with reg.
@@ -29,7 +30,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		applyTime:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "tikv_raftstore_apply_log_duration_seconds", Help: "Time to apply one batch.", Buckets: buckets}),
 		appliedCmds: prometheus.NewCounter(prometheus.CounterOpts{Name: "tikv_raftstore_apply_proposal_total", Help: "Proposals that were answered by apply."}),
 	}
-	reg.MustRegister(m.raftMail, m.logSyncs, m.logEntries, m.appendTime, m.applyTime, m.appliedCmds)
+	m.differences = prometheus.NewCounter(prometheus.CounterOpts{Name: "shoal_raftstore_replica_differences_total", Help: "Comparisons in which a replica here was not like its leader's."})
+	reg.MustRegister(m.differences, m.raftMail, m.logSyncs, m.logEntries, m.appendTime, m.applyTime, m.appliedCmds)
 	return m
 }
 

@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/shoal-kv/shoal/kv/engine"
+	"github.com/shoal-kv/shoal/kv/raftstore/command"
 	"github.com/shoal-kv/shoal/kv/raftstore/machine"
 )
 
@@ -26,6 +27,10 @@ func (w *reporter) step() bool {
 		switch call := one.(type) {
 		case machine.RegionHeartbeat:
 			w.s.opts.Scheduler.RegionHeartbeat(w.s.heartbeat(&call))
+		case machine.AskSplit:
+			w.s.askSplit(call)
+		case machine.ReportSplit:
+			w.s.opts.Scheduler.ReportBatchSplit(call.Regions)
 		default:
 			panic(errors.Errorf("raftstore: the scheduler cannot be told a %T", one))
 		}
@@ -59,13 +64,36 @@ func (s *Store) Answer(resp *pdpb.RegionHeartbeatResponse) {
 	}
 	switch {
 	case resp.ChangePeer != nil:
-		a.Op = machine.ChangePeer{Type: resp.ChangePeer.ChangeType, Peer: resp.ChangePeer.Peer}
+		a.Op = changePeers(resp.ChangePeer)
+	case len(resp.ChangePeerV2.GetChanges()) > 0: // without one it asks to leave a joint configuration, which the group does by itself
+		a.Op = changePeers(resp.ChangePeerV2.Changes...)
 	case resp.TransferLeader != nil:
 		a.Op = machine.TransferLeader{To: resp.TransferLeader.Peer}
 	default:
 		return
 	}
 	s.Admin(a)
+}
+
+func (s *Store) askSplit(call machine.AskSplit) {
+	mail := machine.SplitIDs{RegionID: call.Region.Id, Version: call.Region.RegionEpoch.Version}
+	s.opts.Scheduler.AskBatchSplit(call.Region, call.Count, func(ids []*pdpb.SplitID, err error) {
+		if err != nil {
+			s.opts.Logger.Info("the scheduler gave no ids for a split", zap.Uint64("region", mail.RegionID), zap.Error(err))
+		}
+		for _, id := range ids {
+			mail.IDs = append(mail.IDs, machine.SplitID{RegionID: id.NewRegionId, PeerIDs: id.NewPeerIds})
+		}
+		s.post(machine.Addressed{RegionID: mail.RegionID, Mail: mail})
+	})
+}
+
+func changePeers(wanted ...*pdpb.ChangePeer) machine.ChangePeers {
+	var op machine.ChangePeers
+	for _, w := range wanted {
+		op.Changes = append(op.Changes, command.PeerChange{Type: w.ChangeType, Peer: w.Peer})
+	}
+	return op
 }
 
 func (s *Store) runStoreHeartbeats(done <-chan struct{}) {

@@ -73,6 +73,12 @@ func (r *Router) publish(v *machine.RegionView) {
 func (r *Router) Deliver(msgs []*raft_serverpb.RaftMessage) {
 	full := r.logBytes.Load() > r.maxLogBytes
 	for _, msg := range msgs {
+		if msg.RegionId == 0 { // from store to store
+			if !r.store.tryPut(machine.Step{Msg: msg}) {
+				r.droppedSteps.Add(1)
+			}
+			continue
+		}
 		// Appends make work for the log writer; while it is far behind they are dropped, and raft sends them again (S23).
 		drop := full && msg.Message.GetMsgType() == eraftpb.MessageType_MsgAppend
 		if drop || !r.owner(msg.RegionId).tryPut(machine.Step{Msg: msg}) {
@@ -125,11 +131,21 @@ func (r *Router) Admin(a *machine.AdminRequest) {
 	}
 }
 
+// Inspect asks a region's owner for what it knows; tell is called exactly once, with nil when there is no such peer.
+func (r *Router) Inspect(regionID uint64, tell func(*machine.PeerReport)) {
+	if !r.owner(regionID).tryPut(machine.Inspect{RegionID: regionID, Tell: tell}) {
+		tell(nil)
+	}
+}
+
 // post delivers mail between machines, and completions. It must arrive, unless the store is closing.
 func (r *Router) post(a machine.Addressed) {
-	if a.Store {
+	switch {
+	case a.Store:
 		r.store.put(a.Mail)
-	} else {
+	case a.All:
+		r.all(a.Mail)
+	default:
 		r.owner(a.RegionID).put(a.Mail)
 	}
 }

@@ -10,6 +10,7 @@ import "github.com/pingcap/kvproto/pkg/pdpb"
 type Stepper struct {
 	s       *Store
 	raft    []*raftWorker
+	store   *storeWorker
 	workers []worker
 	kinds   []WorkerKind
 	broken  bool
@@ -27,6 +28,7 @@ const (
 	QuickTasks
 	SnapshotTasks
 	Reporter
+	HashTasks
 )
 
 // NewStepper takes a store that was opened and not started.
@@ -41,12 +43,14 @@ func NewStepper(s *Store) *Stepper {
 		p.raft = append(p.raft, w)
 		add(RaftWorker, w)
 	}
-	add(StoreWorker, &storeWorker{s: s, out: out})
+	p.store = &storeWorker{s: s, out: out}
+	add(StoreWorker, p.store)
 	add(LogWriter, &logWriter{s: s})
 	add(ApplyWorker, &applyWorker{s: s})
 	add(QuickTasks, &taskWorker{s: s, queue: s.quick})
 	add(SnapshotTasks, &taskWorker{s: s, queue: s.snapshots})
 	add(Reporter, &reporter{s: s})
+	add(HashTasks, &taskWorker{s: s, queue: s.hashes})
 	return p
 }
 
@@ -65,13 +69,16 @@ func (p *Stepper) Step(worker int) error {
 	return p.ended()
 }
 
-// Tick is the passing of one tick interval for all raft workers.
+// Tick is the passing of one tick interval for all workers that count ticks.
 func (p *Stepper) Tick() error {
 	if p.broken {
 		return nil
 	}
 	for _, w := range p.raft {
 		w.handle(true)
+	}
+	if p.s.opts.Machine.SleepTicks > 0 {
+		p.store.handle(true)
 	}
 	return p.ended()
 }

@@ -57,6 +57,9 @@ func (d *Disk) Apply(m *machine.ApplyMachine, tasks []machine.ApplyTask, batch e
 	batch.Reset()
 	round, rest := m.Handle(tasks, batch)
 	err := d.commit(&round, batch)
+	if err == nil && round.Hash != nil {
+		round.Hash.Snapshot = d.State.NewSnapshot()
+	}
 	if err == nil && len(round.Lookup) > 0 {
 		rest[0].Expiries, err = d.expiries(round.Lookup)
 	}
@@ -119,7 +122,7 @@ func (d *Disk) install(in *machine.Installation, batch engine.Batch) (err error)
 
 // RunTask does something slow and returns the mail that answers it, or nil. A snapshot that cannot be built is no reason
 // to stop: raft asks again.
-func (d *Disk) RunTask(task machine.Task) (machine.Mail, error) {
+func (d *Disk) RunTask(task machine.Task, pace snapfile.Pace) (machine.Mail, error) {
 	switch t := task.(type) {
 	case machine.ReadLog:
 		entries, err := d.readLog(t)
@@ -129,10 +132,13 @@ func (d *Disk) RunTask(task machine.Task) (machine.Mail, error) {
 		}
 		return machine.LogRead{RegionID: t.RegionID, PeerID: t.PeerID, Entries: entries}, err
 	case machine.BuildSnapshot:
-		snap, err := d.BuildSnapshot(t.RegionID)
+		snap, err := d.BuildSnapshot(t.RegionID, pace)
 		return machine.SnapshotBuilt{RegionID: t.RegionID, PeerID: t.PeerID, Snapshot: snap}, err
 	case machine.SyncState:
 		return machine.StateSynced(t), d.State.Sync()
+	case *machine.ComputeHash:
+		sum, err := computeHash(t, pace)
+		return machine.HashComputed{RegionID: t.RegionID, PeerID: t.PeerID, Index: t.At.Index, Hash: sum, OK: err == nil}, err
 	case machine.DropSnapshot:
 		key := snapfile.Key{RegionID: t.RegionID, Term: t.At.Term, Index: t.At.Index}
 		return nil, d.Snapshots.Delete(key, t.Received)
@@ -153,7 +159,7 @@ func (d *Disk) readLog(t machine.ReadLog) ([]eraftpb.Entry, error) {
 
 // BuildSnapshot writes a region's applied state, as one engine snapshot shows it, into a file, and describes it for raft. The applied
 // index, the region and the data come from the same engine snapshot, so they fit.
-func (d *Disk) BuildSnapshot(regionID uint64) (*eraftpb.Snapshot, error) {
+func (d *Disk) BuildSnapshot(regionID uint64, pace snapfile.Pace) (*eraftpb.Snapshot, error) {
 	snap := d.State.NewSnapshot()
 	defer func() { _ = snap.Close() }()
 	state, applied, err := readWhole(snap, regionID)
@@ -161,7 +167,7 @@ func (d *Disk) BuildSnapshot(regionID uint64) (*eraftpb.Snapshot, error) {
 		return nil, err // gone meanwhile
 	}
 	key := snapfile.Key{RegionID: regionID, Term: applied.CommitTerm, Index: applied.AppliedIndex}
-	meta, err := d.Snapshots.Build(key, state.Region, snap)
+	meta, err := d.Snapshots.BuildPaced(key, state.Region, snap, pace)
 	if err != nil {
 		return nil, err
 	}
@@ -169,11 +175,9 @@ func (d *Disk) BuildSnapshot(regionID uint64) (*eraftpb.Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &eraftpb.Snapshot{Data: data, Metadata: &eraftpb.SnapshotMetadata{Index: key.Index, Term: key.Term, ConfState: &eraftpb.ConfState{}}}
-	for _, p := range state.Region.Peers {
-		out.Metadata.ConfState.Voters = append(out.Metadata.ConfState.Voters, p.Id)
-	}
-	return out, nil
+	return &eraftpb.Snapshot{Data: data, Metadata: &eraftpb.SnapshotMetadata{
+		Index: key.Index, Term: key.Term, ConfState: machine.ConfStateOf(state.Region),
+	}}, nil
 }
 
 // readWhole reads both states of a region whose data is here, and nil when it is not. A removed leader, which has its tombstone, still has

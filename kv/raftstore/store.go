@@ -7,7 +7,7 @@
 //	log writer     one; takes all updates of all workers that wait, writes one batch with one sync, then lets the promises
 //	               leave and tells the workers. While a sync runs the next batch gathers: group commit without a timer.
 //	apply worker   one; committed entries into engine batches, without a sync; then the replies.
-//	task workers   two; old log, state syncs and deletions on one, snapshots on the other.
+//	task workers   three; old log, state syncs and deletions on one, snapshots on another, hashes of regions on the last.
 //	heartbeats     one; reports to the scheduler.
 //
 // The walk of a write: Router.Propose → raft worker (one entry of all that waits) → appends leave for the followers, and the log writer
@@ -22,6 +22,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/pingcap/kvproto/pkg/pdpb"
 	"github.com/pingcap/kvproto/pkg/raft_serverpb"
 	"go.uber.org/zap"
@@ -41,6 +42,10 @@ type Scheduler interface {
 	StoreHeartbeat(ctx context.Context, stats *pdpb.StoreStats) error
 	// RegionHeartbeat reports a leader's region; best effort, never blocks.
 	RegionHeartbeat(hb *pdpb.RegionHeartbeatRequest)
+	// AskBatchSplit asks for the ids of count regions that are to be split off a region. It never blocks; answer is called once at most.
+	AskBatchSplit(r *metapb.Region, count int, answer func([]*pdpb.SplitID, error))
+	// ReportBatchSplit tells what a region was divided into, in the order of keys; best effort, never blocks.
+	ReportBatchSplit(regions []*metapb.Region)
 }
 
 // Limits bound the queues of a store.
@@ -50,6 +55,8 @@ type Limits struct {
 	// ProposalBytes is how much may be between Propose and Done, Reads how many reads may wait, LogQueueBytes how much may
 	// wait for the log writer before appends from other stores are dropped.
 	ProposalBytes, Reads, LogQueueBytes int64
+	// SnapshotBytesPerSec bounds the building of snapshots, HashBytesPerSec the comparing of replicas; 0 is no bound.
+	SnapshotBytesPerSec, HashBytesPerSec int64
 }
 
 // Options say what a store is made of.
@@ -89,9 +96,13 @@ type Store struct {
 	applyQueue *mailbox[machine.ApplyTask]
 	quick      *mailbox[machine.Task]
 	snapshots  *mailbox[machine.Task]
+	hashes     *mailbox[machine.Task]
 	reports    *mailbox[machine.SchedulerCall]
 	beat       chan struct{} // asks for a store heartbeat out of turn
 	pulses     []*pulse      // fixed once the store is started
+
+	endTasks                       context.CancelFunc // ends what builds or hashes
+	snapshotThrottle, hashThrottle throttle
 
 	raftStop, writerStop, applyStop, restStop stopper
 	fatal                                     chan error
@@ -131,14 +142,19 @@ func Open(opts Options) (*Store, error) {
 	s := &Store{
 		Router: newRouter(opts.Machine.StoreID, opts.RaftWorkers, opts.Limits), opts: opts,
 		logQueue: newMailbox[machine.WriteTask](0), applyQueue: newMailbox[machine.ApplyTask](0),
-		quick: newMailbox[machine.Task](0), snapshots: newMailbox[machine.Task](0), reports: newMailbox[machine.SchedulerCall](0),
+		quick: newMailbox[machine.Task](0), snapshots: newMailbox[machine.Task](0), hashes: newMailbox[machine.Task](maxHashes), reports: newMailbox[machine.SchedulerCall](0),
 		beat:  make(chan struct{}, 1),
 		fatal: make(chan error, 1),
 	}
+	var running context.Context
+	running, s.endTasks = context.WithCancel(context.Background())
+	s.snapshotThrottle = newThrottle(running, opts.Limits.SnapshotBytesPerSec)
+	s.hashThrottle = newThrottle(running, opts.Limits.HashBytesPerSec)
 	if s.store, err = machine.NewStoreMachine(opts.Machine.StoreID, found); err != nil {
 		return nil, err
 	}
-	s.apply = machine.NewApplyMachine(opts.Machine.StoreID, found.Regions)
+	s.store.WatchStores(opts.Machine)
+	s.apply = machine.NewApplyMachine(opts.Machine.StoreID, found)
 	byWorker := make([][]machine.Restored, opts.RaftWorkers)
 	for _, r := range found.Regions {
 		for i, box := range s.raft {
@@ -167,15 +183,13 @@ func (s *Store) Start() {
 		serve(done, s.applyQueue.wake, applying, true)
 		apply.close()
 	})
-	for _, queue := range []*mailbox[machine.Task]{s.quick, s.snapshots} {
-		tasks := &taskWorker{s: s, queue: queue}
-		s.restStop.goRun(func(done <-chan struct{}) { serve(done, queue.wake, tasks, false) })
+	for _, queue := range []*mailbox[machine.Task]{s.quick, s.snapshots, s.hashes} {
+		tasks, drain := &taskWorker{s: s, queue: queue}, queue == s.hashes // hashes have something to give back, and end at once
+		s.restStop.goRun(func(done <-chan struct{}) { serve(done, queue.wake, tasks, drain) })
 	}
 	s.restStop.goRun(func(done <-chan struct{}) { serve(done, s.reports.wake, &reporter{s: s}, false) })
 	s.restStop.goRun(s.runStoreHeartbeats)
-	s.raftStop.goRun(func(done <-chan struct{}) {
-		serve(done, s.Router.store.wake, &storeWorker{s: s, out: out}, false)
-	})
+	s.raftStop.goRun((&storeWorker{s: s, out: out}).run)
 	for i, m := range s.machines {
 		w, at := &raftWorker{s: s, m: m, box: s.raft[i], out: out}, s.newPulse("raft worker")
 		s.raftStop.goRun(func(done <-chan struct{}) { w.run(done, at) })
@@ -199,10 +213,12 @@ func (s *Store) Fail(err error) { s.fail(err) }
 // answered "undetermined". The disk is the caller's to close.
 func (s *Store) Close() {
 	s.closeOnce.Do(func() {
+		s.endTasks()
 		s.raftStop.stop()
 		s.writerStop.stop()
 		s.applyStop.stop()
 		s.restStop.stop()
+		s.dropHashes()
 	})
 }
 

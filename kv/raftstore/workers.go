@@ -9,6 +9,7 @@ import (
 	"github.com/shoal-kv/shoal/kv/engine"
 	"github.com/shoal-kv/shoal/kv/raftstore/logstore"
 	"github.com/shoal-kv/shoal/kv/raftstore/machine"
+	"github.com/shoal-kv/shoal/kv/raftstore/snapfile"
 	"github.com/shoal-kv/shoal/proto/region"
 )
 
@@ -45,10 +46,29 @@ func sizeOf(u *logstore.Update) int64 {
 func (s *Store) enqueueTask(t machine.Task) {
 	drop, isDrop := t.(machine.DropSnapshot)
 	_, isBuild := t.(machine.BuildSnapshot)
-	if isBuild || isDrop && !drop.Received {
+	switch {
+	case isBuild, isDrop && !drop.Received:
 		s.snapshots.put(t)
-	} else {
+	default:
 		s.quick.put(t)
+	}
+}
+
+// enqueueHash takes a hash that apply asks for, unless too many wait: each holds a snapshot of the engine.
+func (s *Store) enqueueHash(t *machine.ComputeHash) {
+	if !s.hashes.tryPut(t) {
+		_ = t.Snapshot.Close() // nothing was read from it
+	}
+}
+
+// maxHashes is how many hashes may wait.
+const maxHashes = 16
+
+// dropHashes gives up what waits when the store stops.
+func (s *Store) dropHashes() {
+	s.hashes.close()
+	for _, t := range s.hashes.take(nil) {
+		_ = t.(*machine.ComputeHash).Snapshot.Close() // nothing was read from it
 	}
 }
 
@@ -173,10 +193,32 @@ type storeWorker struct {
 func (w *storeWorker) waiting() bool { return w.s.Router.store.waiting() }
 
 func (w *storeWorker) step() bool {
+	w.handle(false)
+	return true
+}
+
+func (w *storeWorker) handle(tick bool) {
 	w.mail = w.s.Router.store.take(w.mail)
+	if tick {
+		w.mail = append(w.mail, machine.Tick{})
+	}
 	round := w.s.store.Handle(w.mail, w.s.opts.Clock())
 	w.s.carryOut(&round, &w.out)
-	return true
+}
+
+func (w *storeWorker) run(done <-chan struct{}) {
+	ticker := time.NewTicker(w.s.opts.Tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-w.s.Router.store.wake:
+			w.handle(false)
+		case <-ticker.C:
+			w.handle(true)
+		case <-done:
+			return
+		}
+	}
 }
 
 // logWriter writes one batch a step: everything that gathered since the last.
@@ -242,6 +284,9 @@ func (w *applyWorker) step() bool {
 	for _, m := range round.Mail {
 		s.post(m)
 	}
+	if round.Hash != nil && err == nil {
+		s.enqueueHash(round.Hash)
+	}
 	if w.tasks = rest; err != nil {
 		s.fail(err)
 		w.abandon()
@@ -288,11 +333,17 @@ func (w *taskWorker) step() bool {
 }
 
 func (s *Store) runTask(t machine.Task) bool {
-	mail, err := s.opts.Disk.RunTask(t)
+	if d, ok := t.(machine.ReportDifference); ok {
+		s.reportDifference(&d)
+		return true
+	}
+	mail, err := s.opts.Disk.RunTask(t, s.paceOf(t))
 	if err != nil {
-		switch t.(type) {
+		switch t := t.(type) {
 		case machine.BuildSnapshot, machine.DropSnapshot:
 			s.opts.Logger.Warn("snapshot file", zap.Any("task", t), zap.Error(err))
+		case *machine.ComputeHash:
+			s.opts.Logger.Warn("hash of a region", zap.Uint64("region", t.RegionID), zap.Error(err))
 		default:
 			s.fail(err)
 			return false
@@ -304,8 +355,32 @@ func (s *Store) runTask(t machine.Task) bool {
 	return true
 }
 
+// paceOf is how fast a task may go, and until when it is worth while.
+func (s *Store) paceOf(t machine.Task) snapfile.Pace {
+	switch t := t.(type) {
+	case machine.BuildSnapshot:
+		return s.snapshotThrottle.pace(func() bool { return s.present(t.RegionID, t.PeerID) })
+	case *machine.ComputeHash:
+		return s.hashThrottle.pace(func() bool { return s.present(t.RegionID, t.PeerID) })
+	}
+	return nil
+}
+
+func (s *Store) present(regionID, peerID uint64) bool {
+	v := s.View(regionID)
+	return v != nil && !v.Gone && v.PeerID == peerID
+}
+
+func (s *Store) reportDifference(d *machine.ReportDifference) {
+	s.opts.Metrics.differences.Inc()
+	s.opts.Logger.Error("replicas of a region differ: see `shoal ctl consistency-check`", zap.Uint64("region", d.RegionID),
+		zap.Uint64("peer", d.PeerID), zap.Uint64("index", d.Check.Index), zap.Uint64("hash", d.Check.Hash), zap.Uint64("leader-hash", d.Check.LeaderHash))
+}
+
 func regionOf(t machine.Task) uint64 {
 	switch t := t.(type) {
+	case *machine.ComputeHash:
+		return t.RegionID
 	case machine.ReadLog:
 		return t.RegionID
 	case machine.BuildSnapshot:

@@ -56,8 +56,8 @@ var bugs = []bug{
 	},
 	{
 		name: "ack-before-sync", pitfall: "R15", file: "kv/raftstore/machine/raft_machine.go",
-		old:    `task := WriteTask{PeerID: p.id, Number: rd.Number, After: after}`,
-		broken: "m.round.Send = append(m.round.Send, after...)\n\ttask := WriteTask{PeerID: p.id, Number: rd.Number}",
+		old:    `task := WriteTask{PeerID: p.id, Number: p.persist.base + rd.Number, After: after}`,
+		broken: "m.round.Send = append(m.round.Send, after...)\n\ttask := WriteTask{PeerID: p.id, Number: p.persist.base + rd.Number}",
 	},
 	{
 		name: "log-not-synced", pitfall: "R15", file: "kv/raftstore/machine/raft_machine.go",
@@ -147,8 +147,8 @@ var bugs = []bug{
 	},
 	{
 		name: "restart-forgets-the-lease", pitfall: "R11, tikv #15035", file: "kv/raftstore/machine/op_life.go",
-		old:    `		silence = m.cfg.ElectionTicks`,
-		broken: `		silence = 0`,
+		old:    `		return m.cfg.ElectionTicks`,
+		broken: `		return 0`,
 	},
 	// Apply, callbacks and the two engines.
 	{

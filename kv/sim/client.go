@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/gogo/protobuf/proto"
@@ -85,7 +86,7 @@ func (cl *client) do(t *task, done func(ok bool)) {
 // value makes a value that nobody has ever written.
 func (cl *client) value() string {
 	cl.values++
-	return fmt.Sprintf("c%d.%d", cl.id, cl.values)
+	return fmt.Sprintf("c%d.%d%s", cl.id, cl.values, strings.Repeat(".", cl.c.cfg.Padding))
 }
 
 // note puts a request into the trace.

@@ -112,10 +112,15 @@ func (e *errand) lookUp() {
 
 func (e *errand) send(r *cachedRegion) {
 	c, peer := e.cl.c, r.target()
+	s := c.storeWith(peer.StoreId)
+	if s == nil { // its disk was lost, and it is another store now
+		r.nextPeer()
+		e.wait(waitAnswer, 0)
+		return
+	}
 	ctx := &kvrpcpb.Context{RegionId: r.Id, RegionEpoch: r.RegionEpoch, Peer: peer}
 	a := e.task.attempt(ctx, r.Region)
 	e.cl.note(a.request)
-	s := c.stores[peer.StoreId-1]
 	c.call(e.cl.p, s.p, answerTimeout, func(answer func(any)) { s.front.handle(a.request, answer) }, func(resp any) {
 		e.heard(r, a, resp)
 	})

@@ -24,6 +24,10 @@ type Config struct {
 	Limits  raftstore.Limits
 	// Replicas is how many the scheduler gives every region.
 	Replicas int
+	// Mends says that somebody puts the regions' members right (mender.go).
+	Mends bool
+	// Padding is how much longer values are than they need be.
+	Padding int
 	// Faults is how strong each nemesis is; 1 is its usual frequency, and a missing one does nothing.
 	Faults map[string]float64
 	// Weather is what the network is like while there are faults.
@@ -37,7 +41,7 @@ func Default(seed uint64) Config {
 		Schedulers: 3, Think: 70 * time.Millisecond, Weather: world.Fair,
 		Machine: machine.Config{
 			ElectionTicks: 10, HeartbeatTicks: 2, LeaseDuration: machine.Instant(700 * time.Millisecond), PreVote: true,
-			LogGCTicks: 10, LogGCThreshold: 10, LogGCCountLimit: 50, RegionHeartbeatTicks: 20,
+			LogGC: machine.LogGC{Ticks: 10, Threshold: 10, Count: 50}, RegionHeartbeatTicks: 20,
 			Raft: machine.RaftLimits{
 				MaxSizePerMsg: 1 << 16, MaxCommittedPerReady: 1 << 16, MaxUncommitted: 1 << 20, MaxInflightBytes: 1 << 20, MaxInflightMsgs: 64,
 				MaxCached: 1 << 10, MaxEntry: 1 << 20, MaxBatch: 1 << 16,

@@ -7,6 +7,7 @@ import (
 
 	"github.com/shoal-kv/shoal/kv/engine"
 	"github.com/shoal-kv/shoal/kv/engine/memdb"
+	"github.com/shoal-kv/shoal/kv/keys"
 	"github.com/shoal-kv/shoal/kv/raftstore"
 	"github.com/shoal-kv/shoal/kv/raftstore/logstore"
 	"github.com/shoal-kv/shoal/kv/raftstore/snapfile"
@@ -26,6 +27,8 @@ type disk struct {
 	keep func(n int) int
 	// ledger counts what the state engine holds.
 	ledger *ledger
+	// reshaped says that a region's state was written.
+	reshaped bool
 }
 
 func newDisk(w *world.World, name string) *disk {
@@ -99,10 +102,12 @@ func (t *traced) Ingest(in engine.Ingestion) error {
 		also.flush(true)
 		in.Also = also.Batch
 	}
-	if t.ledger != nil {
-		defer t.ledger.recount()
-	}
 	err := t.Engine.Ingest(in)
+	if t.ledger != nil {
+		for _, cf := range engine.DataCFs {
+			t.ledger.recount(cf, in.Replace[cf].Start, in.Replace[cf].End)
+		}
+	}
 	t.d.tore(in.Replace[engine.Default], err != nil)
 	return err
 }
@@ -129,6 +134,10 @@ func (b *tracedBatch) note(op byte, cf engine.CF, key, value []byte) {
 
 func (b *tracedBatch) Put(cf engine.CF, key, value []byte) {
 	b.note('p', cf, key, value)
+	if cf == engine.Local && b.t.ledger != nil {
+		_, kind, err := keys.DecodeRegionMeta(key)
+		b.t.d.reshaped = b.t.d.reshaped || err == nil && kind == keys.MetaRegionState
+	}
 	b.Batch.Put(cf, key, value)
 }
 

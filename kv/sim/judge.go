@@ -198,9 +198,9 @@ func (c *Cluster) lacks(r *shown) string {
 		if p.Role != metapb.PeerRole_Voter {
 			return fmt.Sprintf("peer %d is a %s", p.Id, p.Role)
 		}
-		s := c.stores[p.StoreId-1]
-		if !s.p.Up() {
-			return fmt.Sprintf("store %d is down", s.id)
+		s := c.storeWith(p.StoreId)
+		if s == nil || !s.p.Up() {
+			return fmt.Sprintf("store %d is down", p.StoreId)
 		}
 		v := s.st.View(r.id)
 		switch {

@@ -28,8 +28,16 @@ type tally struct {
 
 func newLedger(db *memdb.DB) *ledger { return &ledger{db: db} }
 
-// recount makes the ledger forget: the engine's content was replaced.
-func (l *ledger) recount() { l.pairs, l.tallies = nil, nil }
+// recount reads [start, end) of a column family anew: the engine's content was replaced there.
+func (l *ledger) recount(cf engine.CF, start, end []byte) {
+	if l.pairs == nil {
+		return // it is counted when somebody asks
+	}
+	l.deleteRange(cf, start, end)
+	snap := l.db.NewSnapshot()
+	defer func() { _ = snap.Close() }()
+	l.read(snap, cf, engine.IterOptions{Lower: start, Upper: end})
+}
 
 // sum is the fingerprint of [start, end).
 func (l *ledger) sum(start, end []byte) uint64 {
@@ -76,15 +84,19 @@ func (l *ledger) count() {
 	snap := l.db.NewSnapshot()
 	defer func() { _ = snap.Close() }()
 	for _, cf := range engine.DataCFs {
-		it, err := snap.NewIterator(cf, engine.IterOptions{})
-		if err != nil {
-			panic(err) // memdb has no such error
-		}
-		for ok := it.SeekGE(nil); ok; ok = it.Next() {
-			l.put(cf, it.Key(), it.Value())
-		}
-		_ = it.Close()
+		l.read(snap, cf, engine.IterOptions{})
 	}
+}
+
+func (l *ledger) read(snap engine.Snapshot, cf engine.CF, within engine.IterOptions) {
+	it, err := snap.NewIterator(cf, within)
+	if err != nil {
+		panic(err) // memdb has no such error
+	}
+	for ok := it.SeekGE(nil); ok; ok = it.Next() {
+		l.put(cf, it.Key(), it.Value())
+	}
+	_ = it.Close()
 }
 
 func (l *ledger) put(cf engine.CF, key, value []byte) {

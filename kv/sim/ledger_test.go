@@ -17,7 +17,7 @@ func TestLedgerFollows(t *testing.T) {
 	db := memdb.New()
 	l := newLedger(db)
 	w := world.New(1, world.NewTrace(nil))
-	e := &traced{Engine: db, trace: w.Trace, p: w.NewProcess(1, "p"), name: 'S', ledger: l}
+	e := &traced{Engine: db, trace: w.Trace, p: w.NewProcess(1, "p"), d: newDisk(w, "d"), name: 'S', ledger: l}
 	bounds := [][]byte{nil, []byte("f"), []byte("m"), nil}
 	key := func() []byte { return []byte{byte('a' + rng.IntN(26)), byte('a' + rng.IntN(2))} }
 	seen := map[uint64]bool{}

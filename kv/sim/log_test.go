@@ -15,7 +15,7 @@ func TestLogStaysShortWhileAPeerStandsStill(t *testing.T) {
 	for seed := uint64(1); seed <= 3; seed++ {
 		cfg := Default(seed)
 		cfg.Stores, cfg.Think = 3, 20*time.Millisecond
-		cfg.Machine.LogGCTicks, cfg.Machine.LogGCThreshold, cfg.Machine.LogGCCountLimit = 5, 3, 400
+		cfg.Machine.LogGC.Ticks, cfg.Machine.LogGC.Threshold, cfg.Machine.LogGC.Count = 5, 3, 400
 		cfg.Machine.Raft.MaxCached = 1
 		c := New(cfg, nil)
 		c.Boot()

@@ -41,6 +41,9 @@ func (s Step) String() string {
 	if len(s.With) > 0 {
 		b.WriteString(" from " + strings.Join(s.With, ","))
 	}
+	if s.Key != "" {
+		b.WriteString(" at " + s.Key)
+	}
 	if s.Amount != 0 {
 		fmt.Fprintf(&b, " %.3g", s.Amount)
 	}
@@ -55,6 +58,8 @@ type nemesis struct {
 	name string
 	// every is the mean time between two steps at strength 1.
 	every time.Duration
+	// aimed: a Key says which region it is about.
+	aimed bool
 	// draw makes a step, without its At.
 	draw func(d *draft) Step
 	// do performs it, and returns how to undo it, if that is to be done before or when For is over. It answers false when there was nothing to be done
@@ -65,7 +70,7 @@ type nemesis struct {
 // nemeses are all kinds of faults. A new one is a file with a function that returns it, and a line here. Their order decides between steps of
 // the same instant.
 func nemeses() []nemesis {
-	return slices.Concat(processNemeses(), clockNemeses(), networkNemeses(), weatherNemeses(), diskNemeses(), memberNemeses(), schedulerNemeses())
+	return slices.Concat(processNemeses(), clockNemeses(), networkNemeses(), weatherNemeses(), diskNemeses(), memberNemeses(), replaceNemeses(), regionNemeses(), schedulerNemeses())
 }
 
 // Nemeses are the names of the kinds of faults, as Config.Faults has them.
@@ -80,6 +85,7 @@ func Nemeses() []string {
 // Plan draws the steps of a run, in the order in which they happen.
 func Plan(cfg Config) []Step {
 	var steps []Step
+	keys := world.Stream(cfg.Seed, "nemesis keys")
 	for _, n := range nemeses() {
 		strength := cfg.Faults[n.name]
 		if strength <= 0 {
@@ -93,6 +99,9 @@ func Plan(cfg Config) []Step {
 			}
 			s := n.draw(d)
 			s.At, s.Do = at.Truncate(time.Microsecond), n.name
+			if n.aimed || slices.Contains(s.Who, leader) || slices.Contains(s.With, leader) || slices.Contains(s.Who, follower) {
+				s.Key = drawKey(keys)
+			}
 			steps = append(steps, s)
 		}
 	}

@@ -29,10 +29,13 @@ var effects = map[string]func(t *testing.T, calm, r Result){
 // alone is a run with one kind of faults, over a cluster that is short of log, so that snapshots are needed.
 func alone(seed uint64, name string) Config {
 	cfg := Default(seed)
-	cfg.Duration = 30 * time.Second
-	cfg.Machine.LogGCTicks, cfg.Machine.LogGCThreshold, cfg.Machine.LogGCCountLimit = 2, 3, 10
+	cfg.Duration, cfg.Mends = 30*time.Second, true
+	cfg.Machine.LogGC.Ticks, cfg.Machine.LogGC.Threshold, cfg.Machine.LogGC.Count = 2, 3, 10
 	if name != "" {
 		cfg.Faults = map[string]float64{name: 3}
+	}
+	if name == "merge" {
+		cfg.Faults["split"] = 3
 	}
 	if name == "flip" {
 		cfg.Faults["remove"] = 3 // or there would be no snapshots
@@ -47,6 +50,9 @@ func TestEachNemesisAlone(t *testing.T) {
 		calms[seed] = Run(alone(seed, ""), nil)
 	}
 	for _, name := range Nemeses() {
+		if name == "split" || name == "merge" {
+			continue // nobody serves them yet
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for seed, calm := range calms {

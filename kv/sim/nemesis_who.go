@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -52,6 +53,16 @@ func (c *Cluster) revive(p *world.Process) {
 	} else if !p.Up() {
 		p.Start()
 	}
+}
+
+// storeWith is the store that has an id now; nil when its disk was lost and it has another.
+func (c *Cluster) storeWith(id uint64) *store {
+	for _, s := range c.stores {
+		if s.id == id {
+			return s
+		}
+	}
+	return nil
 }
 
 func (c *Cluster) storeOf(p *world.Process) *store {
@@ -120,19 +131,26 @@ func leading(views map[uint64]*machine.RegionView) (best *machine.RegionView, st
 // leadership is who leads the region that holds a key, and where; nil when nobody does, as far as the stores that run know.
 func (c *Cluster) leadership(key []byte) (*machine.RegionView, *store) {
 	all := c.views()
+	var best *machine.RegionView
+	var on *store
 	for _, id := range slices.Sorted(maps.Keys(all)) {
-		if v, at := leading(all[id]); v != nil && region.Contains(v.Region, key) {
-			return v, c.stores[at-1]
+		v, at := leading(all[id])
+		if v == nil || !region.Contains(v.Region, key) {
+			continue
+		}
+		// A leader that was left behind may still show the range that its region had once.
+		if best == nil || v.Region.RegionEpoch.GetVersion() > best.Region.RegionEpoch.GetVersion() {
+			best, on = v, c.storeWith(at)
 		}
 	}
-	return nil, nil
+	return best, on
 }
 
 // initialized says that all peers of a region have its data.
 func (c *Cluster) initialized(v *machine.RegionView) bool {
 	for _, q := range v.Region.Peers {
-		s := c.stores[q.StoreId-1]
-		if !s.p.Up() {
+		s := c.storeWith(q.StoreId)
+		if s == nil || !s.p.Up() {
 			return false
 		}
 		if mine := s.st.View(v.Region.Id); mine == nil || mine.PeerID != q.Id || !mine.Initialized {
@@ -162,8 +180,8 @@ func (c *Cluster) followerOf(key string) *world.Process {
 		return nil
 	}
 	for _, q := range v.Region.Peers {
-		if q.StoreId != s.id {
-			return c.stores[q.StoreId-1].p
+		if other := c.storeWith(q.StoreId); other != nil && other != s {
+			return other.p
 		}
 	}
 	return nil
@@ -183,6 +201,11 @@ func (d *draft) between(lo, hi time.Duration) time.Duration {
 
 // amount draws a number from [lo, hi), proportionally too.
 func (d *draft) amount(lo, hi float64) float64 { return lo * math.Pow(hi/lo, d.rng.Float64()) }
+
+// drawKey draws a key of those that clients use, or would.
+func drawKey(rng *rand.Rand) string {
+	return fmt.Sprintf("g%02d.%03d/%d", rng.IntN(groupSlots), rng.IntN(2), rng.IntN(groupKeys))
+}
 
 // stores names n stores.
 func (d *draft) stores(n int) []string {

@@ -20,8 +20,9 @@ type link struct {
 	wait time.Duration
 	// queue holds the newest report of each region while there is no stream.
 	queue []*pdpb.RegionHeartbeatRequest
-	// sent numbers the reports of a stream, and got is the last that arrived.
-	sent, got uint64
+	// sent numbers the reports, before is the last of the stream before, and got is, by region, the last that arrived.
+	sent, before uint64
+	got          map[uint64]uint64
 }
 
 const (
@@ -65,7 +66,7 @@ func (l *link) open() {
 	l.g.c.call(l.s.p, to.p, attemptBy, func(answer func(any)) {
 		to.serve(answer, func(t *schedulerTerm) {
 			t.streams[l.s.id] = l
-			l.got = l.sent
+			l.before, l.got = l.sent, make(map[uint64]uint64)
 			answer(t)
 		})
 	}, func(res any) {
@@ -137,8 +138,8 @@ func (l *link) send(hb *pdpb.RegionHeartbeatRequest) {
 	l.sent++
 	t, number := l.t, l.sent
 	l.g.c.net.Send(l.s.p, t.s.p, func() {
-		if !t.over && t.streams[l.s.id] == l && number > l.got {
-			l.got = number
+		if !t.over && t.streams[l.s.id] == l && number > max(l.before, l.got[hb.Region.Id]) {
+			l.got[hb.Region.Id] = number
 			t.regionHeartbeat(l, hb)
 		}
 	})

@@ -18,7 +18,7 @@ import (
 
 // A script is a directed scenario: what chance would hardly ever arrange, step by step. One step a line; # begins a comment.
 //
-//	stores 5 · replicas 5 · seed 7 · prevote off · lease off · loggc 5     before the first other step
+//	stores 5 · replicas 5 · seed 7 · prevote off · lease off · loggc 5 · sleep 5     before the first other step
 //	begin                       start, and wait until every store has its replica of the region and there is a leader
 //	let L leader                names: L is the store that leads; let A B follower the others, by id
 //	run 500ms                   let time pass
@@ -36,6 +36,8 @@ import (
 //	hold WORKER X · free WORKER X                       raft, log, apply, quick, snapshot: the worker stands still; front: swaps stop between reading and writing
 //	transfer X · expect leader X · expect follower X · expect no leader · expect peers N
 //	until leader X · until follower X                   wait, up to 60 s
+//	until asleep X · expect asleep X · expect awake X   the region's peer on X, or on all that are up
+//	within 3s leader                                    somebody leads, not asleep and ready, by then
 //	crash X keeping all|nothing                         a kill after which of the unsynced writes all or none are there
 //	judge                       heal everything; the cluster must come right and all checks hold
 type script struct {
@@ -120,7 +122,9 @@ func configure(cfg *Config, words []string) error {
 			cfg.Machine.LeaseDuration = 0
 		}
 	case "loggc":
-		cfg.Machine.LogGCThreshold, cfg.Machine.LogGCCountLimit = max(1, n/2), n
+		cfg.Machine.LogGC.Threshold, cfg.Machine.LogGC.Count = max(1, n/2), n
+	case "sleep":
+		cfg.Machine.SleepTicks = int(n)
 	case "maxmsg":
 		cfg.Machine.Raft.MaxSizePerMsg = n
 	default:
@@ -144,7 +148,7 @@ func (s *script) begin() error {
 			return false
 		}
 		for _, p := range v.Region.Peers {
-			if w := s.c.stores[p.StoreId-1].st.View(s.c.home); w == nil || !w.Initialized || w.Log.Applied < v.Log.Applied {
+			if w := s.c.storeWith(p.StoreId).st.View(s.c.home); w == nil || !w.Initialized || w.Log.Applied < v.Log.Applied {
 				return false
 			}
 		}
@@ -246,6 +250,7 @@ var scriptSteps = map[string]struct {
 	"transfer": {1, (*script).transfer},
 	"expect":   {2, (*script).expect},
 	"until":    {2, (*script).untilRole},
+	"within":   {2, (*script).within},
 	"judge":    {0, (*script).judge},
 }
 
@@ -474,6 +479,10 @@ func (s *script) expect(w []string) error {
 		if l == nil || strconv.Itoa(len(l.st.View(s.c.home).Region.Peers)) != w[1] {
 			return errors.New("there are others, or there is no leader")
 		}
+	case w[0] == "asleep" || w[0] == "awake":
+		if is, err := s.asleep(w[1]); err != nil || is != (w[0] == "asleep") {
+			return errors.Errorf("asleep: %t (%v)", is, err)
+		}
 	default:
 		return errors.New("cannot expect that")
 	}
@@ -481,6 +490,12 @@ func (s *script) expect(w []string) error {
 }
 
 func (s *script) untilRole(w []string) error {
+	if w[0] == "asleep" {
+		return s.until(60*time.Second, func() bool {
+			is, err := s.asleep(w[1])
+			return is && err == nil
+		})
+	}
 	st, err := s.find(w[1])
 	if err != nil {
 		return err
@@ -491,6 +506,30 @@ func (s *script) untilRole(w []string) error {
 		}
 		v := st.st.View(st.c.home)
 		return v != nil && v.IsLeader == (w[0] == "leader")
+	})
+}
+
+// asleep tells whether the home region's peers on these stores sleep, as far as the stores are up.
+func (s *script) asleep(name string) (bool, error) {
+	list, err := s.several(name)
+	for _, st := range list {
+		if err == nil && st.p.Up() {
+			if v := st.st.View(s.c.home); v == nil || !v.Asleep {
+				return false, nil
+			}
+		}
+	}
+	return true, err
+}
+
+func (s *script) within(w []string) error {
+	d, err := time.ParseDuration(w[0])
+	if err != nil {
+		return err
+	}
+	return s.until(d, func() bool {
+		l := s.leader()
+		return l != nil && !l.st.View(s.c.home).Asleep
 	})
 }
 

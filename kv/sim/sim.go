@@ -51,6 +51,8 @@ type Counts struct {
 	Operations, Answered, Undecided   int
 	Kills, Suspensions, Snapshots     int
 	Elections, Cuts, SchedulerChanges int
+	// Regions is how many there are in the end, Changes counts the configurations and ranges that regions went through.
+	Regions, Changes int
 	// Unknown counts the groups of keys whose history was too hard to judge.
 	Unknown int
 	// DiskFailures are stores that stopped, or did not start, because of their disk; Flips snapshot files with a wrong bit.
@@ -138,6 +140,9 @@ func (c *Cluster) live(steps []Step) {
 	c.Boot()
 	c.setUp()
 	c.net.Weather = c.cfg.Weather
+	if c.cfg.Mends {
+		c.mend()
+	}
 	c.strike(steps)
 	c.w.RunUntil(c.w.Now() + world.Time(c.cfg.Duration))
 	c.heal()
@@ -169,7 +174,8 @@ func (c *Cluster) finish() Result {
 	for _, s := range c.stores {
 		c.result.Counts.Flips += s.disk.flips
 	}
-	c.result.Counts.Elections = c.checker.Elections
+	c.result.Counts.Elections, c.result.Counts.Changes = c.checker.Elections, c.checker.Changes
+	c.result.Counts.Regions = len(c.regions())
 	return c.result
 }
 

@@ -70,7 +70,7 @@ func (s stage) play(seed uint64) (Result, int) {
 	cfg := Default(seed)
 	cfg.Stores, cfg.Replicas, cfg.Clients = 5, 5, 0
 	if s.gcs {
-		cfg.Machine.LogGCTicks, cfg.Machine.LogGCThreshold, cfg.Machine.LogGCCountLimit = 1, stageLogs/2, stageLogs
+		cfg.Machine.LogGC.Ticks, cfg.Machine.LogGC.Threshold, cfg.Machine.LogGC.Count = 1, stageLogs/2, stageLogs
 	}
 	c := New(cfg, nil)
 	appended := 0

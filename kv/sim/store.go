@@ -24,10 +24,14 @@ import (
 
 // store is one store: the product's, in a process that can die, over a disk that forgets.
 type store struct {
-	c    *Cluster
+	c *Cluster
+	// id is 0 while the machine has an empty disk, in place of one that was lost.
 	id   uint64
 	p    *world.Process
 	disk *disk
+	// disks counts those that were lost; enrolling says that somebody asks for a new id.
+	disks     int
+	enrolling bool
 	// lives counts starts: every life draws other election timeouts.
 	lives   uint64
 	metrics *raftstore.Metrics
@@ -38,6 +42,8 @@ type store struct {
 	step   *raftstore.Stepper
 	busy   []bool
 	front  *front
+	// changed is, by region, the index of the last change of members that was handed to the log writer.
+	changed map[uint64]uint64
 	// held are workers that stand still; still, when set, keeps ticks away. Scripts do that.
 	held  map[raftstore.WorkerKind]bool
 	still bool
@@ -73,12 +79,16 @@ func (s *store) found() {
 }
 
 func (s *store) meta() *metapb.Store {
-	return &metapb.Store{Id: s.id, Address: s.p.Name, Version: "8.5.0"}
+	return &metapb.Store{Id: s.id, Address: fmt.Sprintf("%s:%d", s.p.Name, s.id), Version: "8.5.0"}
 }
 
 // start begins a life from what the disk holds.
 func (s *store) start() {
 	if s.p.Up() || s.c.w.Halted() {
+		return
+	}
+	if s.id == 0 {
+		s.enrol()
 		return
 	}
 	s.p.Start()
@@ -92,7 +102,7 @@ func (s *store) start() {
 	}
 	s.step = raftstore.NewStepper(s.st)
 	s.busy = make([]bool, len(s.step.Workers()))
-	s.front = newFront(s)
+	s.front, s.changed = newFront(s), make(map[uint64]uint64)
 	s.watchStart()
 	s.p.After(s.c.cfg.Tick, s.tick)
 	s.c.sched.connect(s)
@@ -179,8 +189,8 @@ func (s *store) Send(msgs []*raft_serverpb.RaftMessage) {
 	for _, m := range msgs {
 		b, err := m.Marshal()
 		s.c.must(err)
-		to := s.c.stores[m.ToPeer.StoreId-1]
-		if s.dying {
+		to := s.c.storeWith(m.ToPeer.StoreId)
+		if s.dying || to == nil {
 			continue
 		}
 		s.c.checker.Sent(s.id, m)
@@ -206,7 +216,11 @@ func (s *store) arrive(b []byte, packet uint64) {
 	m := new(raft_serverpb.RaftMessage)
 	s.c.must(m.Unmarshal(b))
 	if s.c.w.Trace.Telling() {
-		s.c.w.Trace.TellMore(world.Deliver, s.p, s.c.stores[m.FromPeer.StoreId-1].p, world.Entry{Text: describe(m), Packet: packet})
+		var from *world.Process
+		if sender := s.c.storeWith(m.FromPeer.StoreId); sender != nil {
+			from = sender.p
+		}
+		s.c.w.Trace.TellMore(world.Deliver, s.p, from, world.Entry{Text: describe(m), Packet: packet})
 	}
 	s.st.Deliver([]*raft_serverpb.RaftMessage{m})
 	s.pump()
@@ -298,6 +312,9 @@ func (s *store) answer(resp *pdpb.RegionHeartbeatResponse) {
 func describe(m *raft_serverpb.RaftMessage) string {
 	if m.IsTombstone {
 		return fmt.Sprintf("region %d peer %d is gone", m.RegionId, m.ToPeer.GetId())
+	}
+	if e := m.ExtraMsg; e != nil {
+		return fmt.Sprintf("region %d %s from peer %d", m.RegionId, e.Type, m.FromPeer.GetId())
 	}
 	r := m.Message
 	return fmt.Sprintf("region %d %s term %d index %d log term %d commit %d entries %d reject %t",

@@ -31,6 +31,11 @@ func Draw(seed uint64) Config {
 	cfg.Limits = drawLimits(rng)
 	cfg.Weather = drawSky(rng)
 	cfg.Faults = drawFaults(rng)
+	if cfg.Faults["replace"] > 0 { // a region is made whole step by step, each after a report
+		cfg.Machine.RegionHeartbeatTicks = min(cfg.Machine.RegionHeartbeatTicks, int(4*time.Second/cfg.Tick))
+	}
+	cfg.Mends = true
+	cfg.Padding = pick(world.Stream(seed, "swarm/padding"), 0, 20, 100)
 	return cfg
 }
 
@@ -47,10 +52,11 @@ func drawMachine(rng *rand.Rand, cfg *Config) {
 	if rng.IntN(3) > 0 {
 		m.LeaseDuration = machine.Instant(safeLease(m.ElectionTicks, cfg.Tick))
 	}
-	m.LogGCTicks = pick(rng, 1, 5, 20)
-	m.LogGCThreshold = pick[uint64](rng, 1, 3, 10, 50)
-	m.LogGCCountLimit = m.LogGCThreshold * pick[uint64](rng, 1, 4, 20)
+	m.LogGC.Ticks = pick(rng, 1, 5, 20)
+	m.LogGC.Threshold = pick[uint64](rng, 1, 3, 10, 50)
+	m.LogGC.Count = m.LogGC.Threshold * pick[uint64](rng, 1, 4, 20)
 	m.RegionHeartbeatTicks = pick(rng, 5, 20, 100)
+	m.SleepTicks = pick(world.Stream(cfg.Seed, "swarm/sleep"), 0, 1, 3, m.ElectionTicks)
 	m.Raft = machine.RaftLimits{
 		MaxSizePerMsg: pick[uint64](rng, 1, 256, 1<<16), MaxCommittedPerReady: pick[uint64](rng, 1, 256, 1<<16),
 		MaxUncommitted: pick[uint64](rng, 1<<10, 1<<20), MaxInflightBytes: pick[uint64](rng, 1<<10, 1<<20),
@@ -110,7 +116,7 @@ func (c Config) String() string {
 	fmt.Fprintf(&b, "seed=%d for=%s stores=%d/%d schedulers=%d clients=%d/%s tick=%s election=%d/%d prevote=%t lease=%s",
 		c.Seed, c.Duration, c.Replicas, c.Stores, c.Schedulers, c.Clients, c.Think, c.Tick, m.HeartbeatTicks, m.ElectionTicks, m.PreVote,
 		time.Duration(m.LeaseDuration))
-	fmt.Fprintf(&b, " gc=%d/%d/%d report=%d", m.LogGCTicks, m.LogGCThreshold, m.LogGCCountLimit, m.RegionHeartbeatTicks)
+	fmt.Fprintf(&b, " gc=%d/%d/%d report=%d sleep=%d", m.LogGC.Ticks, m.LogGC.Threshold, m.LogGC.Count, m.RegionHeartbeatTicks, m.SleepTicks)
 	r := &m.Raft
 	fmt.Fprintf(&b, " raft=%d,%d,%d,%d,%d,%d,%d,%d", r.MaxSizePerMsg, r.MaxCommittedPerReady, r.MaxUncommitted, r.MaxInflightBytes, r.MaxInflightMsgs,
 		r.MaxCached, r.MaxEntry, r.MaxBatch)

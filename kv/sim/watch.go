@@ -19,6 +19,13 @@ import (
 // watchRound sees what a machine decided before it is carried out: the trace's views, and the invariants' food.
 func (s *store) watchRound(r *machine.Round) {
 	s.c.checker.Decided(s.id, r)
+	for i := range r.Write {
+		for _, e := range r.Write[i].Entries {
+			if e.EntryType != eraftpb.EntryType_EntryNormal {
+				s.changed[r.Write[i].RegionID] = e.Index
+			}
+		}
+	}
 	for _, v := range r.Views {
 		b, err := v.Region.Marshal()
 		s.c.must(err)
@@ -41,6 +48,21 @@ func (s *store) watchRound(r *machine.Round) {
 func (s *store) watchApply(tasks []machine.ApplyTask, round *machine.ApplyRound) {
 	s.c.w.Trace.Add(world.Apply, s.p, binary.AppendUvarint(nil, uint64(len(tasks))))
 	s.c.checker.Applied(s.id, round, s.sumOf)
+	if s.disk.reshaped && !s.disk.state.Failed() {
+		s.disk.reshaped = false
+		s.reshaped()
+	}
+}
+
+// reshaped looks at all regions that the state engine has: a batch has changed one at least, or made some.
+func (s *store) reshaped() {
+	regions := s.regionsOnDisk()
+	s.c.checker.Holds(s.id, regions)
+	for _, r := range regions {
+		if sum, ok := s.sumOf(r.Id); ok {
+			s.c.checker.State(s.id, r.Id, s.appliedIndex(r.Id), sum)
+		}
+	}
 }
 
 // sumOf is the fingerprint of what the store holds of a region; not ok where the engine has failed, or the region is gone.
@@ -72,6 +94,15 @@ func (s *store) read(e engine.Engine, key []byte) []byte {
 // watchStart tells the checker what a life begins with.
 func (s *store) watchStart() {
 	var found []check.Found
+	for _, r := range s.regionsOnDisk() {
+		found = append(found, s.foundOf(r))
+	}
+	s.c.checker.Started(s.id, (*durableLog)(s.disk), func() machine.Instant { return machine.Instant(s.p.Monotonic()) }, found)
+	s.reshaped()
+}
+
+// regionsOnDisk are those that the state engine has, by id.
+func (s *store) regionsOnDisk() (regions []*metapb.Region) {
 	lower, upper := keys.AllRegionMetaRange()
 	snap := s.disk.state.NewSnapshot()
 	defer func() { _ = snap.Close() }()
@@ -84,16 +115,11 @@ func (s *store) watchStart() {
 			continue
 		}
 		if r := s.regionOnDisk(id); r != nil {
-			found = append(found, s.foundOf(r))
+			regions = append(regions, r)
 		}
 	}
 	s.c.must(it.Close())
-	s.c.checker.Started(s.id, (*durableLog)(s.disk), func() machine.Instant { return machine.Instant(s.p.Monotonic()) }, found)
-	for _, f := range found {
-		if sum, ok := s.sumOf(f.Region.Id); ok {
-			s.c.checker.State(s.id, f.Region.Id, f.Applied.Index, sum)
-		}
-	}
+	return regions
 }
 
 // foundOf reads one region.
@@ -118,15 +144,18 @@ type durableLog disk
 
 // Term implements check.Disk.
 func (d *durableLog) Term(regionID, index uint64) uint64 {
+	e := (*disk)(d).logEntry(regionID, index)
+	return e.GetTerm()
+}
+
+// logEntry is a durable entry of a region's log, nil when there is none.
+func (d *disk) logEntry(regionID, index uint64) *eraftpb.Entry {
 	b := d.log.Durable(engine.Local, keys.RaftLog(regionID, index))
-	if b == nil {
-		return 0
+	e := new(eraftpb.Entry)
+	if b == nil || e.Unmarshal(b) != nil {
+		return nil
 	}
-	var e eraftpb.Entry
-	if err := e.Unmarshal(b); err != nil {
-		return 0
-	}
-	return e.Term
+	return e
 }
 
 // State implements check.Disk.

@@ -3,6 +3,7 @@ package test_raftstore
 import (
 	"bytes"
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/pingcap/errors"
@@ -23,6 +24,7 @@ type Scheduler struct {
 	regions     map[uint64]*known
 	answer      func(storeID uint64, resp *pdpb.RegionHeartbeatResponse)
 	beats       map[uint64]int // store heartbeats, by store
+	splits      int            // how many were reported
 }
 
 type known struct {
@@ -131,6 +133,7 @@ func (s *Scheduler) RegionHeartbeat(hb *pdpb.RegionHeartbeatRequest) {
 		return
 	}
 	k.region, k.leader, k.term = hb.Region, hb.Leader, hb.Term
+	s.evict(hb.Region)
 	if k.adding != nil && region.FindPeerOn(k.region, k.adding.StoreId) != nil {
 		k.adding = nil // it is there; should it be removed, the next one has another id
 	}
@@ -142,6 +145,51 @@ func (s *Scheduler) RegionHeartbeat(hb *pdpb.RegionHeartbeatRequest) {
 		ChangePeer: &pdpb.ChangePeer{ChangeType: eraftpb.ConfChangeType_AddNode, Peer: s.missing(k)},
 	}
 	go s.answer(hb.Leader.StoreId, resp)
+}
+
+// AskBatchSplit implements raftstore.Scheduler.
+func (s *Scheduler) AskBatchSplit(r *metapb.Region, count int, answer func([]*pdpb.SplitID, error)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var ids []*pdpb.SplitID
+	for range count {
+		s.nextID++
+		id := &pdpb.SplitID{NewRegionId: s.nextID}
+		for range r.Peers {
+			s.nextID++
+			id.NewPeerIds = append(id.NewPeerIds, s.nextID)
+		}
+		ids = append(ids, id)
+	}
+	go answer(ids, nil)
+}
+
+// ReportBatchSplit implements raftstore.Scheduler. Heartbeats tell the rest.
+func (s *Scheduler) ReportBatchSplit([]*metapb.Region) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.splits++
+}
+
+// evict forgets the regions that a newer one has taken some of the range of, until they report what they have kept.
+func (s *Scheduler) evict(r *metapb.Region) {
+	for id, k := range s.regions {
+		if id != r.Id && region.Overlaps(k.region, r) && k.region.RegionEpoch.GetVersion() <= r.RegionEpoch.GetVersion() {
+			delete(s.regions, id)
+		}
+	}
+}
+
+// regionIDs are the regions that were heard of, in order.
+func (s *Scheduler) regionIDs() []uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ids := make([]uint64, 0, len(s.regions))
+	for id := range s.regions {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 // missing is the peer that a region lacks; the same one until it has it.

@@ -53,6 +53,16 @@ func FindPeerOn(r *metapb.Region, storeID uint64) *metapb.Peer {
 	return nil
 }
 
+// IsJoint reports whether a change of several peers is under way: the old majority and the new one must both agree until it is over.
+func IsJoint(r *metapb.Region) bool {
+	for _, p := range r.Peers {
+		if p.Role == metapb.PeerRole_IncomingVoter || p.Role == metapb.PeerRole_DemotingVoter {
+			return true
+		}
+	}
+	return false
+}
+
 // Clone returns a deep copy that the caller may change.
 func Clone(r *metapb.Region) *metapb.Region {
 	c := &metapb.Region{Id: r.Id, StartKey: r.StartKey, EndKey: r.EndKey, Peers: make([]*metapb.Peer, len(r.Peers))}

@@ -67,6 +67,7 @@ type Client struct {
 	leader    string // "" while unknown
 	finding   sync.Mutex
 	heartbeat *heartbeats
+	splits    chan func(context.Context)
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
@@ -78,7 +79,7 @@ type Client struct {
 func New(ctx context.Context, endpoints []string, dial func(ctx context.Context, addr string) (*grpc.ClientConn, error),
 	logger *zap.Logger,
 ) (*Client, error) {
-	c := &Client{log: logger, dial: dial, conns: make(map[string]*grpc.ClientConn), heartbeat: newHeartbeats()}
+	c := &Client{log: logger, dial: dial, conns: make(map[string]*grpc.ClientConn), heartbeat: newHeartbeats(), splits: make(chan func(context.Context), maxSplitsQueued)}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	for _, e := range endpoints {
 		if addr := address(e); addr != "" {

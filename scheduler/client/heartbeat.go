@@ -65,10 +65,11 @@ func (c *Client) RegionHeartbeat(req *pdpb.RegionHeartbeatRequest) {
 	c.heartbeat.put(req)
 }
 
-// Start opens the heartbeat stream and keeps it open until Close. onResponse takes each command, onReconnect is called
+// Start serves splits, opens the heartbeat stream and keeps it open until Close. onResponse takes each command, onReconnect is called
 // when a stream has been opened, the first one too, and should make every leader report again. Both are called on
 // goroutines of the client, one call at a time each, and must not block. Start may be called once.
 func (c *Client) Start(onResponse func(*pdpb.RegionHeartbeatResponse), onReconnect func()) {
+	c.running.Go(c.serveSplits)
 	c.running.Go(func() {
 		wait := minBackoff
 		for c.ctx.Err() == nil {

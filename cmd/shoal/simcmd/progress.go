@@ -43,6 +43,7 @@ type summary struct {
 	virtual, slowest       time.Duration
 	operations, answered   int
 	kills, snapshots, cuts int
+	regions, changes       int
 }
 
 func (s *summary) add(o *outcome) {
@@ -57,12 +58,14 @@ func (s *summary) add(o *outcome) {
 	s.answered += c.Answered
 	s.kills += c.Kills
 	s.snapshots += c.Snapshots
+	s.regions += c.Regions
+	s.changes += c.Changes
 	s.cuts += c.Cuts
 }
 
 // String is the last line of a range of seeds.
 func (s *summary) String() string {
 	took := time.Since(s.began)
-	return fmt.Sprintf("%d seeds, %d with violations: %.0f virtual seconds in %.1f s (%.0f times as fast), %d operations (%d answered), %d kills, %d snapshots, healed within %.1f s",
-		s.seeds, s.failed, s.virtual.Seconds(), took.Seconds(), s.virtual.Seconds()/took.Seconds(), s.operations, s.answered, s.kills, s.snapshots, s.slowest.Seconds())
+	return fmt.Sprintf("%d seeds, %d with violations: %.0f virtual seconds in %.1f s (%.0f times as fast), %d operations (%d answered), %d kills, %d snapshots, %d regions of %d shapes, healed within %.1f s",
+		s.seeds, s.failed, s.virtual.Seconds(), took.Seconds(), s.virtual.Seconds()/took.Seconds(), s.operations, s.answered, s.kills, s.snapshots, s.regions, s.changes, s.slowest.Seconds())
 }

@@ -8,7 +8,10 @@
 //	write   = op*            op = op<<4|cf:1  uvarint(len(key)) key  uvarint(len(value)) value
 //	expire  = op*            DeleteExpired only; the one command of its entry
 //	compact = uvarint(index) uvarint(term)
-//	change  = type:1 metapb.Peer                (carried in ConfChange.Context)
+//	change  = (type:1 uvarint(len) metapb.Peer)+   (carried in ConfChangeV2.Context)
+//	split   = part*          part = uvarint(len(end key)) end key  uvarint(region id)  uvarint(count) uvarint(peer id)*
+//	hash    = empty                                ComputeHash
+//	verify  = uvarint(index) uvarint(hash)
 //
 // An entry without data is a leader's first, and does nothing. Decoding copies nothing: keys and values alias the entry.
 package command
@@ -168,25 +171,85 @@ func DecodeCompactLog(body []byte) (index, term uint64, err error) {
 	return index, term, nil
 }
 
-// EncodeChangePeer makes the body that adds or removes a peer.
-func EncodeChangePeer(change eraftpb.ConfChangeType, peer *metapb.Peer) []byte {
-	enc, err := peer.Marshal()
-	if err != nil {
-		panic("command: a metapb.Peer that cannot be encoded: " + err.Error())
-	}
-	return append([]byte{byte(change)}, enc...)
+// EncodeVerifyHash makes the body that brings the leader's hash of the region as of index.
+func EncodeVerifyHash(index, hash uint64) []byte { return EncodeCompactLog(index, hash) }
+
+// DecodeVerifyHash reads what EncodeVerifyHash made.
+func DecodeVerifyHash(body []byte) (index, hash uint64, err error) { return DecodeCompactLog(body) }
+
+// PeerChange is what becomes of one peer: AddNode makes it a voter, AddLearnerNode a learner, whatever it was before; RemoveNode takes it away.
+type PeerChange struct {
+	Type eraftpb.ConfChangeType
+	Peer *metapb.Peer
 }
 
-// DecodeChangePeer reads what EncodeChangePeer made.
-func DecodeChangePeer(body []byte) (eraftpb.ConfChangeType, *metapb.Peer, error) {
-	if len(body) == 0 {
-		return 0, nil, errors.Annotate(ErrMalformed, "empty peer change")
+// EncodePeerChanges makes the body of a change of peers.
+func EncodePeerChanges(changes []PeerChange) []byte {
+	var body []byte
+	for _, c := range changes {
+		enc, err := c.Peer.Marshal()
+		if err != nil {
+			panic("command: a metapb.Peer that cannot be encoded: " + err.Error())
+		}
+		body = binary.AppendUvarint(append(body, byte(c.Type)), uint64(len(enc)))
+		body = append(body, enc...)
 	}
-	peer := new(metapb.Peer)
-	if err := peer.Unmarshal(body[1:]); err != nil || peer.Id == 0 || peer.StoreId == 0 {
-		return 0, nil, errors.Annotate(ErrMalformed, "peer change without a peer")
+	return body
+}
+
+// DecodePeerChanges reads what EncodePeerChanges made: one change at least.
+func DecodePeerChanges(body []byte) ([]PeerChange, error) {
+	var changes []PeerChange
+	for d := (decoder{rest: body}); len(d.rest) > 0; {
+		c := PeerChange{Type: eraftpb.ConfChangeType(d.byte()), Peer: new(metapb.Peer)}
+		if enc := d.bytes(); d.bad || c.Peer.Unmarshal(enc) != nil || c.Peer.Id == 0 || c.Peer.StoreId == 0 {
+			return nil, errors.Annotate(ErrMalformed, "peer change without a peer")
+		}
+		changes = append(changes, c)
 	}
-	return eraftpb.ConfChangeType(body[0]), peer, nil
+	if len(changes) == 0 {
+		return nil, errors.Annotate(ErrMalformed, "change of no peer")
+	}
+	return changes, nil
+}
+
+// SplitPart is a region that a Split makes: it ends at EndKey, and has a peer beside each of the divided region's, in their order.
+type SplitPart struct {
+	EndKey   []byte
+	RegionID uint64
+	PeerIDs  []uint64
+}
+
+// EncodeSplit makes the body that splits parts off the front of a region, in the order of their keys.
+func EncodeSplit(parts []SplitPart) []byte {
+	var body []byte
+	for _, p := range parts {
+		body = binary.AppendUvarint(body, uint64(len(p.EndKey)))
+		body = append(body, p.EndKey...)
+		body = binary.AppendUvarint(body, p.RegionID)
+		body = binary.AppendUvarint(body, uint64(len(p.PeerIDs)))
+		for _, id := range p.PeerIDs {
+			body = binary.AppendUvarint(body, id)
+		}
+	}
+	return body
+}
+
+// DecodeSplit reads what EncodeSplit made.
+func DecodeSplit(body []byte) ([]SplitPart, error) {
+	var parts []SplitPart
+	d := decoder{rest: body}
+	for len(d.rest) > 0 {
+		p := SplitPart{EndKey: d.bytes(), RegionID: d.uvarint()}
+		for n := d.uvarint(); n > 0 && !d.bad; n-- {
+			p.PeerIDs = append(p.PeerIDs, d.uvarint())
+		}
+		parts = append(parts, p)
+	}
+	if d.bad || len(parts) == 0 {
+		return nil, errors.Annotate(ErrMalformed, "split")
+	}
+	return parts, nil
 }
 
 // decoder reads from the front of rest; once something is missing it is bad and yields zeros.

@@ -70,12 +70,17 @@ func TestMalformedPayloads(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, [2]uint64{700, 3}, [2]uint64{index, term})
 
-	change, peer, err := DecodeChangePeer(EncodeChangePeer(eraftpb.ConfChangeType_RemoveNode, &metapb.Peer{Id: 4, StoreId: 5}))
+	want := []PeerChange{
+		{eraftpb.ConfChangeType_RemoveNode, &metapb.Peer{Id: 4, StoreId: 5}},
+		{eraftpb.ConfChangeType_AddLearnerNode, &metapb.Peer{Id: 6, StoreId: 7}},
+	}
+	changes, err := DecodePeerChanges(EncodePeerChanges(want))
 	require.NoError(t, err)
-	require.Equal(t, eraftpb.ConfChangeType_RemoveNode, change)
-	require.Equal(t, uint64(4), peer.Id)
-	_, _, err = DecodeChangePeer([]byte{0})
-	require.ErrorIs(t, err, ErrMalformed)
+	require.Equal(t, want, changes)
+	for _, bad := range [][]byte{nil, {0}, {0, 0}, EncodePeerChanges(want)[:5], EncodePeerChanges([]PeerChange{{Peer: &metapb.Peer{Id: 4}}})} {
+		_, err = DecodePeerChanges(bad)
+		require.ErrorIs(t, err, ErrMalformed)
+	}
 }
 
 func FuzzDecode(f *testing.F) {
@@ -84,7 +89,7 @@ func FuzzDecode(f *testing.F) {
 		_ = Decode(data, func(c Command) error {
 			return DecodeOps(c.Body, func(Op, engine.CF, []byte, []byte) error { return nil })
 		})
-		_, _, _ = DecodeChangePeer(data)
+		_, _ = DecodePeerChanges(data)
 		_, _, _ = DecodeCompactLog(data)
 	})
 }

@@ -39,7 +39,7 @@ type Update struct {
 	Reset bool
 	// CompactTo says that entries below it are no longer needed.
 	CompactTo uint64
-	// Destroy removes the state and the entries of the group. It excludes the other fields, Sync excepted.
+	// Destroy removes the entries of the group, and its state if State does not replace it. It excludes the other fields, Sync excepted.
 	Destroy bool
 	// Sync asks that the update be durable when Write returns. One such update makes the whole batch, and everything before it, durable.
 	Sync bool
@@ -116,8 +116,8 @@ func (s *Store) recycle() {
 }
 
 func (u *Update) check() error {
-	if u.Destroy && (u.State != nil || len(u.Entries) > 0 || u.Reset || u.CompactTo > 0) {
-		return &UpdateError{RegionID: u.RegionID, Reason: "destroy excludes every other change"}
+	if u.Destroy && (len(u.Entries) > 0 || u.Reset || u.CompactTo > 0) {
+		return &UpdateError{RegionID: u.RegionID, Reason: "destroy excludes every other change but what state is left"}
 	}
 	for i := 1; i < len(u.Entries); i++ {
 		if u.Entries[i].Index != u.Entries[0].Index+uint64(i) {
@@ -133,7 +133,6 @@ func (s *Store) add(u *Update) error {
 		start, end := keys.RegionRaftRange(u.RegionID)
 		s.batch.DeleteRange(engine.Local, start, end)
 		delete(s.compacted, u.RegionID)
-		return nil
 	case u.Reset:
 		start, end := keys.RaftLogAll(u.RegionID)
 		s.batch.DeleteRange(engine.Local, start, end)

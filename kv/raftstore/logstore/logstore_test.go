@@ -205,12 +205,24 @@ func TestEntriesBySize(t *testing.T) {
 	require.Equal(t, es[:1], got)
 }
 
+// A destroyed group may leave its vote behind.
+func TestDestroyLeavesTheStateThatItIsGiven(t *testing.T) {
+	s, _ := newStore(t)
+	require.NoError(t, s.Write([]Update{{RegionID: 1, Entries: entries(5, 6, 7), State: state(5, 3, 6, 6)}}))
+	left := state(5, 3, 0, 0)
+	require.NoError(t, s.Write([]Update{{RegionID: 1, Destroy: true, State: left, Sync: true}}))
+	got, err := s.State(1)
+	require.NoError(t, err)
+	require.Equal(t, left.String(), got.String())
+	_, err = s.Entries(1, 6, 7, 100)
+	require.Error(t, err)
+}
+
 func TestNonsenseIsRefusedWhole(t *testing.T) {
 	s, _ := newStore(t)
 	holed := append(entries(5, 6, 8), entries(5, 9, 10)...)
 	for _, bad := range []Update{
 		{RegionID: 2, Entries: holed},
-		{RegionID: 2, Destroy: true, State: state(1, 0, 0, 0)},
 		{RegionID: 2, Destroy: true, Entries: entries(5, 6, 7)},
 		{RegionID: 2, Destroy: true, Reset: true},
 		{RegionID: 2, Destroy: true, CompactTo: 7},

@@ -27,6 +27,13 @@ func (s *Store) State(region uint64) (_ *raft_serverpb.RaftLocalState, err error
 	return state, nil
 }
 
+// Size is about what the group's entries take.
+func (s *Store) Size(region uint64) (uint64, error) {
+	start, end := keys.RaftLogAll(region)
+	n, err := s.engine.ApproximateSize(engine.Local, start, end)
+	return n, errors.Annotatef(err, "region %d: size of the raft log", region)
+}
+
 // Entries returns the group's entries in [lo, hi): all, or as many from lo on as have an encoded size of maxBytes together, and at
 // least one. A maxBytes of 0 is no limit. The entries share no memory with the store. The error is a *GapError when one of the
 // entries is not there, a *CorruptError when what is there is no such entry. It may run beside Write.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/shoal-kv/shoal/kv/raftstore/command"
 	"github.com/shoal-kv/shoal/proto/region"
+	"github.com/shoal-kv/shoal/raft"
 )
 
 // A change of the region itself, whichever it is, goes one way.
@@ -77,10 +78,14 @@ func (m *RaftMachine) handleAdmin(a *AdminRequest) {
 // dispatchAdmin begins an operation. Unless it answers an error, done is called when the operation ends.
 func (m *RaftMachine) dispatchAdmin(p *peer, op AdminOp, done func(error)) error {
 	switch op := op.(type) {
-	case ChangePeer:
-		return m.proposeChange(p, op, done)
+	case ChangePeers:
+		return m.proposeChange(p, op.Changes, done)
 	case TransferLeader:
 		return m.transferLeader(p, op.To, done)
+	case Split:
+		return m.split(p, op, done)
+	case CheckConsistency:
+		return m.checkConsistency(p, done)
 	}
 	panic(errors.Errorf("machine: a region is asked for a %T", op))
 }
@@ -91,6 +96,9 @@ func (m *RaftMachine) admitAdmin(p *peer, a *AdminRequest) error {
 	}
 	if err := p.checkLeader(0); err != nil {
 		return err
+	}
+	if _, again := a.Op.(TransferLeader); p.node.Raft.LeadTransferee() != raft.None && !again {
+		return p.notLeader()
 	}
 	if a.Epoch != nil && !region.SameEpoch(a.Epoch, p.region.RegionEpoch) {
 		return p.epochNotMatch()
@@ -103,9 +111,14 @@ func (m *RaftMachine) admitAdmin(p *peer, a *AdminRequest) error {
 
 // awaitAdmin notes that the log's last entry is a change of the region, and who waits for it.
 func (m *RaftMachine) awaitAdmin(p *peer, kind command.Kind, done func(error)) {
+	p.admin = adminInFlight{kind: kind, Pair: m.await(p, done)}
+}
+
+// await notes who waits for the log's last entry.
+func (m *RaftMachine) await(p *peer, done func(error)) Pair {
 	at := Pair{p.node.Raft.RaftLog.LastIndex(), p.term()}
 	p.pending = append(p.pending, pendingEntry{Pair: at, proposals: []*Proposal{{RegionID: p.regionID, Done: done}}})
-	p.admin = adminInFlight{kind: kind, Pair: at}
+	return at
 }
 
 // settleAdmin forgets the change that was on its way once it is applied, or another leader decides what becomes of it.

@@ -12,6 +12,7 @@ import (
 	"github.com/shoal-kv/shoal/kv/keys"
 	"github.com/shoal-kv/shoal/kv/raftstore/command"
 	"github.com/shoal-kv/shoal/proto/region"
+	"github.com/shoal-kv/shoal/raft/confchange"
 )
 
 // applier is the applied side of one region's peer: the region as it is after the last applied entry.
@@ -24,6 +25,10 @@ type applier struct {
 	dirty           bool
 	// expiries is what was found for the entry at hand: see op_expire.go.
 	expiries []uint64
+	// siblings are what was split off last.
+	siblings []*metapb.Region
+	// hash: the entry at hand asks for a hash of what is there when it is applied.
+	hash bool
 }
 
 // isAdmin reports whether an entry needs a batch of its own.
@@ -38,9 +43,8 @@ func (a *applier) isAdmin(e *eraftpb.Entry) bool {
 // to skip it would let the replicas part ways, so it stops the store.
 func (a *applier) applyEntry(round *ApplyRound, e *eraftpb.Entry, waiting []*Proposal, batch engine.Batch) {
 	payload := e.Data
-	var change eraftpb.ConfChange
-	isChange := e.EntryType == eraftpb.EntryType_EntryConfChange
-	if isChange {
+	var change eraftpb.ConfChangeV2
+	if e.EntryType == eraftpb.EntryType_EntryConfChangeV2 {
 		a.must(e, change.Unmarshal(e.Data))
 		payload = change.Context
 	}
@@ -54,10 +58,11 @@ func (a *applier) applyEntry(round *ApplyRound, e *eraftpb.Entry, waiting []*Pro
 		n++
 		return nil
 	}))
-	if isChange && a.results.Change == nil {
-		a.results.Change = &confChanged{change: change} // it came to nothing, and raft must know that it is over
+	if e.EntryType == eraftpb.EntryType_EntryConfChangeV2 && confchange.Leaves(change) {
+		round.Sync = a.applyLeaveJoint(batch) || round.Sync
 	}
 	a.applied = Pair{e.Index, e.Term}
+	a.takeHash(round)
 }
 
 func (a *applier) must(e *eraftpb.Entry, err error) {
@@ -66,9 +71,9 @@ func (a *applier) must(e *eraftpb.Entry, err error) {
 	}
 }
 
-func (a *applier) applyCommand(c *command.Command, batch engine.Batch, change *eraftpb.ConfChange) error {
+func (a *applier) applyCommand(c *command.Command, batch engine.Batch, change *eraftpb.ConfChangeV2) error {
 	if !epochRules(c.Kind).holds(c.Epoch, a.region.RegionEpoch) {
-		return &region.EpochNotMatchError{RegionID: a.region.Id, Current: []*metapb.Region{a.region}}
+		return &region.EpochNotMatchError{RegionID: a.region.Id, Current: withSiblings(a.region, a.siblings)}
 	}
 	switch c.Kind {
 	case command.Write:
@@ -79,6 +84,13 @@ func (a *applier) applyCommand(c *command.Command, batch engine.Batch, change *e
 		return a.applyCompactLog(c)
 	case command.ChangePeer:
 		return a.applyConfChange(c, batch, change)
+	case command.Split:
+		return a.applySplit(c, batch)
+	case command.ComputeHash:
+		a.applyComputeHash()
+		return nil
+	case command.VerifyHash:
+		return a.applyVerifyHash(c)
 	}
 	panic(errors.Errorf("region %d peer %d: command of unknown kind %d", a.region.Id, a.peerID, c.Kind))
 }

@@ -20,7 +20,8 @@ type ApplyTask struct {
 	Expiries    []uint64
 	Install     *Installation
 	ClearMarker bool
-	Destroy     *metapb.Region
+	// Destroy is the region as it was last told; the applier may know a later shape.
+	Destroy *metapb.Region
 }
 
 // ApplyResults is what one engine batch did to one region.
@@ -28,6 +29,10 @@ type ApplyResults struct {
 	Applied   Pair
 	Truncated Pair
 	Change    *confChanged
+	Split     *splitDone
+	// HashAt is the index of a ComputeHash, Verify what a VerifyHash brought.
+	HashAt uint64
+	Verify *verdict
 	// Installed says that a snapshot of this region took the place of its data.
 	Installed bool
 	Region    *metapb.Region
@@ -39,6 +44,8 @@ type ApplyMachine struct {
 	storeID  uint64
 	appliers map[uint64]*applier
 	dirty    []*applier
+	// tombstones are the last destroyed peer of each region.
+	tombstones map[uint64]uint64
 }
 
 // ApplyRound is what one batch causes once it is in the engine, which is not before Install's data is. When the engine
@@ -51,8 +58,10 @@ type ApplyRound struct {
 	// Lookup asks, before anything is applied that comes after this batch, when the values of these keys expire: 0 for what never
 	// does or does not exist. The answer belongs in the Expiries of the first task that is left.
 	Lookup []StoredKey
-	Reply  []Reply
-	Mail   []Addressed
+	// Hash asks for the engine's snapshot as it is right after this batch, and for the task to be run with it.
+	Hash  *ComputeHash
+	Reply []Reply
+	Mail  []Addressed
 }
 
 // StoredKey is a key of one column family.
@@ -64,10 +73,13 @@ type StoredKey struct {
 // maxApplyBatch is where a batch of plain writes ends, in bytes.
 const maxApplyBatch = 1 << 20
 
-// NewApplyMachine returns a machine for the regions that a restart found.
-func NewApplyMachine(storeID uint64, restored []Restored) *ApplyMachine {
-	m := &ApplyMachine{storeID: storeID, appliers: make(map[uint64]*applier)}
-	for _, r := range restored {
+// NewApplyMachine returns a machine for what a restart found.
+func NewApplyMachine(storeID uint64, s StoreState) *ApplyMachine {
+	m := &ApplyMachine{storeID: storeID, appliers: make(map[uint64]*applier), tombstones: make(map[uint64]uint64)}
+	for id, t := range s.Tombstones { // order-free: a copy
+		m.tombstones[id] = t.PeerID
+	}
+	for _, r := range s.Regions {
 		m.appliers[r.Region.Id] = &applier{
 			region: r.Region, peerID: r.PeerID, storeID: storeID,
 			applied:   Pair{r.Apply.GetAppliedIndex(), r.Apply.GetCommitTerm()},
@@ -147,6 +159,9 @@ func (m *ApplyMachine) applyEntries(round *ApplyRound, t *ApplyTask, batch engin
 		}
 		m.markDirty(a)
 		a.applyEntry(round, e, p.proposals, batch)
+		if a.results.Split != nil {
+			m.splitOff(a.results.Split, batch)
+		}
 		if admin || batch.Size() >= maxApplyBatch {
 			return len(t.Entries) - i - 1, true
 		}
@@ -166,6 +181,9 @@ func (m *ApplyMachine) special(round *ApplyRound, t *ApplyTask, batch engine.Bat
 	switch {
 	case t.Install != nil:
 		in := t.Install
+		if old := m.appliers[t.RegionID]; old != nil {
+			eraseOutside(batch, old.region, in.Region)
+		}
 		a := &applier{region: in.Region, peerID: t.PeerID, storeID: m.storeID, applied: in.At, truncated: in.At}
 		m.appliers[t.RegionID] = a
 		a.putRegion(batch)
@@ -182,15 +200,21 @@ func (m *ApplyMachine) special(round *ApplyRound, t *ApplyTask, batch engine.Bat
 
 // destroy writes the tombstone and takes the region's data, in one durable batch.
 func (m *ApplyMachine) destroy(round *ApplyRound, t *ApplyTask, batch engine.Batch) {
-	r := t.Destroy
-	if a := m.appliers[t.RegionID]; a != nil {
-		r = a.region
+	cleared := Addressed{RegionID: t.RegionID, Mail: Cleared{RegionID: t.RegionID, PeerID: t.PeerID}}
+	r, a := t.Destroy, m.appliers[t.RegionID]
+	if a != nil && a.peerID > t.PeerID {
+		round.Mail = append(round.Mail, cleared) // a younger peer's snapshot has taken the place of everything
+		return
+	}
+	if a != nil {
+		r = tombstoneOf(a.region, t.Destroy)
 		delete(m.appliers, t.RegionID)
-		EraseRegion(batch, r)
+		EraseRegion(batch, a.region)
 	}
 	putTombstone(batch, r, &metapb.Peer{Id: t.PeerID, StoreId: m.storeID})
+	m.tombstones[t.RegionID] = max(m.tombstones[t.RegionID], t.PeerID)
 	round.Sync = true
-	round.Mail = append(round.Mail, Addressed{RegionID: t.RegionID, Mail: Cleared{RegionID: t.RegionID, PeerID: t.PeerID}})
+	round.Mail = append(round.Mail, cleared)
 }
 
 // EraseRegion deletes a region's data and all that is known of it, but the region state: that is its tombstone.

@@ -57,7 +57,7 @@ func TestTombstonesHold(t *testing.T) {
 }
 
 // S8: a peer was removed and did not hear of it, and everybody whom it knows has left the region since. A store whose own peer left later than it tells it;
-// one whose peer left while it was still a member says nothing. Found by the simulator.
+// one whose peer left while it was still a member only says who the others were. Found by the simulator.
 func TestTheBuriedBuryTheForgotten(t *testing.T) {
 	last := &metapb.Region{Id: 7, RegionEpoch: &metapb.RegionEpoch{Version: 1, ConfVer: 6}, Peers: []*metapb.Peer{{Id: 20, StoreId: 20}}}
 	m, err := NewStoreMachine(1, StoreState{Tombstones: map[uint64]Tombstone{7: {PeerID: 30, ConfVer: 6, Members: last.Peers}, 8: {PeerID: 30}}})
@@ -72,7 +72,9 @@ func TestTheBuriedBuryTheForgotten(t *testing.T) {
 	require.True(t, sent[0].IsTombstone)
 	require.Equal(t, uint64(10), sent[0].ToPeer.Id)
 	require.Equal(t, uint64(6), sent[0].RegionEpoch.ConfVer)
-	require.Empty(t, told(7, 20, 4, eraftpb.MessageType_MsgRequestVote), "a member")
+	guided := told(7, 20, 4, eraftpb.MessageType_MsgRequestVote)
+	require.False(t, guided[0].IsTombstone, "it was a member")
+	require.Equal(t, last.Peers, guided[0].ExtraMsg.CheckPeers)
 	require.Empty(t, told(7, 10, 6, eraftpb.MessageType_MsgRequestVote), "it may know better")
 	require.Empty(t, told(7, 10, 4, eraftpb.MessageType_MsgRequestVoteResponse), "an answer")
 	require.Empty(t, told(8, 10, 4, eraftpb.MessageType_MsgRequestVote), "a peer that never had its data knows nobody")
@@ -96,8 +98,9 @@ func TestUninitializedPeerIsReplaced(t *testing.T) {
 
 	round = m.Handle([]Mail{Cleared{7, 30}}, 4)
 	require.True(t, round.Write[0].Destroy && round.Write[0].Sync)
+	require.Equal(t, vote, round.Write[0].State, "its vote outlives it")
 	round = m.Handle([]Mail{LogDestroyed{7, 30}, Cleared{7, 30}}, 5)
-	require.Equal(t, Gone{RegionID: 7, PeerID: 30, Region: &metapb.Region{Id: 7}}, round.Mail[0].Mail)
+	require.Equal(t, Gone{RegionID: 7, PeerID: 30, Region: &metapb.Region{Id: 7}, State: vote}, round.Mail[0].Mail)
 	require.Empty(t, m.peers)
 	late := m.Handle([]Mail{Persisted{7, 30, 3}, Applied{RegionID: 7, PeerID: 30}, LogDestroyed{7, 30}}, 6)
 	require.Empty(t, late.Write, "completions of a peer that is gone are dropped")
@@ -292,7 +295,7 @@ func TestAppendBehindASnapshotWaits(t *testing.T) {
 // simulator.
 func TestIdleRegionStopsCompacting(t *testing.T) {
 	m, p := single(t)
-	m.cfg.LogGCThreshold, m.cfg.LogGCCountLimit = 1, 1
+	m.cfg.LogGC.Threshold, m.cfg.LogGC.Count = 1, 1
 	p.log.truncated.Index = p.applied.Index - 1
 	require.Zero(t, m.compactTarget(p))
 	p.log.truncated.Index = p.applied.Index - 2

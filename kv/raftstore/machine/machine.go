@@ -117,7 +117,7 @@ type Pair struct{ Index, Term uint64 }
 // Config is what the machines need to know. All durations are counted in ticks or given in nanoseconds of Instant.
 type Config struct {
 	StoreID uint64
-	// Seed feeds the randomised election timeouts.
+	// Seed feeds the randomised election timeouts, and tells this start of the store from all others.
 	Seed uint64
 	// ElectionTicks and HeartbeatTicks are raft's.
 	ElectionTicks, HeartbeatTicks int
@@ -125,12 +125,23 @@ type Config struct {
 	LeaseDuration Instant
 	PreVote       bool
 	Raft          RaftLimits
-	// LogGCTicks is how often a leader looks whether its log can be cut; LogGCThreshold is how many entries that
-	// all replicas have make it worth while; LogGCCountLimit is how many are kept at most for a lagging replica.
-	LogGCTicks                      int
-	LogGCThreshold, LogGCCountLimit uint64
+	LogGC         LogGC
+	// HashTicks is how often a leader compares the region's replicas; 0 is never.
+	HashTicks uint64
 	// RegionHeartbeatTicks is how often a leader reports to the scheduler when nothing changed.
 	RegionHeartbeatTicks int
+	// SleepTicks is how long a region must have had no work before it may sleep; 0: regions never sleep.
+	SleepTicks int
+}
+
+// LogGC says when a leader cuts its log.
+type LogGC struct {
+	// Ticks is how often it looks; 0 is never. Threshold is how many entries that all replicas have make a cut worth while.
+	Ticks     int
+	Threshold uint64
+	// For a replica that lags, Count entries and Bytes are kept at most; none for one that has not been heard for Silence ticks.
+	// Beyond that it catches up by snapshot. 0 is no limit of that kind.
+	Count, Bytes, Silence uint64
 }
 
 // RaftLimits bound what one group keeps in memory and puts on the wire. Bytes, except where it says messages.

@@ -12,9 +12,10 @@ import (
 type Mail interface{ isMail() }
 
 // Addressed is mail from one machine to another of the same store: to the StoreMachine when Store is set, else to
-// the RaftMachine that owns the region.
+// the RaftMachine that owns the region, or to all of them.
 type Addressed struct {
 	Store    bool
+	All      bool
 	RegionID uint64
 	Mail     Mail
 }
@@ -29,6 +30,11 @@ type (
 	Read struct{ *ReadRequest }
 	// Admin asks for a change of the region itself.
 	Admin struct{ *AdminRequest }
+	// Inspect asks for a look at a peer. See op_inspect.go.
+	Inspect struct {
+		RegionID uint64
+		Tell     func(*PeerReport)
+	}
 	// Tick says that one tick interval has passed.
 	Tick struct{}
 	// Persisted says that a write with this number, and all before it, is durable.
@@ -73,8 +79,28 @@ type (
 		RegionID uint64
 		Granted  bool
 	}
+	// Adopt makes a region that a split has made here a peer. See op_split.go.
+	Adopt struct {
+		Region *metapb.Region
+		PeerID uint64
+		// State is what is remembered of an earlier peer of the region; Existing says that there was one without data when this was sent.
+		State    *raft_serverpb.RaftLocalState
+		Existing bool
+		// Campaign: the divided region's leader is here, and so had the new one's better be.
+		Campaign bool
+	}
+	// SplitIDs brings what AskSplit asked for; none when the scheduler could not give them.
+	SplitIDs struct {
+		RegionID uint64
+		Version  uint64
+		IDs      []SplitID
+	}
 	// Resend asks every leader for a heartbeat: the scheduler has a new leader.
 	Resend struct{}
+	// StoreAlive says that another store lives, and in which life: the number changes when it starts again.
+	StoreAlive struct{ StoreID, Life uint64 }
+	// StoreSilent says that another store has said nothing for an election timeout.
+	StoreSilent struct{ StoreID uint64 }
 )
 
 // Mail for the StoreMachine.
@@ -87,10 +113,17 @@ type (
 	Unclaim struct{ RegionID uint64 }
 	// Covers says that a region of the store has this shape now.
 	Covers struct{ Region *metapb.Region }
-	// Gone says that a region's peer was destroyed. Region is the last that it knew.
+	// CoversAll says that a region was split: Regions are what it became of it, those of them that are here.
+	CoversAll struct {
+		Regions []*metapb.Region
+		// Campaign: the divided region is led from here.
+		Campaign bool
+	}
+	// Gone says that a region's peer was destroyed. Region is the last that it knew, State what it has promised, if anything.
 	Gone struct {
 		RegionID, PeerID uint64
 		Region           *metapb.Region
+		State            *raft_serverpb.RaftLocalState
 	}
 )
 
@@ -98,6 +131,7 @@ func (Step) isMail()          {}
 func (Propose) isMail()       {}
 func (Read) isMail()          {}
 func (Admin) isMail()         {}
+func (Inspect) isMail()       {}
 func (Tick) isMail()          {}
 func (Persisted) isMail()     {}
 func (Applied) isMail()       {}
@@ -111,6 +145,11 @@ func (LogDestroyed) isMail()  {}
 func (Create) isMail()        {}
 func (ClaimGranted) isMail()  {}
 func (Resend) isMail()        {}
+func (Adopt) isMail()         {}
+func (SplitIDs) isMail()      {}
+func (CoversAll) isMail()     {}
+func (StoreAlive) isMail()    {}
+func (StoreSilent) isMail()   {}
 func (Unknown) isMail()       {}
 func (Claim) isMail()         {}
 func (Unclaim) isMail()       {}
@@ -148,22 +187,46 @@ type AdminRequest struct {
 type AdminOp interface{ isAdminOp() }
 
 type (
-	// ChangePeer adds or removes a voter. See op_confchange.go.
-	ChangePeer struct {
-		Type eraftpb.ConfChangeType
-		Peer *metapb.Peer
-	}
+	// ChangePeers adds, removes, promotes or demotes peers: one, or several by way of a joint configuration. See op_confchange.go.
+	ChangePeers struct{ Changes []command.PeerChange }
 	// TransferLeader makes another peer lead. See op_transfer.go.
 	TransferLeader struct{ To *metapb.Peer }
+	// Split divides the region. See op_split.go.
+	Split struct {
+		// Keys are where, ascending and strictly inside the region.
+		Keys [][]byte
+		// IDs are the new regions', one for each key; none to have the scheduler asked for them.
+		IDs []SplitID
+		// Parts, when not nil, is told what became of the region, in the order of keys, just before the request's Done.
+		Parts func([]*metapb.Region)
+	}
 )
 
-func (ChangePeer) isAdminOp()     {}
+// SplitID is what the scheduler has reserved for a new region: its id, and an id for each peer.
+type SplitID struct {
+	RegionID uint64
+	PeerIDs  []uint64
+}
+
+func (ChangePeers) isAdminOp()    {}
 func (TransferLeader) isAdminOp() {}
+func (Split) isAdminOp()          {}
 
 // SchedulerCall is what a machine has to say to the scheduler. The set is closed; answers come back as mail.
 type SchedulerCall interface{ isSchedulerCall() }
 
 func (RegionHeartbeat) isSchedulerCall() {}
+func (AskSplit) isSchedulerCall()        {}
+func (ReportSplit) isSchedulerCall()     {}
+
+// AskSplit asks for the ids of Count new regions; answered by SplitIDs.
+type AskSplit struct {
+	Region *metapb.Region
+	Count  int
+}
+
+// ReportSplit tells what a region was divided into, in the order of keys. Not answered.
+type ReportSplit struct{ Regions []*metapb.Region }
 
 // RegionHeartbeat is a leader's report to the scheduler.
 type RegionHeartbeat struct {

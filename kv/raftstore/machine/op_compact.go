@@ -7,8 +7,8 @@ import (
 
 // Compaction cuts the front off a region's log, on all replicas at the same index.
 //
-// check    compactTarget, by the leader now and then: what all replicas have is cut when it is worth while; for the sake of a replica
-//          that lags, at most LogGCCountLimit entries are kept: beyond that it catches up by snapshot.
+// check    compactTarget, by the leader now and then: what all replicas have, learners among them, is cut when it is worth while. A
+//          replica that lags is waited for as long as Config.LogGC has room and it gives signs of life; then it needs a snapshot (S15).
 // propose  a CompactLog command, with index and term.
 // apply    applier.applyCompactLog: the new truncated state is in the apply state, in the same batch.
 // after    The state engine is synced (else a crash could ask for entries that are gone), then the log writer
@@ -16,19 +16,42 @@ import (
 
 // compactTarget returns the index up to which the log may go, 0 for none.
 func (m *RaftMachine) compactTarget(p *peer) uint64 {
-	behind := p.applied.Index
-	for _, pr := range p.node.GetProgress() { // order-free: a minimum
-		behind = min(behind, pr.Match)
-	}
-	truncated := p.log.truncated.Index
-	if p.applied.Index > truncated+m.cfg.LogGCCountLimit {
-		behind = max(behind, p.applied.Index-m.cfg.LogGCCountLimit/2)
-	}
+	gc, truncated, bytes := &m.cfg.LogGC, p.log.truncated.Index, p.log.bytes.size()
+	to := max(m.allHave(p), m.overLimits(p))
 	// A single entry may be the last cut itself: an idle region would cut for ever.
-	if behind <= truncated+1 || behind-truncated < m.cfg.LogGCThreshold {
+	if to <= truncated+1 {
 		return 0
 	}
-	return behind
+	if to-truncated < gc.Threshold && (gc.Bytes == 0 || bytes < gc.Bytes/4) {
+		return 0 // few entries, unless they are large
+	}
+	return to
+}
+
+// allHave is the last applied index that every replica has which is worth waiting for. One that gets a snapshot has what is in it: what
+// comes after must be there when it is installed, or it would need another (S15).
+func (m *RaftMachine) allHave(p *peer) uint64 {
+	index := p.applied.Index
+	for id, pr := range p.node.GetProgress() { // order-free: a minimum
+		if silence := m.cfg.LogGC.Silence; id != p.id && silence > 0 && p.members.silence(id, p.duties.leadsSince, p.ticks) > silence {
+			continue
+		}
+		index = min(index, max(pr.Match, pr.PendingSnapshot))
+	}
+	return index
+}
+
+// overLimits is where the log must be cut for whomever it is kept, 0 when it is within its limits. Half of it goes, or there would be
+// a cut at every look.
+func (m *RaftMachine) overLimits(p *peer) uint64 {
+	gc, to := &m.cfg.LogGC, uint64(0)
+	if gc.Count > 0 && p.applied.Index > p.log.truncated.Index+gc.Count {
+		to = p.applied.Index - gc.Count/2
+	}
+	if gc.Bytes > 0 && p.log.bytes.size() > gc.Bytes {
+		to = max(to, min(p.applied.Index, p.log.bytes.cutFor(gc.Bytes/2)))
+	}
+	return to
 }
 
 func (m *RaftMachine) compactLog(p *peer) {

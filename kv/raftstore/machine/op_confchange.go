@@ -1,6 +1,9 @@
 package machine
 
 import (
+	"fmt"
+
+	"github.com/gogo/protobuf/proto"
 	"github.com/pingcap/errors"
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
@@ -8,66 +11,59 @@ import (
 	"github.com/shoal-kv/shoal/kv/engine"
 	"github.com/shoal-kv/shoal/kv/raftstore/command"
 	"github.com/shoal-kv/shoal/proto/region"
+	"github.com/shoal-kv/shoal/raft"
+	"github.com/shoal-kv/shoal/raft/confchange"
 )
 
-// A change of a region's peers, one voter at a time.
+// A change of a region's peers: voters and learners are added, removed, promoted and demoted. One change at once; several by way of a joint
+// configuration, which the leader leaves by itself as soon as it is in force.
 //
-// check    checkChange: the epoch is the region's, the change makes sense, it does not take away the leader of a group of two (R4).
+// check    the epoch is the region's; changeMembers says whether the change makes sense; it does not take away the leader of a group of two (R4).
 // propose  a raft configuration change that carries the command; raft refuses a second one while one is pending (R3).
-// apply    applier.applyConfChange: epoch and sense are judged again; a change that lost its ground does nothing.
-// after    afterConfChange: raft counts by the new voters; a removed peer leaves; the scheduler is told at once.
+// apply    applier.applyConfChange: epoch and sense are judged again; a change that lost its ground does nothing. An entry without data leaves the joint
+//          configuration, if there is one: no proposal belongs to it.
+// after    afterConfChange: raft counts by the new members; a removed peer stays until it may leave; the scheduler is told at once.
 
-func (m *RaftMachine) proposeChange(p *peer, c ChangePeer, done func(error)) error {
-	if err := p.checkChange(c); err != nil {
+func (m *RaftMachine) proposeChange(p *peer, changes []command.PeerChange, done func(error)) error {
+	next, err := changeMembers(p.region, changes)
+	if err == nil {
+		err = checkLeaderStays(p.region, next, p.id)
+	}
+	if err != nil {
 		return err
 	}
 	cmd := command.Command{
-		Kind: command.ChangePeer, Epoch: command.EpochOf(p.region.RegionEpoch), Body: command.EncodeChangePeer(c.Type, c.Peer),
+		Kind: command.ChangePeer, Epoch: command.EpochOf(p.region.RegionEpoch), Body: command.EncodePeerChanges(changes),
 	}
-	cc := eraftpb.ConfChange{ChangeType: c.Type, NodeId: c.Peer.Id, Context: command.Encode(cmd)}
-	if err := p.node.ProposeConfChange(cc); err != nil {
+	cc := eraftpb.ConfChangeV2{Context: command.Encode(cmd)}
+	for _, c := range changes {
+		cc.Changes = append(cc.Changes, &eraftpb.ConfChangeSingle{ChangeType: c.Type, NodeId: c.Peer.Id})
+	}
+	switch err := p.node.ProposeConfChangeV2(cc); errors.Cause(err) {
+	case nil:
+		m.awaitAdmin(p, command.ChangePeer, done)
+		return nil
+	case raft.ErrConfChangePending:
+		return &region.ChangingError{RegionID: p.regionID, Change: command.ChangePeer.String(), Index: p.node.Raft.PendingConfIndex}
+	default:
 		return errors.Annotatef(err, "region %d: cannot change peers now", p.regionID)
 	}
-	m.awaitAdmin(p, command.ChangePeer, done)
-	return nil
 }
 
-func (p *peer) checkChange(c ChangePeer) error {
-	switch c.Type {
-	case eraftpb.ConfChangeType_AddNode:
-		if q := region.FindPeerOn(p.region, c.Peer.StoreId); q != nil {
-			return errors.Errorf("region %d has peer %d on store %d already", p.regionID, q.Id, c.Peer.StoreId)
-		}
-	case eraftpb.ConfChangeType_RemoveNode:
-		if region.FindPeer(p.region, c.Peer.Id) == nil {
-			return errors.Errorf("region %d has no peer %d", p.regionID, c.Peer.Id)
-		}
-		if c.Peer.Id == p.id && len(p.region.Peers) <= 2 {
-			return errors.Errorf("region %d: peer %d leads a group of %d and cannot be removed; transfer the leadership first",
-				p.regionID, p.id, len(p.region.Peers))
-		}
-	default:
-		return errors.Errorf("region %d: a change of type %s is not supported", p.regionID, c.Type)
-	}
-	return nil
-}
-
-// confChanged is what apply reports of a configuration change; Region is nil when it did nothing.
+// confChanged is what apply reports of a change of peers that took effect. Of one that did not, raft need not hear more than that it is applied.
 type confChanged struct {
-	change  eraftpb.ConfChange
+	change  eraftpb.ConfChangeV2
 	region  *metapb.Region
 	removed bool
 }
 
+// afterConfChange must come before raft hears that the change is applied.
 func (m *RaftMachine) afterConfChange(p *peer, c *confChanged) {
-	cc := c.change
-	if c.region == nil {
-		cc = eraftpb.ConfChange{} // node 0: raft learns that the pending change came to nothing
+	conf := p.node.ApplyConfChangeV2(c.change)
+	if want := ConfStateOf(c.region); !p.snap.installing && !sameMembers(conf, want) {
+		panic(fmt.Sprintf("machine: %s: raft counts by %v, the region by %v", p, conf, want))
 	}
-	p.node.ApplyConfChange(cc)
-	if c.region == nil {
-		return
-	}
+	p.noteDeparted(p.region, c.region)
 	p.region = c.region
 	m.dropBuilt(p) // a snapshot without the new peer is of no use to it
 	p.duties.reportNow = true
@@ -75,42 +71,45 @@ func (m *RaftMachine) afterConfChange(p *peer, c *confChanged) {
 	p.removed = c.removed
 }
 
-// leave ends a peer whose removal is applied. A removed leader stays until the others know of the commit, or its group would wait for
-// somebody who is gone (R4); raft says when by stepping down.
+// sameMembers compares two configurations, whatever the order in which they name their members.
+func sameMembers(a, b *eraftpb.ConfState) bool {
+	x, errA := confchange.Restore(a)
+	y, errB := confchange.Restore(b)
+	return errA == nil && errB == nil && proto.Equal(x.State(), y.State())
+}
+
+// leave ends a peer whose removal is applied. It stays until those who remain know of the commit, or they would wait for somebody who is
+// gone (R4); raft says when.
 func (m *RaftMachine) leave(p *peer) {
-	if p.removed && !p.isLeader() {
+	if p.removed && p.node.Dismissed() {
 		m.destroy(p)
 	}
 }
 
 // applyConfChange changes the region's peers, if epoch and sense still hold (R3: a check at propose is a best effort only).
-func (a *applier) applyConfChange(c *command.Command, batch engine.Batch, change *eraftpb.ConfChange) error {
-	kind, peer, err := command.DecodeChangePeer(c.Body)
+func (a *applier) applyConfChange(c *command.Command, batch engine.Batch, change *eraftpb.ConfChangeV2) error {
+	changes, err := command.DecodePeerChanges(c.Body)
 	if err != nil {
 		return err
 	}
-	next := region.Clone(a.region)
-	next.RegionEpoch.ConfVer++
-	switch kind {
-	case eraftpb.ConfChangeType_AddNode:
-		if region.FindPeerOn(next, peer.StoreId) != nil || region.FindPeer(next, peer.Id) != nil {
-			return errors.Errorf("region %d has a peer on store %d already", a.region.Id, peer.StoreId)
-		}
-		next.Peers = append(next.Peers, peer)
-	case eraftpb.ConfChangeType_RemoveNode:
-		if region.FindPeer(next, peer.Id) == nil {
-			return errors.Errorf("region %d has no peer %d", a.region.Id, peer.Id)
-		}
-		kept := next.Peers[:0]
-		for _, q := range next.Peers {
-			if q.Id != peer.Id {
-				kept = append(kept, q)
-			}
-		}
-		next.Peers = kept
-	default:
-		return errors.Errorf("region %d: a change of type %s is not supported", a.region.Id, kind)
+	next, err := changeMembers(a.region, changes)
+	if err != nil {
+		return err
 	}
+	a.setMembers(next, batch, change)
+	return nil
+}
+
+// applyLeaveJoint ends a joint configuration. It reports whether there was one.
+func (a *applier) applyLeaveJoint(batch engine.Batch) bool {
+	next := leaveJoint(a.region)
+	if next != nil {
+		a.setMembers(next, batch, new(eraftpb.ConfChangeV2))
+	}
+	return next != nil
+}
+
+func (a *applier) setMembers(next *metapb.Region, batch engine.Batch, change *eraftpb.ConfChangeV2) {
 	a.region = next
 	removed := region.FindPeer(next, a.peerID) == nil
 	if removed {
@@ -119,5 +118,4 @@ func (a *applier) applyConfChange(c *command.Command, batch engine.Batch, change
 		a.putRegion(batch)
 	}
 	a.results.Change = &confChanged{change: *change, region: next, removed: removed}
-	return nil
 }

@@ -20,8 +20,11 @@ func (m *RaftMachine) doDuties(p *peer) {
 	if !p.isLeader() {
 		return
 	}
-	if m.cfg.LogGCTicks > 0 && p.ticks%uint64(m.cfg.LogGCTicks) == 0 {
+	if m.cfg.LogGC.Ticks > 0 && p.ticks%uint64(m.cfg.LogGC.Ticks) == 0 {
 		m.compactLog(p)
+	}
+	if m.hashDue(p) {
+		_ = m.checkConsistency(p, func(error) {}) // dropped when raft is busy: at its next turn
 	}
 	if m.cfg.RegionHeartbeatTicks > 0 && p.ticks%uint64(m.cfg.RegionHeartbeatTicks) == 0 {
 		p.duties.reportNow = true
@@ -79,6 +82,6 @@ func (m *RaftMachine) handleResend() {
 	for _, id := range m.order {
 		p := m.peers[id]
 		p.duties.reportNow = true
-		m.touch(p)
+		m.list(p)
 	}
 }

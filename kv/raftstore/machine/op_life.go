@@ -17,7 +17,7 @@ import (
 // create     the StoreMachine answers a message for an unknown region with an empty peer; a snapshot makes it whole.
 // destroy    when its removal is applied, or a newer epoch tells it so, or a message for a newer peer of the region arrives:
 //            synced tombstone with the peer's id, together with the deletion of the data → the log's destruction → only then the
-//            machine and the StoreMachine forget it. All of it goes through the region's own queues, first in first out, behind
+//            machine and the StoreMachine forget it, all but its term and vote (Legacy). All of it goes through the region's own queues, first in first out, behind
 //            what was under way; completions carry the peer's id, and late ones of an earlier peer are dropped (S9).
 
 // InitIndex and InitTerm are where a bootstrapped region's log begins, so that an empty peer (index 0) can be told from it.
@@ -34,6 +34,8 @@ type Restored struct {
 	Raft   *raft_serverpb.RaftLocalState
 	// Tail is the log's entries after the applied index, and the last one at least when the log is not empty.
 	Tail []eraftpb.Entry
+	// LogBytes is about what the log takes on disk.
+	LogBytes uint64
 }
 
 func (m *RaftMachine) restore(r Restored) (*peer, error) {
@@ -60,8 +62,9 @@ func (m *RaftMachine) restore(r Restored) (*peer, error) {
 		return nil, errors.Errorf("region %d: term %d is below the log's last term %d", r.Region.Id, hs.Term, last.Term)
 	}
 	p := &peer{regionID: r.Region.Id, id: r.PeerID, region: r.Region, applied: applied}
-	p.log = &peerLog{initial: hs, truncated: truncated, last: last, start: applied, window: r.Tail, conf: confStateOf(r.Region)}
-	if err := m.start(p); err != nil {
+	p.log = &peerLog{initial: hs, truncated: truncated, last: last, start: applied, window: r.Tail, conf: *ConfStateOf(r.Region)}
+	p.log.bytes = foundBytes(truncated.Index, last.Index, r.LogBytes)
+	if err := m.start(p, m.silence()); err != nil {
 		return nil, err
 	}
 	if len(r.Region.Peers) == 1 {
@@ -71,20 +74,16 @@ func (m *RaftMachine) restore(r Restored) (*peer, error) {
 	return p, nil
 }
 
-func confStateOf(r *metapb.Region) eraftpb.ConfState {
-	var conf eraftpb.ConfState
-	for _, q := range r.Peers {
-		conf.Voters = append(conf.Voters, q.Id)
+// silence is for how many ticks a peer ignores campaigns that may have forgotten whether it had just heard a leader (R11).
+func (m *RaftMachine) silence() int {
+	if m.cfg.LeaseDuration > 0 {
+		return m.cfg.ElectionTicks
 	}
-	return conf
+	return 0
 }
 
 // start makes the peer's raft node.
-func (m *RaftMachine) start(p *peer) error {
-	silence := 0
-	if m.cfg.LeaseDuration > 0 {
-		silence = m.cfg.ElectionTicks
-	}
+func (m *RaftMachine) start(p *peer, silence int) error {
 	l := m.cfg.Raft
 	node, err := raft.NewRawNode(&raft.Config{
 		ID: p.id, ElectionTick: m.cfg.ElectionTicks, HeartbeatTick: m.cfg.HeartbeatTicks,
@@ -108,7 +107,7 @@ func (m *RaftMachine) handleCreate(c Create) {
 		p.log.initial = *c.State.HardState
 		p.log.initial.Commit = 0
 	}
-	if err := m.start(p); err != nil {
+	if err := m.start(p, m.silence()); err != nil {
 		panic(err) // the configuration was good for every other peer
 	}
 	m.add(p)
@@ -122,7 +121,7 @@ func (m *RaftMachine) isForPeer(p *peer, msg *raft_serverpb.RaftMessage) bool {
 		return false
 	}
 	to := msg.ToPeer.GetId()
-	newer := msg.RegionEpoch.GetConfVer() > p.region.GetRegionEpoch().GetConfVer()
+	newer := msg.RegionEpoch.GetConfVer() > p.confVer()
 	switch {
 	case to < p.id:
 		return false // for a predecessor of this peer, which is gone
@@ -133,26 +132,17 @@ func (m *RaftMachine) isForPeer(p *peer, msg *raft_serverpb.RaftMessage) bool {
 		}
 		return false
 	case msg.IsTombstone:
-		if newer {
-			m.destroy(p)
-		}
+		m.hearBurial(p, msg)
 		return false
 	case p.initialized() && region.FindPeer(p.region, msg.FromPeer.GetId()) == nil &&
 		msg.RegionEpoch.GetConfVer() < p.region.RegionEpoch.ConfVer:
-		m.bury(p, msg)
+		switch msg.Message.GetMsgType() {
+		case eraftpb.MessageType_MsgRequestVote, eraftpb.MessageType_MsgRequestPreVote, eraftpb.MessageType_MsgAppend, eraftpb.MessageType_MsgHeartbeat:
+			m.tellStale(p, msg)
+		}
 		return false
 	}
 	return true
-}
-
-// bury tells a peer that is not a member any more, and does not know it, that it is not (S8). It must hear it from a newer epoch.
-func (m *RaftMachine) bury(p *peer, msg *raft_serverpb.RaftMessage) {
-	switch msg.Message.GetMsgType() {
-	case eraftpb.MessageType_MsgRequestVote, eraftpb.MessageType_MsgRequestPreVote, eraftpb.MessageType_MsgAppend, eraftpb.MessageType_MsgHeartbeat:
-		m.round.Send = append(m.round.Send, &raft_serverpb.RaftMessage{
-			RegionId: p.regionID, FromPeer: p.self(m.cfg.StoreID), ToPeer: msg.FromPeer, RegionEpoch: p.region.RegionEpoch, IsTombstone: true,
-		})
-	}
 }
 
 // destroy ends a peer. From here on it hears nothing.
@@ -163,15 +153,34 @@ func (m *RaftMachine) destroy(p *peer) {
 	p.ending = true
 	m.abandonWrites(p, &region.NotFoundError{RegionID: p.regionID})
 	m.abandonReads(p, &region.NotFoundError{RegionID: p.regionID})
+	m.abandonSplit(p, &region.NotFoundError{RegionID: p.regionID})
 	m.dropBuilt(p)
 	m.withdraw(p)
-	m.round.Apply = append(m.round.Apply, ApplyTask{RegionID: p.regionID, PeerID: p.id, Destroy: p.region})
+	m.round.Apply = append(m.round.Apply, ApplyTask{RegionID: p.regionID, PeerID: p.id, Destroy: tombstoneOf(p.region, p.contact.told)})
 }
 
 func (m *RaftMachine) handleCleared(mail Cleared) {
+	p := m.peers[mail.RegionID]
+	if p == nil {
+		return
+	}
+	if p.id != mail.PeerID {
+		// Only the state of an elder peer was here, from a split that came late (S5): the log is this one's.
+		m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Gone{RegionID: mail.RegionID, PeerID: mail.PeerID}})
+		return
+	}
 	task := WriteTask{PeerID: mail.PeerID, Destroyed: true}
-	task.RegionID, task.Destroy, task.Sync = mail.RegionID, true, true
+	task.RegionID, task.Destroy, task.Sync, task.State = mail.RegionID, true, true, Legacy(p.node.Raft.HardState())
 	m.round.Write = append(m.round.Write, task)
+}
+
+// Legacy is what outlives a peer: the term that it has seen, and its vote. The region's next peer on this store begins with them, or the store would vote
+// twice in one term for one group. Nil when there was neither.
+func Legacy(hs eraftpb.HardState) *raft_serverpb.RaftLocalState {
+	if hs.Term == 0 {
+		return nil
+	}
+	return &raft_serverpb.RaftLocalState{HardState: &eraftpb.HardState{Term: hs.Term, Vote: hs.Vote}}
 }
 
 func (m *RaftMachine) handleLogDestroyed(mail LogDestroyed) {
@@ -186,5 +195,5 @@ func (m *RaftMachine) handleLogDestroyed(mail LogDestroyed) {
 			break
 		}
 	}
-	m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Gone{p.regionID, p.id, p.region}})
+	m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Gone{p.regionID, p.id, tombstoneOf(p.region, p.contact.told), Legacy(p.node.Raft.HardState())}})
 }

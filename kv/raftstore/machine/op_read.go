@@ -95,7 +95,11 @@ func (m *RaftMachine) grantReads(p *peer) {
 			continue
 		}
 		for _, r := range b.reads {
-			m.round.Reply = append(m.round.Reply, Reply{Grant: r.Grant, Read: ReadGrant{Region: p.region, Term: p.term()}})
+			rep := Reply{Grant: r.Grant, Read: ReadGrant{Region: p.region, Term: p.term()}}
+			if r.Version != p.region.RegionEpoch.Version {
+				rep = Reply{Grant: r.Grant, Err: p.epochNotMatch()} // the range has moved meanwhile (S14)
+			}
+			m.round.Reply = append(m.round.Reply, rep)
 		}
 	}
 	clear(p.reads[len(kept):])

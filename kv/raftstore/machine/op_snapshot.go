@@ -90,7 +90,7 @@ func (m *RaftMachine) installSnapshot(p *peer, rd *raft.Ready) {
 	if len(rd.Entries) > 0 {
 		panic(fmt.Sprintf("machine: %s: entries from index %d on came with a snapshot", p, rd.Entries[0].Index))
 	}
-	p.snap.installing, p.snap.number, p.snap.at = true, rd.Number, snapshotPair(&rd.Snapshot)
+	p.snap.installing, p.snap.number, p.snap.at = true, p.persist.base+rd.Number, snapshotPair(&rd.Snapshot)
 	p.snap.after = m.envelopes(p, nil, rd.PersistedMessages)
 	m.round.Apply = append(m.round.Apply, ApplyTask{
 		RegionID: p.regionID, PeerID: p.id, Install: &Installation{Region: data.Region, At: p.snap.at},

@@ -24,12 +24,18 @@ type peer struct {
 	waiting  waitingWrites
 	pending  []pendingEntry
 	admin    adminInFlight
+	split    splitRequest
+	siblings []*metapb.Region
 	newReads []*ReadRequest
 	reads    []*readBatch
 	persist  persistence
 	lease    lease
 	snap     snapshotState
+	contact  contact
+	departed []*metapb.Peer
 	duties   duties
+	check    HashCheck
+	sleep    sleepState
 	members  memberCache
 	view     *RegionView
 	ticks    uint64
@@ -38,7 +44,8 @@ type peer struct {
 }
 
 // persistence is the number of the last write that the log writer was given, and of the last that it reported.
-type persistence struct{ given, done uint64 }
+// Raft counts its writes from base on: a peer that is given its region by a split gets a new node, and writes of the old one may be on their way.
+type persistence struct{ given, done, base uint64 }
 
 func (p *peer) term() uint64      { return p.node.Raft.Term }
 func (p *peer) isLeader() bool    { return p.node.Raft.State == raft.StateLeader }
@@ -71,12 +78,17 @@ func (p *peer) checkLeader(peerID uint64) error {
 	return nil
 }
 
+// notLeader names the leader to ask instead: while leadership is being handed over, the one that is about to lead.
 func (p *peer) notLeader() error {
-	return &region.NotLeaderError{RegionID: p.regionID, Leader: p.leader()}
+	leader := p.leader()
+	if to := p.node.Raft.LeadTransferee(); p.isLeader() && to != raft.None {
+		leader = p.members.find(p.region, to)
+	}
+	return &region.NotLeaderError{RegionID: p.regionID, Leader: leader}
 }
 
 func (p *peer) epochNotMatch() error {
-	return &region.EpochNotMatchError{RegionID: p.regionID, Current: []*metapb.Region{p.region}}
+	return &region.EpochNotMatchError{RegionID: p.regionID, Current: withSiblings(p.region, p.siblings)}
 }
 
 // leader is the leader as this peer knows it, or nil.
@@ -148,9 +160,13 @@ func (p *peer) envelope(storeID uint64, msg *eraftpb.Message) *raft_serverpb.Raf
 	if to == nil {
 		return nil
 	}
-	return &raft_serverpb.RaftMessage{
+	env := &raft_serverpb.RaftMessage{
 		RegionId: p.regionID, FromPeer: p.self(storeID), ToPeer: to, Message: msg, RegionEpoch: p.region.RegionEpoch,
 	}
+	if p.mayBeFirst(msg) {
+		env.StartKey, env.EndKey = p.region.StartKey, p.region.EndKey
+	}
+	return env
 }
 
 func (p *peer) String() string {

@@ -14,6 +14,7 @@ type peerLog struct {
 	truncated Pair // the last entry that is gone
 	last      Pair // the last entry that was given to the log writer
 	start     Pair // the entry that was applied last when the peer started; its term is in the apply state
+	bytes     logBytes
 	// window is a contiguous run of old entries that was loaded on demand, or found at start.
 	window []eraftpb.Entry
 	wanted struct {
@@ -107,6 +108,7 @@ func (l *peerLog) appended(entries []eraftpb.Entry) {
 	if len(entries) == 0 {
 		return
 	}
+	l.bytes.append(entries, l.last.Index)
 	tail := &entries[len(entries)-1]
 	l.last = Pair{tail.Index, tail.Term}
 	if n := len(l.window); n > 0 && l.window[n-1].Index >= entries[0].Index {
@@ -117,6 +119,7 @@ func (l *peerLog) appended(entries []eraftpb.Entry) {
 // cut forgets the log up to and including at.
 func (l *peerLog) cut(at Pair) {
 	l.truncated = at
+	l.bytes.cut(at.Index, l.last.Index)
 	if len(l.window) > 0 && l.window[0].Index <= at.Index {
 		l.window = nil
 	}
@@ -124,5 +127,5 @@ func (l *peerLog) cut(at Pair) {
 
 // reset forgets everything: a snapshot that ends at at took the log's place.
 func (l *peerLog) reset(at Pair) {
-	l.truncated, l.last, l.window = at, at, nil
+	l.truncated, l.last, l.window, l.bytes = at, at, nil, logBytes{}
 }

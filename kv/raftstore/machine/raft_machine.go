@@ -14,8 +14,12 @@ import (
 type RaftMachine struct {
 	cfg   Config
 	peers map[uint64]*peer
-	// order is the ids of peers, oldest first: what a tick walks over.
+	// order is the ids of peers, oldest first; awake are those that a tick walks over (op_sleep.go).
 	order []uint64
+	awake []*peer
+	ticks uint64
+	// alive is the life of every other store that is known to live.
+	alive map[uint64]uint64
 	// touched are the peers that this round has to look after, in the order in which mail reached them.
 	touched  []*peer
 	round    *Round
@@ -26,7 +30,7 @@ type RaftMachine struct {
 
 // NewRaftMachine returns a machine with the peers that a restart found.
 func NewRaftMachine(cfg Config, restored []Restored) (*RaftMachine, error) {
-	m := &RaftMachine{cfg: cfg, peers: make(map[uint64]*peer)}
+	m := &RaftMachine{cfg: cfg, peers: make(map[uint64]*peer), alive: make(map[uint64]uint64)}
 	for _, r := range restored {
 		p, err := m.restore(r)
 		if err != nil {
@@ -70,6 +74,8 @@ func (m *RaftMachine) handle(one Mail) {
 		m.handleRead(mail.ReadRequest)
 	case Admin:
 		m.handleAdmin(mail.AdminRequest)
+	case Inspect:
+		m.handleInspect(mail)
 	case Tick:
 		m.handleTick()
 	case Persisted:
@@ -82,6 +88,8 @@ func (m *RaftMachine) handle(one Mail) {
 		m.handleSnapshotBuilt(mail)
 	case StateSynced:
 		m.handleStateSynced(mail)
+	case HashComputed:
+		m.handleHashComputed(mail)
 	case SnapshotSent:
 		m.handleSnapshotSent(mail)
 	case Unreachable:
@@ -96,6 +104,14 @@ func (m *RaftMachine) handle(one Mail) {
 		m.handleClaimGranted(mail)
 	case Resend:
 		m.handleResend()
+	case Adopt:
+		m.handleAdopt(mail)
+	case SplitIDs:
+		m.handleSplitIDs(mail)
+	case StoreAlive:
+		m.handleStoreAlive(mail)
+	case StoreSilent:
+		m.handleStoreSilent(mail)
 	default:
 		panic(errors.Errorf("machine: a RaftMachine got %T", one))
 	}
@@ -109,6 +125,7 @@ func (m *RaftMachine) Stop(now Instant) Round {
 		p := m.peers[id]
 		m.abandonWrites(p, &region.StoppedError{StoreID: m.cfg.StoreID})
 		m.abandonReads(p, &region.StoppedError{StoreID: m.cfg.StoreID})
+		m.abandonSplit(p, &region.StoppedError{StoreID: m.cfg.StoreID})
 		m.withdraw(p)
 	}
 	m.round = nil
@@ -125,6 +142,8 @@ func (m *RaftMachine) refuse(one Mail) {
 		m.round.Reply = append(m.round.Reply, Reply{Grant: mail.Grant, Err: stopped})
 	case Admin:
 		m.reply(mail.Done, stopped)
+	case Inspect:
+		m.handleInspect(Inspect{Tell: mail.Tell})
 	}
 }
 
@@ -137,29 +156,49 @@ func (m *RaftMachine) reply(done func(error), err error) {
 func (m *RaftMachine) add(p *peer) {
 	m.peers[p.regionID] = p
 	m.order = append(m.order, p.regionID)
+	m.awake = append(m.awake, p)
+	p.sleep.listed = true
 	p.view = &RegionView{}
 }
 
-// touch puts a peer on this round's list.
+// touch puts a peer on this round's list, and wakes it if it sleeps.
 func (m *RaftMachine) touch(p *peer) {
+	m.wake(p)
+	m.list(p)
+}
+
+// list puts a peer on this round's list and lets it sleep.
+func (m *RaftMachine) list(p *peer) {
 	if !p.touched {
 		p.touched = true
 		m.touched = append(m.touched, p)
 	}
 }
 
+// handleTick walks over the peers that are awake, whatever the number of the others.
 func (m *RaftMachine) handleTick() {
-	for _, id := range m.order {
-		p := m.peers[id]
+	m.ticks++
+	kept := m.awake[:0]
+	for _, p := range m.awake {
+		if p.sleep.listed = !p.sleep.asleep && m.peers[p.regionID] == p; !p.sleep.listed {
+			continue
+		}
+		kept = append(kept, p)
 		if p.ending {
 			continue
 		}
 		p.ticks++
+		round := p.node.HeartbeatRound()
 		p.node.Tick()
 		m.retryReads(p)
 		m.doDuties(p)
-		m.touch(p)
+		m.askIfStale(p)
+		m.considerSleep(p, p.node.HeartbeatRound() > round)
+		m.list(p)
 	}
+	clear(m.awake[len(kept):])
+	m.awake = kept
+	m.watchSleepers()
 }
 
 // handleStep takes a message of another peer, after the question whether it is meant for the peer that lives here.
@@ -169,11 +208,23 @@ func (m *RaftMachine) handleStep(msg *raft_serverpb.RaftMessage) {
 		m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Unknown{msg}})
 		return
 	}
-	if !m.isForPeer(p, msg) {
+	if m.hearOfStale(p, msg) || !m.isForPeer(p, msg) {
 		return
 	}
+	p.hearLeader(msg)
 	p.members.remember(p.region, msg.FromPeer)
 	p.members.hear(msg.FromPeer.GetId(), p.ticks)
+	if msg.ExtraMsg != nil {
+		m.hearOfSleep(p, msg)
+		return
+	}
+	if p.sleep.asleep && p.isLeader() && msg.Message.GetMsgType() == eraftpb.MessageType_MsgHeartbeatResponse && msg.Message.GetTerm() == p.term() {
+		return // late, and no reason to wake
+	}
+	m.wake(p)
+	if msg.FromPeer.GetId() == p.node.Raft.Lead {
+		p.sleep.call = false
+	}
 	if msg.Message.GetMsgType() == eraftpb.MessageType_MsgSnapshot {
 		m.receiveSnapshot(p, msg)
 		return
@@ -209,18 +260,24 @@ func (m *RaftMachine) lookAfter(p *peer) {
 		m.abandonReads(p, p.notLeader())
 	}
 	p.settleAdmin()
+	m.settleSplit(p)
 	m.settleClaim(p)
 	m.askStorage(p)
 	p.renewLease(&m.cfg, m.now)
 	m.grantReads(p)
+	m.settleSleep(p)
 	m.publish(p)
 	m.reportChange(p)
+	m.buryDeparted(p)
 	m.leave(p)
 }
 
 // takeReady turns one Ready into the round's deeds.
 func (m *RaftMachine) takeReady(p *peer, rd *raft.Ready) {
 	m.round.Send = m.envelopes(p, m.round.Send, rd.Messages)
+	if len(rd.Entries)+len(rd.CommittedEntries)+len(rd.ReadStates) > 0 || rd.SoftState != nil {
+		p.sleep.busyAt = p.ticks
+	}
 	for i := range rd.ReadStates {
 		p.confirmRead(rd.ReadStates[i].RequestCtx, rd.ReadStates[i].Index)
 	}
@@ -244,14 +301,14 @@ func (m *RaftMachine) write(p *peer, rd *raft.Ready) {
 	if !rd.MustSync && len(after) == 0 {
 		return
 	}
-	task := WriteTask{PeerID: p.id, Number: rd.Number, After: after}
+	task := WriteTask{PeerID: p.id, Number: p.persist.base + rd.Number, After: after}
 	task.RegionID, task.Sync = p.regionID, rd.MustSync
 	if rd.MustSync {
 		task.OldLast = p.log.last.Index
 		p.log.appended(rd.Entries)
 		task.Entries, task.State = rd.Entries, p.localState()
 	}
-	p.persist.given = rd.Number
+	p.persist.given = task.Number
 	m.round.Write = append(m.round.Write, task)
 }
 
@@ -270,7 +327,9 @@ func (m *RaftMachine) handlePersisted(mail Persisted) {
 		return
 	}
 	p.persist.done = max(p.persist.done, mail.Number)
-	p.node.Persisted(mail.Number)
+	if mail.Number > p.persist.base {
+		p.node.Persisted(mail.Number - p.persist.base)
+	}
 	if p.snap.installing && p.snap.number == mail.Number {
 		m.snapshotInstalled(p)
 	}
@@ -293,19 +352,30 @@ func (m *RaftMachine) apply(p *peer, entries []eraftpb.Entry) {
 }
 
 func (m *RaftMachine) handleApplied(mail Applied) {
-	p := m.peers[mail.RegionID]
-	if p == nil || p.id != mail.PeerID || p.ending {
+	p, res := m.peers[mail.RegionID], &mail.Results
+	if p == nil || p.id != mail.PeerID {
 		return
 	}
-	res := &mail.Results
+	if res.Split != nil {
+		m.afterSplit(p, res.Split) // also when the peer is ending: the new regions have come to be
+	}
+	if p.ending {
+		return
+	}
 	if res.Installed {
 		m.resetLog(p, res)
 		return
 	}
-	p.applied = res.Applied
-	p.node.Applied(res.Applied.Index)
 	if c := res.Change; c != nil {
 		m.afterConfChange(p, c)
+	}
+	p.applied = res.Applied
+	p.node.Applied(res.Applied.Index)
+	if res.HashAt > 0 {
+		p.check.Asked = res.HashAt
+	}
+	if res.Verify != nil {
+		m.afterVerify(p, res.Verify)
 	}
 	if res.Truncated.Index > 0 {
 		m.afterCompact(p, res.Truncated)
@@ -341,7 +411,7 @@ func (m *RaftMachine) handleLogRead(mail LogRead) {
 func (m *RaftMachine) handleUnreachable(storeID uint64) {
 	for _, id := range m.order {
 		p := m.peers[id]
-		if q := region.FindPeerOn(p.region, storeID); q != nil && p.isLeader() && !p.ending {
+		if q := region.FindPeerOn(p.region, storeID); q != nil && p.isLeader() && !p.ending && !p.sleep.asleep {
 			p.node.ReportUnreachable(q.Id)
 		}
 	}
@@ -360,15 +430,14 @@ func (m *RaftMachine) envelopes(p *peer, out []*raft_serverpb.RaftMessage, msgs 
 // publish shows readers the peer as it now is, when that changed.
 func (m *RaftMachine) publish(p *peer) {
 	old := p.view
-	log := p.node.Raft.RaftLog
 	v := RegionView{
 		Region: p.region, PeerID: p.id, Leader: p.leader(), Term: p.term(), IsLeader: p.isLeader() && !p.removed,
-		Initialized: p.initialized(), LeaseEnd: p.lease.end,
+		Initialized: p.initialized(), LeaseEnd: p.leaseEnd(), Siblings: p.siblings, Asleep: p.sleep.asleep,
 	}
 	v.Ready = v.IsLeader && p.applied.Term == v.Term
-	v.Log = LogStatus{p.log.truncated.Index, p.applied.Index, log.Committed(), log.Stabled(), log.LastIndex()}
+	v.Log = p.logStatus()
 	decides := old.Region != v.Region || old.PeerID != v.PeerID || !samePeer(old.Leader, v.Leader) || old.Term != v.Term ||
-		old.IsLeader != v.IsLeader || old.Ready != v.Ready || old.LeaseEnd != v.LeaseEnd
+		old.IsLeader != v.IsLeader || old.Ready != v.Ready || old.LeaseEnd != v.LeaseEnd || old.Asleep != v.Asleep
 	if decides || old.Log != v.Log && p.ticks != p.duties.shownAt {
 		p.duties.shownAt = p.ticks
 		p.view = &v

@@ -13,6 +13,8 @@ import (
 type regionIndex struct {
 	tree *llrb.LLRB
 	byID map[uint64]*metapb.Region
+	// changes counts what was put and removed.
+	changes uint64
 }
 
 type rangeItem struct{ *metapb.Region }
@@ -30,6 +32,7 @@ func (x *regionIndex) put(r *metapb.Region) {
 	x.remove(r.Id)
 	x.tree.ReplaceOrInsert(rangeItem{r})
 	x.byID[r.Id] = r
+	x.changes++
 }
 
 func (x *regionIndex) remove(id uint64) {
@@ -38,6 +41,7 @@ func (x *regionIndex) remove(id uint64) {
 			x.tree.Delete(rangeItem{old})
 		}
 		delete(x.byID, id)
+		x.changes++
 	}
 }
 

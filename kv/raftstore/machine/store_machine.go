@@ -19,8 +19,12 @@ type StoreMachine struct {
 	claims  map[uint64]*metapb.Region
 	// tombstones are the last destroyed peer of each region: neither it nor an older one may come back (S7).
 	tombstones map[uint64]Tombstone
-	// orphans are raft states without a region: peers that voted before their first snapshot, and must remember it.
+	// orphans are raft states without a region: of peers that voted before their first snapshot, or were destroyed since. The region's next peer must
+	// remember it.
 	orphans map[uint64]*raft_serverpb.RaftLocalState
+	early   earlyMessages
+	// near is nil unless regions may sleep.
+	near *neighbours
 }
 
 // Tombstone is what is remembered of a destroyed peer: itself, and the region's members when it ceased to be one.
@@ -74,8 +78,14 @@ func (m *StoreMachine) Handle(mail []Mail, _ Instant) Round {
 			if _, ok := m.present[mail.Region.Id]; ok {
 				m.index.put(mail.Region)
 			}
+		case CoversAll:
+			m.handleCoversAll(&round, mail)
 		case Gone:
 			m.handleGone(mail)
+		case Tick:
+			m.handleStoreTick(&round)
+		case Step:
+			m.hearStore(&round, mail.Msg)
 		default:
 			panic(errors.Errorf("machine: the StoreMachine got %T", one))
 		}
@@ -90,11 +100,21 @@ func (m *StoreMachine) handleUnknown(round *Round, msg *raft_serverpb.RaftMessag
 		m.forward(round, id, Step{msg}) // created meanwhile; a Step that finds nobody comes back here, after Gone
 		return
 	}
+	if msg.ExtraMsg.GetType() == raft_serverpb.ExtraMessageType_MsgCheckStalePeer {
+		if t, ok := m.tombstones[id]; ok {
+			m.tellStale(round, msg, t)
+		}
+		return
+	}
 	if to.GetStoreId() != m.storeID || to.GetId() == 0 || msg.IsTombstone || !isInitial(msg) {
 		return
 	}
 	if t, ok := m.tombstones[id]; ok && (to.Id <= t.PeerID || msg.RegionEpoch.GetConfVer() < t.ConfVer) {
-		m.buryToo(round, msg, t)
+		m.tellStale(round, msg, t)
+		return
+	}
+	if announced := (&metapb.Region{Id: id, StartKey: msg.StartKey, EndKey: msg.EndKey}); m.taken(announced) {
+		m.early.keep(msg) // a split that is still to come makes the peer, most likely (S5, S6)
 		return
 	}
 	m.present[id] = to.Id
@@ -103,20 +123,20 @@ func (m *StoreMachine) handleUnknown(round *Round, msg *raft_serverpb.RaftMessag
 	m.forward(round, id, Create{RegionID: id, PeerID: to.Id, State: state, First: msg})
 }
 
-// buryToo tells a peer that it was removed, if this store's own peer of the region has outlived that: everybody else whom it knows may be gone as
-// well (S8). It must hear it from a newer epoch.
-func (m *StoreMachine) buryToo(round *Round, msg *raft_serverpb.RaftMessage, t Tombstone) {
-	for _, p := range t.Members {
-		if p.Id == msg.FromPeer.GetId() {
-			return
-		}
-	}
+// tellStale tells a peer that it was removed, if this store's own peer of the region has outlived that: everybody else whom it knows may be gone as
+// well (S8). Else it names the members that were left when the own peer was removed; one of them knows more.
+func (m *StoreMachine) tellStale(round *Round, msg *raft_serverpb.RaftMessage, t Tombstone) {
 	if len(t.Members) == 0 || msg.RegionEpoch.GetConfVer() >= t.ConfVer {
 		return
 	}
-	epoch := &metapb.RegionEpoch{ConfVer: t.ConfVer, Version: msg.RegionEpoch.GetVersion()}
+	gone := true
+	for _, p := range t.Members {
+		gone = gone && p.Id != msg.FromPeer.GetId()
+	}
 	round.Send = append(round.Send, &raft_serverpb.RaftMessage{
-		RegionId: msg.RegionId, FromPeer: msg.ToPeer, ToPeer: msg.FromPeer, RegionEpoch: epoch, IsTombstone: true,
+		RegionId: msg.RegionId, FromPeer: msg.ToPeer, ToPeer: msg.FromPeer, IsTombstone: gone,
+		RegionEpoch: &metapb.RegionEpoch{ConfVer: t.ConfVer, Version: msg.RegionEpoch.GetVersion()},
+		ExtraMsg:    &raft_serverpb.ExtraMessage{Type: raft_serverpb.ExtraMessageType_MsgCheckStalePeerResponse, CheckPeers: t.Members},
 	})
 }
 
@@ -130,25 +150,37 @@ func isInitial(msg *raft_serverpb.RaftMessage) bool {
 }
 
 func (m *StoreMachine) handleClaim(round *Round, r *metapb.Region) {
-	granted := m.index.overlapping(r) == nil
-	for id, c := range m.claims { // order-free: any overlap refuses
-		if id != r.Id && region.Overlaps(c, r) {
-			granted = false
-		}
-	}
+	granted := !m.taken(r)
 	if granted {
 		m.claims[r.Id] = r
 	}
 	m.forward(round, r.Id, ClaimGranted{RegionID: r.Id, Granted: granted})
 }
 
+// taken says that another region of the store, or a snapshot for one, has some of the range.
+func (m *StoreMachine) taken(r *metapb.Region) bool {
+	if m.index.overlapping(r) != nil {
+		return true
+	}
+	for id, c := range m.claims { // order-free: any overlap refuses
+		if id != r.Id && region.Overlaps(c, r) {
+			return true
+		}
+	}
+	return false
+}
+
 func (m *StoreMachine) handleGone(g Gone) {
 	if m.present[g.RegionID] != g.PeerID {
+		m.forget(g)
 		return
 	}
 	delete(m.present, g.RegionID)
 	delete(m.claims, g.RegionID)
 	m.index.remove(g.RegionID)
+	if g.State != nil {
+		m.orphans[g.RegionID] = g.State
+	}
 	m.tombstones[g.RegionID] = Tombstone{PeerID: g.PeerID, ConfVer: g.Region.GetRegionEpoch().GetConfVer(), Members: g.Region.GetPeers()}
 }
 

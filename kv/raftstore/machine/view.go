@@ -22,6 +22,10 @@ type RegionView struct {
 	LeaseEnd Instant
 	// Initialized says that the peer has its region's data. Gone says that there is no such peer any more.
 	Initialized, Gone bool
+	// Siblings are what was split off the region last, as it was then: whoever asks with the epoch before that is told of them.
+	Siblings []*metapb.Region
+	// Asleep says that no ticks pass on the peer until something reaches it.
+	Asleep bool
 	// Log is for people: applied, committed and last index, and the first that is still there.
 	Log LogStatus
 }
@@ -33,6 +37,8 @@ type LogStatus struct {
 	Committed uint64 `json:"committed"`
 	Stabled   uint64 `json:"stabled"`
 	Last      uint64 `json:"last"`
+	// Bytes is about what the log takes.
+	Bytes uint64 `json:"bytes"`
 }
 
 // CheckLeader answers whether a request for the region, made for the given peer (0: any), can be served by this peer as leader.
@@ -62,7 +68,7 @@ func (v *RegionView) CheckTerm(term uint64) error {
 // CheckVersion refuses a request that was made for another range. Reads and writes do not care who the peers are.
 func (v *RegionView) CheckVersion(version uint64) error {
 	if version != v.Region.GetRegionEpoch().GetVersion() {
-		return &region.EpochNotMatchError{RegionID: v.Region.Id, Current: []*metapb.Region{v.Region}}
+		return &region.EpochNotMatchError{RegionID: v.Region.Id, Current: withSiblings(v.Region, v.Siblings)}
 	}
 	return nil
 }

@@ -12,7 +12,15 @@ import (
 
 // Build writes the snapshot file of a region, whose data is in snap, and returns what it wrote. The file is durable when Build
 // returns. A file of that key that exists is replaced. ErrBusy when the same key is being built.
-func (m *Manager) Build(key Key, region *metapb.Region, snap engine.Snapshot) (_ Meta, err error) {
+func (m *Manager) Build(key Key, region *metapb.Region, snap engine.Snapshot) (Meta, error) {
+	return m.BuildPaced(key, region, snap, func(int) error { return nil })
+}
+
+// Pace is asked after every so many bytes whether work may go on; it may wait. Its error ends the work.
+type Pace func(bytes int) error
+
+// BuildPaced is Build at a pace. What was built when pace answered an error is removed.
+func (m *Manager) BuildPaced(key Key, region *metapb.Region, snap engine.Snapshot, pace Pace) (_ Meta, err error) {
 	name := fileName(key, false)
 	if region.GetId() != key.RegionID {
 		return Meta{}, errors.Errorf("snapshot file %s cannot hold region %d", name, region.GetId())
@@ -27,7 +35,7 @@ func (m *Manager) Build(key Key, region *metapb.Region, snap engine.Snapshot) (_
 			err = errors.Annotatef(err, "build snapshot file %s", name)
 		}
 	}()
-	w := &writer{file: file}
+	w := &writer{file: file, pace: pace}
 	meta, err := w.write(key, region, snap)
 	if err != nil {
 		return Meta{}, err
@@ -41,6 +49,7 @@ func (m *Manager) Build(key Key, region *metapb.Region, snap engine.Snapshot) (_
 // writer puts a file together, block by block.
 type writer struct {
 	file     *unfinished
+	pace     Pace
 	offset   int64
 	checksum uint32
 	block    []byte // payload of the data block that is being filled
@@ -115,6 +124,9 @@ func (w *writer) writeCF(cf engine.CF, region *metapb.Region, snap engine.Snapsh
 }
 
 func (w *writer) writeBlock(kind byte, payload []byte) error {
+	if err := w.pace(len(payload)); err != nil {
+		return err
+	}
 	h := header(w.offset, kind, payload)
 	if err := w.append(h[:]); err != nil {
 		return err

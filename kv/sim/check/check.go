@@ -8,8 +8,9 @@
 //	promises.go a vote or an acknowledgement leaves a store only when what it promises is durable there
 //	leases.go   while a lease runs nobody leads in a later term
 //	shapes.go   an epoch names one shape of a region; epochs never go back; a store's regions are disjoint
+//	ranges.go   a key belongs to one region at each version, and nobody answers by a lease for keys that have gone to a newer region
 //
-// Each check looks at what changed only. All of them are about one region, so what is kept is kept by region: what all stores must agree on
+// Each check looks at what changed only. Most of them are about one region, so what is kept is kept by region: what all stores must agree on
 // (regionRecord), and what each store's peer has said so far in this life (peer).
 package check
 
@@ -48,8 +49,12 @@ type Checker struct {
 	stores  map[uint64]*store
 	order   []*store
 	regions map[uint64]*regionRecord
-	// Elections counts the terms in which somebody led.
-	Elections int
+	// ranges are all that regions ever had, by version.
+	ranges map[uint64][]*metapb.Region
+	// reshaped are the peers whose regions changed in the round at hand.
+	reshaped []*peer
+	// Elections counts the terms in which somebody led, Changes the epochs of all regions.
+	Elections, Changes int
 }
 
 // store is one store in its present life.
@@ -102,7 +107,9 @@ type regionRecord struct {
 
 // New returns a checker that reports the first thing that is wrong, once.
 func New(report func(string)) *Checker {
-	return &Checker{report: report, stores: make(map[uint64]*store), regions: make(map[uint64]*regionRecord)}
+	return &Checker{
+		report: report, stores: make(map[uint64]*store), regions: make(map[uint64]*regionRecord), ranges: make(map[uint64][]*metapb.Region),
+	}
 }
 
 func (c *Checker) fail(format string, args ...any) {
@@ -123,6 +130,7 @@ func (c *Checker) Started(id uint64, disk Disk, clock func() machine.Instant, fo
 	for i := range found {
 		c.found(st, &found[i])
 	}
+	c.lookAround(st)
 }
 
 func (c *Checker) found(st *store, f *Found) {
@@ -161,6 +169,7 @@ func (c *Checker) Decided(id uint64, round *machine.Round) {
 	for _, v := range round.Views {
 		c.viewed(st, v)
 	}
+	c.lookAround(st)
 	for i := range round.Write {
 		c.wrote(st, &round.Write[i])
 	}
@@ -177,7 +186,7 @@ func (c *Checker) Decided(id uint64, round *machine.Round) {
 // Sent takes in a message at the instant at which it leaves.
 func (c *Checker) Sent(id uint64, env *raft_serverpb.RaftMessage) {
 	st := c.stores[id]
-	if c.failed || st == nil || env.IsTombstone {
+	if c.failed || st == nil || env.IsTombstone || env.Message == nil {
 		return
 	}
 	rec, m := c.region(env.RegionId), env.Message
@@ -219,7 +228,8 @@ func (c *Checker) viewed(st *store, v *machine.RegionView) {
 	}
 	c.showsTerm(st, rec, p, v.Term)
 	c.takeShape(st, rec, p, v.Region)
-	led := p.view != nil && p.view.IsLeader && p.view.Term == v.Term
+	before := p.view
+	led := before != nil && before.IsLeader && before.Term == v.Term
 	p.view = v
 	c.stands(st, rec, p, v)
 	if !v.IsLeader {
@@ -233,6 +243,9 @@ func (c *Checker) viewed(st *store, v *machine.RegionView) {
 		rec.committed = max(rec.committed, v.Log.Committed) // it learned that as a follower
 	}
 	c.leased(st, rec, p, v)
+	if !goesOn(before, v, st.clock()) {
+		c.begins(st, v)
+	}
 }
 
 func (c *Checker) region(id uint64) *regionRecord {

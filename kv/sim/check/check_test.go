@@ -310,8 +310,24 @@ func TestBadLivesAreReported(t *testing.T) {
 			r.view(1, 5, false, func(v *machine.RegionView) { v.Region = shape(4, "", "", 1) })
 		}, "changes more than one peer at once"},
 		"overlapping regions": {func(r *rig) {
-			r.view(1, 5, false, func(v *machine.RegionView) { v.Region = shape(3, "", "", 1, 2, 3); v.Region.Id = 2 })
+			r.view(1, 5, false, func(v *machine.RegionView) { v.Region = another(2, "b", "c") })
 		}, "regions 2 and 1 overlap"},
+		"two owners of a key": {func(r *rig) {
+			r.view(1, 5, false, func(v *machine.RegionView) { v.Region = another(1, "b", "c") })
+		}, "regions 2 and 1 own the same keys at version 1"},
+		"an engine with overlapping regions (S3)": {func(r *rig) {
+			r.Holds(1, []*metapb.Region{another(2, "b", "c"), shape(3, "", "", 1, 2, 3)})
+		}, "which overlap"},
+		"a parent's lease over a child's keys (S14)": {func(r *rig) {
+			r.elect(1, 6, 6)
+			leads(r, 1, func(v *machine.RegionView) { v.Region, v.LeaseEnd = shape(3, "", "", 1, 2, 3), r.now+10 })
+			leads(r, 2, func(v *machine.RegionView) { v.Region = another(2, "b", "c") })
+		}, "holds a lease of region 1 at version 1"},
+		"a lease over a child's keys that comes late (S14)": {func(r *rig) {
+			r.elect(1, 6, 6)
+			leads(r, 2, func(v *machine.RegionView) { v.Region = another(2, "b", "c") })
+			leads(r, 1, func(v *machine.RegionView) { v.Region, v.LeaseEnd = shape(3, "", "", 1, 2, 3), r.now+10 })
+		}, "holds a lease of region 1 at version 1"},
 		"a second change of peers (R3)": {func(r *rig) {
 			r.elect(1, 6, 6)
 			for i := uint64(7); i <= 8; i++ {
@@ -329,6 +345,28 @@ func TestBadLivesAreReported(t *testing.T) {
 		require.Len(t, r.said, 1, name)
 		require.Contains(t, r.said[0], tc.want, name)
 	}
+}
+
+// another is region 2, at some version.
+func another(version uint64, start, end string) *metapb.Region {
+	r := shape(3, start, end, 1, 2, 3)
+	r.Id, r.RegionEpoch.Version = 2, version
+	return r
+}
+
+// leads shows a leader of term 6 that is ready.
+func leads(r *rig, id uint64, shows func(v *machine.RegionView)) {
+	v := &machine.RegionView{
+		PeerID: id + 10, Term: 6, IsLeader: true, Ready: true, Initialized: true,
+		Log: machine.LogStatus{Applied: 6, Committed: 6, Stabled: 6, Last: 6},
+	}
+	shows(v)
+	rec := r.region(v.Region.Id)
+	clear(r.stores[id].peers) // it has no other region
+	r.peer(r.stores[id], rec, v.PeerID).applied = 6
+	*rec.chosen.room(6) = chosenEntry{term: 6, by: 6, store: id}
+	rec.committed = 6
+	r.Decided(id, &machine.Round{Views: []*machine.RegionView{v}})
 }
 
 // A peer that was destroyed may still be heard, and its successor is another voter.

@@ -64,6 +64,10 @@ func (c *Checker) wrote(st *store, t *machine.WriteTask) {
 			p.log.base.Term = chosen.term
 		}
 	}
+	if len(t.Entries) == 0 && p.log.last() == 0 && t.State.GetLastIndex() == machine.InitIndex { // born by a split
+		p.log = peerLog{base: machine.Pair{Index: machine.InitIndex, Term: machine.InitTerm}}
+		p.given, p.applied = machine.InitIndex, machine.InitIndex
+	}
 	if len(t.Entries) > 0 {
 		if first := t.Entries[0].Index; first <= p.given {
 			c.fail("store %d: region %d peer %d overwrites index %d, and index %d is applied", st.id, rec.id, p.id, first, p.given)

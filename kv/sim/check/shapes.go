@@ -1,8 +1,6 @@
 package check
 
 import (
-	"sort"
-
 	"github.com/gogo/protobuf/proto"
 	"github.com/pingcap/kvproto/pkg/metapb"
 
@@ -22,6 +20,7 @@ func (c *Checker) takeShape(st *store, rec *regionRecord, p *peer, r *metapb.Reg
 	switch {
 	case known == nil:
 		rec.shapes[at] = r
+		c.Changes++
 		if before := rec.shapes[epoch{at.version, at.confVer - 1}]; before != nil && !oneStep(before, r) {
 			c.fail("store %d: region %d changes more than one peer at once: from %v to %v", st.id, rec.id, before.Peers, r.Peers)
 		}
@@ -32,7 +31,10 @@ func (c *Checker) takeShape(st *store, rec *regionRecord, p *peer, r *metapb.Reg
 		c.fail("store %d: region %d peer %d goes back from epoch %v to %v", st.id, rec.id, p.id, p.region.RegionEpoch, r.RegionEpoch)
 	}
 	p.region, p.former = r, p.region
-	c.alone(st, rec, r)
+	c.reshaped = append(c.reshaped, p)
+	if known == nil {
+		c.owns(st, r)
+	}
 }
 
 // oneStep says that two configurations differ by one voter at most, or that there is a joint one among them.
@@ -51,19 +53,23 @@ func oneStep(a, b *metapb.Region) bool {
 	return differ <= 1
 }
 
-// alone looks for another region of the store that shares keys with this one.
-func (c *Checker) alone(st *store, rec *regionRecord, r *metapb.Region) {
-	var ids []uint64
-	for id := range st.peers {
-		ids = append(ids, id)
-	}
-	sort.Slice(ids, func(i, j int) bool { return ids[i] < ids[j] })
-	for _, id := range ids {
-		p := st.peers[id]
-		if id != rec.id && p.region != nil && region.Overlaps(p.region, r) {
-			c.fail("store %d: regions %d and %d overlap: %v and %v", st.id, rec.id, id, r, p.region)
+// lookAround looks, when a round is over, for regions of the store that share keys with those that changed in it.
+func (c *Checker) lookAround(st *store) {
+	for _, p := range c.reshaped {
+		if p.region == nil {
+			continue // it went away in the same round
+		}
+		least := uint64(0)
+		for id, q := range st.peers { // order-free: the least is told
+			if q != p && q.region != nil && region.Overlaps(p.region, q.region) && (least == 0 || id < least) {
+				least = id
+			}
+		}
+		if least != 0 {
+			c.fail("store %d: regions %d and %d overlap: %v and %v", st.id, p.region.Id, least, p.region, st.peers[least].region)
 		}
 	}
+	c.reshaped = c.reshaped[:0]
 }
 
 // stands looks at where a peer's log stands.

@@ -76,18 +76,30 @@ func (s *Storage) Read(ctx context.Context, at storage.Target, done func(storage
 	}
 	s.router.Read(&machine.ReadRequest{
 		RegionID: at.RegionID, PeerID: at.PeerID, Version: v.Region.RegionEpoch.Version,
-		Grant: func(g machine.ReadGrant, err error) { s.granted(g, err, done) },
+		Grant: func(g machine.ReadGrant, err error) { s.granted(at.RegionID, g, err, done) },
 	})
 }
 
 // granted takes the snapshot of a read that the region's owner let go on. What is applied by now may be newer than the grant, which
-// is as good.
-func (s *Storage) granted(g machine.ReadGrant, err error, done func(storage.Snapshot, error)) {
+// is as good, as long as the region has kept its range: what was split off may have left the store.
+func (s *Storage) granted(regionID uint64, g machine.ReadGrant, err error, done func(storage.Snapshot, error)) {
 	if err != nil {
 		done(nil, err)
 		return
 	}
-	done(&snapshot{Snapshot: s.state.NewSnapshot(), region: g.Region, term: g.Term}, nil)
+	snap := s.state.NewSnapshot()
+	v := s.router.View(regionID)
+	if v == nil || v.Gone {
+		err = &region.NotFoundError{RegionID: regionID}
+	} else {
+		err = v.CheckVersion(g.Region.RegionEpoch.Version)
+	}
+	if err != nil {
+		_ = snap.Close() // nothing was read from it
+		done(nil, err)
+		return
+	}
+	done(&snapshot{Snapshot: snap, region: g.Region, term: g.Term}, nil)
 }
 
 // Write implements storage.Storage.
