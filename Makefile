@@ -2,6 +2,7 @@
 #
 #   build run test lint bench format    what one does all day
 #   docs                                the reference pages in docs/, out of the code
+#   many-regions                        64 MB through client-go into regions of 1 MiB, and every store killed in turn
 #   failovers                           fifty scheduler leaders killed under load
 #   sim sim-long                        lives of whole clusters in virtual time: 200 seeds; as many as fit in an hour
 #   sim-bugs sim-corpus sim-agree       deliberate bugs; the corpus' hashes anew; 100 seeds in three processes
@@ -36,7 +37,7 @@ LDFLAGS = \
 TEST  = go test $(RACEFLAG) -p 2 -timeout 12m
 STAGE = go test $(RACEFLAG) -count=1 -timeout 12m
 
-.PHONY: build kv scheduler run test ci dev lint format tools docs bench failovers proto clean
+.PHONY: build kv scheduler run test ci dev lint format tools docs bench failovers many-regions proto clean
 
 build:
 	go build -buildvcs=false -trimpath -ldflags "$(LDFLAGS)" -o bin/shoal ./cmd/shoal
@@ -60,6 +61,15 @@ ci:
 # Fifty leaders of a scheduler group fall, one after the other; takes some ten minutes.
 failovers:
 	SHOAL_FAILOVERS=50 go test -count=1 -timeout 60m -v ./test/failover
+
+# 64 MB into at least 40 regions, by 32 clients; every store is killed in turn under load.
+many-regions:
+	SHOAL_MEGABYTES=64 go test -count=1 -timeout 20m -v -run '^TestManyRegions$$' ./test/robustness
+
+# A store stands still for ten minutes under 64 clients: regions and logs stay within their limits, and it heals with a snapshot a region at most.
+.PHONY: paused-store
+paused-store:
+	SHOAL_PAUSE=10m go test -count=1 -timeout 30m -v -run '^TestPausedStore$$' ./test/robustness
 
 # --- the simulator ----------------------------------------------------------------------------------------------------
 
@@ -113,7 +123,7 @@ format: tools
 
 # --- the staged suites: a stage is the end of its tests' names --------------------------------------------------------
 
-.PHONY: project1 project2 project2a project2aa project2ab project2ac project2b project2c project3a
+.PHONY: project1 project2 project2a project2aa project2ab project2ac project2b project2c project3a project3b
 
 project1:
 	$(STAGE) ./kv/server -run '1$$'
@@ -135,3 +145,6 @@ project2c:
 # So far the consensus core's part of this one.
 project3a:
 	$(STAGE) ./raft -run '3A$$'
+
+project3b:
+	$(STAGE) ./kv/test_raftstore ./kv/sim -run '3B$$'

@@ -441,3 +441,47 @@ func TestOldRefusalTeachesCommit(t *testing.T) {
 	require.EqualValues(t, 3, rn.Raft.RaftLog.Committed())
 	require.Equal(t, StatePreCandidate, rn.Raft.State)
 }
+
+// R8: with AnnounceApplied a follower never knows of a commit that the leader has not applied, and a read that it let in waits for no heartbeat.
+func TestCommitIsAnnouncedWhenApplied(t *testing.T) {
+	cfg := newTestConfig(1, []uint64{1, 2, 3}, 10, 1, NewMemoryStorage())
+	cfg.AsyncStorage, cfg.LazyCommit, cfg.AnnounceApplied = true, true, true
+	rn, err := NewRawNode(cfg)
+	require.NoError(t, err)
+	r := rn.Raft
+	r.becomeCandidate()
+	r.becomeLeader()
+	persistAll := func() []eraftpb.Message {
+		rd := rn.Ready()
+		rn.Persisted(rd.Number)
+		return append(rd.Messages, rn.Ready().Messages...)
+	}
+	persistAll()
+	require.NoError(t, rn.Step(eraftpb.Message{MsgType: eraftpb.MessageType_MsgAppendResponse, From: 2, To: 1, Term: r.Term, Index: r.RaftLog.LastIndex()}))
+	committed := r.RaftLog.committed
+	require.Equal(t, r.RaftLog.LastIndex(), committed)
+	require.Zero(t, r.announced())
+
+	require.NoError(t, rn.Step(eraftpb.Message{MsgType: eraftpb.MessageType_MsgReadIndex, From: 3, To: 1, Term: r.Term, Context: []byte("read")}))
+	var round []byte
+	for _, m := range persistAll() {
+		if m.MsgType == eraftpb.MessageType_MsgHeartbeat {
+			require.Zero(t, m.Commit)
+			round = m.Context
+		}
+	}
+	require.NoError(t, rn.Step(eraftpb.Message{MsgType: eraftpb.MessageType_MsgHeartbeatResponse, From: 2, To: 1, Term: r.Term, Context: round}))
+	var index uint64
+	for _, m := range persistAll() {
+		if m.MsgType == eraftpb.MessageType_MsgReadIndexResp {
+			index = m.Index
+		}
+	}
+	require.Equal(t, committed, index, "what was acknowledged may be applied already, although nobody has said so here")
+	rn.Applied(committed)
+	var told uint64
+	for _, m := range persistAll() {
+		told = max(told, m.Commit)
+	}
+	require.Equal(t, committed, told)
+}

@@ -38,6 +38,9 @@ type Config struct {
 	VoteSilenceTicks int
 	// LazyCommit lets a new commit index ride on the next append or heartbeat instead of being sent by itself.
 	LazyCommit bool
+	// AnnounceApplied keeps a leader from telling others that an entry is committed before it has applied it. Then no follower shows, to readers that a
+	// ReadIndex let in, what the leader does not show yet to those that it answers by its lease.
+	AnnounceApplied bool
 
 	// MaxSizePerMsg bounds the entries of one append; a single larger entry still travels.
 	MaxSizePerMsg uint64

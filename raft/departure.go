@@ -66,10 +66,14 @@ func (r *Raft) holdCommit(before uint64) {
 
 // announced is the commit index that the followers may know.
 func (r *Raft) announced() uint64 {
-	if r.office.held.first > 0 {
-		return r.office.held.first - 1
+	known := r.RaftLog.committed
+	if r.cfg.AnnounceApplied {
+		known = min(known, r.RaftLog.applied)
 	}
-	return r.RaftLog.committed
+	if r.office.held.first > 0 {
+		return min(known, r.office.held.first-1)
+	}
+	return known
 }
 
 // releaseCommit announces the commit of membership changes at once when it may be known.

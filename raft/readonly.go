@@ -35,6 +35,9 @@ type readIndexes struct {
 	waiting []readGroup
 	pending int
 
+	// owed is the highest index that a follower was told to wait for while its commit could not be announced yet.
+	owed uint64
+
 	// answers go out with the next Ready.
 	answers []ReadState
 }
@@ -126,5 +129,16 @@ func (r *Raft) answerRead(req readRequest, index uint64) {
 		r.reads.answers = append(r.reads.answers, ReadState{Index: index, RequestCtx: req.ctx})
 		return
 	}
+	if index > r.announced() {
+		r.reads.owed = max(r.reads.owed, index)
+	}
 	r.send(eraftpb.Message{MsgType: eraftpb.MessageType_MsgReadIndexResp, To: req.from, Index: index, Context: req.ctx})
+}
+
+// releaseReads announces at once what readers on followers wait for.
+func (r *Raft) releaseReads() {
+	if r.State == StateLeader && r.reads.owed > 0 && r.announced() >= r.reads.owed {
+		r.reads.owed = 0
+		r.bcastAppend()
+	}
 }

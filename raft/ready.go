@@ -207,5 +207,7 @@ func (rn *RawNode) Persisted(number uint64) {
 func (rn *RawNode) Applied(index uint64) {
 	rn.Raft.RaftLog.appliedTo(index)
 	rn.Raft.releaseCommit()
+	rn.Raft.releaseReads()
+	rn.Raft.spreadDeparture()
 	rn.Raft.leaveJoint()
 }

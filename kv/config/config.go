@@ -33,7 +33,9 @@ type Config struct {
 	Storage   Storage    `toml:"storage"`
 	PD        PD         `toml:"pd"`
 	Raftstore Raftstore  `toml:"raftstore"`
-	Security  Security   `toml:"security"`
+	// Coprocessor and Split say when regions divide.
+	Coprocessor Coprocessor `toml:"coprocessor"`
+	Security    Security    `toml:"security"`
 }
 
 // MinMemory is what a process cannot do without; below it the garbage collector would do little but run.
@@ -42,11 +44,12 @@ const MinMemory = 64 * MiB
 // Default suits a store on a machine of its own.
 func Default() *Config {
 	return &Config{
-		Log:       log.Default(),
-		Server:    defaultServer(),
-		Storage:   defaultStorage(),
-		PD:        PD{Endpoints: []string{"127.0.0.1:2379"}},
-		Raftstore: defaultRaftstore(),
+		Log:         log.Default(),
+		Server:      defaultServer(),
+		Storage:     defaultStorage(),
+		PD:          PD{Endpoints: []string{"127.0.0.1:2379"}},
+		Raftstore:   defaultRaftstore(),
+		Coprocessor: defaultCoprocessor(),
 	}
 }
 
@@ -98,6 +101,7 @@ func (c *Config) Validate() error {
 	c.Storage.validate(p)
 	c.PD.validate(p)
 	c.Raftstore.validate(p)
+	c.Coprocessor.validate(p)
 	c.Security.validate(p)
 	return p.Err()
 }

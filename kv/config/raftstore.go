@@ -23,6 +23,7 @@ type Raftstore struct {
 	// The keys of these stand under [raftstore] too; they only group the fields.
 	RaftLimits
 	LogGC
+	SplitCheck
 	Reports
 	Queues Queues `toml:"queues"`
 }
@@ -51,6 +52,14 @@ type LogGC struct {
 	RaftLogGcSizeLimit Size `toml:"raft-log-gc-size-limit"`
 	// RaftLogGcTimeLimit is how long a replica may be silent before the log is not kept for it any more.
 	RaftLogGcTimeLimit Duration `toml:"raft-log-gc-time-limit"`
+}
+
+// SplitCheck is when a leader has its region measured, to split it when it is larger than [coprocessor] allows.
+type SplitCheck struct {
+	// SplitRegionCheckTickInterval is how often a leader looks whether its region's size is known, and tries again what went wrong.
+	SplitRegionCheckTickInterval Duration `toml:"split-region-check-tick-interval"`
+	// RegionSplitCheckDiff is how much must have been written since the last measurement for another one; 0: a sixteenth of region-split-size.
+	RegionSplitCheckDiff Size `toml:"region-split-check-diff"`
 }
 
 // Reports is how often the scheduler hears from the store when nothing changed.
@@ -98,6 +107,7 @@ func defaultRaftstore() Raftstore {
 			RaftLogGcSizeLimit:    72 * MiB,
 			RaftLogGcTimeLimit:    Duration{30 * time.Minute},
 		},
+		SplitCheck: SplitCheck{SplitRegionCheckTickInterval: Duration{10 * time.Second}},
 		Reports: Reports{
 			RegionHeartbeatInterval: Duration{60 * time.Second},
 			StoreHeartbeatInterval:  Duration{10 * time.Second},
@@ -119,6 +129,7 @@ func (r *Raftstore) quicken() {
 	r.MaxLeaderLease = Duration{140 * time.Millisecond}
 	r.RaftLogGcTickInterval = Duration{50 * time.Millisecond}
 	r.RaftLogGcThreshold = 50
+	r.SplitRegionCheckTickInterval = Duration{100 * time.Millisecond}
 	r.RegionHeartbeatInterval = Duration{100 * time.Millisecond}
 	r.StoreHeartbeatInterval = Duration{500 * time.Millisecond}
 }
@@ -145,6 +156,8 @@ func (r *Raftstore) validate(p *Problems) {
 	durationBetween(p, "raftstore.raft-log-gc-time-limit", r.RaftLogGcTimeLimit, r.RaftLogGcTickInterval, Duration{30 * 24 * time.Hour})
 	durationBetween(p, "raftstore.pd-heartbeat-tick-interval", r.RegionHeartbeatInterval, r.BaseTickInterval, Duration{time.Hour})
 	durationBetween(p, "raftstore.pd-store-heartbeat-tick-interval", r.StoreHeartbeatInterval, r.BaseTickInterval, Duration{time.Hour})
+	durationBetween(p, "raftstore.split-region-check-tick-interval", r.SplitRegionCheckTickInterval, r.BaseTickInterval, Duration{time.Hour})
+	between(p, "raftstore.region-split-check-diff", r.RegionSplitCheckDiff, 0, 64*GiB)
 	r.Queues.validate(p)
 	for _, q := range []struct {
 		key  string

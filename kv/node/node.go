@@ -200,7 +200,7 @@ func (n *Node) self() *metapb.Store {
 func (n *Node) assemble(disk *raftstore.Disk, cp ControlPlane, reg *prometheus.Registry) (err error) {
 	id := n.ident.StoreId
 	n.store, err = raftstore.Open(raftstore.Options{
-		Machine: raftstore.MachineConfig(&n.cfg.Raftstore, id, uint64(time.Now().UnixNano())), RaftWorkers: 1,
+		Machine: raftstore.MachineConfig(n.cfg, id, uint64(time.Now().UnixNano())), RaftWorkers: 1,
 		Limits: raftstore.NewLimits(&n.cfg.Raftstore.Queues),
 		Tick:   n.cfg.Raftstore.BaseTickInterval.Duration, StoreHeartbeatInterval: n.cfg.Raftstore.StoreHeartbeatInterval.Duration,
 		Stats: n.stats, Disk: disk, Scheduler: cp, Clock: raftstore.Boottime, Logger: n.logger, Metrics: raftstore.NewMetrics(reg),

@@ -9,7 +9,8 @@ import (
 const quietTimeouts = 5
 
 // MachineConfig derives what the machines need from the store's configuration. Seed decides the election timeouts.
-func MachineConfig(cfg *config.Raftstore, storeID, seed uint64) machine.Config {
+func MachineConfig(whole *config.Config, storeID, seed uint64) machine.Config {
+	cfg := &whole.Raftstore
 	ticks := func(d config.Duration) int { return max(1, int(d.Duration/cfg.BaseTickInterval.Duration)) }
 	sleep := 0
 	if cfg.HibernateRegions {
@@ -25,11 +26,23 @@ func MachineConfig(cfg *config.Raftstore, storeID, seed uint64) machine.Config {
 			Bytes: uint64(cfg.RaftLogGcSizeLimit), Silence: uint64(ticks(cfg.RaftLogGcTimeLimit)),
 		},
 		RegionHeartbeatTicks: ticks(cfg.RegionHeartbeatInterval),
+		Split:                splitLimits(whole, ticks(cfg.SplitRegionCheckTickInterval)),
 		Raft: machine.RaftLimits{
 			MaxSizePerMsg: uint64(cfg.RaftMaxSizePerMsg), MaxCommittedPerReady: 4 << 20, MaxUncommitted: 4 * uint64(cfg.RaftEntryMaxSize),
 			MaxInflightBytes: 64 << 20, MaxInflightMsgs: cfg.RaftMaxInflightMsgs, MaxCached: uint64(cfg.RaftEntryCacheBytes),
 			MaxEntry: uint64(cfg.RaftEntryMaxSize), MaxBatch: 256 << 10,
 		},
+	}
+}
+
+func splitLimits(whole *config.Config, ticks int) machine.SplitLimits {
+	c, diff := &whole.Coprocessor, uint64(whole.Raftstore.RegionSplitCheckDiff)
+	if diff == 0 {
+		diff = uint64(c.RegionSplitSize) / 16
+	}
+	return machine.SplitLimits{
+		MaxSize: uint64(c.RegionMaxSize), SplitSize: uint64(c.RegionSplitSize), MaxKeys: c.RegionMaxKeys, SplitKeys: c.RegionSplitKeys,
+		Diff: diff, Batch: c.BatchSplitLimit, CheckTicks: ticks,
 	}
 }
 

@@ -30,7 +30,7 @@ func (d *Disk) Load(storeID uint64) (machine.StoreState, error) {
 		}
 		for _, p := range s.RemovedRecords {
 			found.Tombstones[s.Region.Id] = machine.Tombstone{
-				PeerID: p.Id, ConfVer: s.Region.GetRegionEpoch().GetConfVer(), Members: s.Region.GetPeers(),
+				PeerID: p.Id, ConfVer: s.Region.GetRegionEpoch().GetConfVer(), Members: s.Region.GetPeers(), Into: s.MergeState,
 			}
 		}
 		return d.finishDestroy(snap, s.Region)
@@ -103,7 +103,7 @@ func eachRegionState(snap engine.Snapshot, visit func(*raft_serverpb.RegionLocal
 }
 
 func (d *Disk) loadRegion(storeID uint64, snap engine.Snapshot, s *raft_serverpb.RegionLocalState) (machine.Restored, error) {
-	r := machine.Restored{Region: s.Region}
+	r := machine.Restored{Region: s.Region, Merge: s.MergeState, Records: s.MergedRecords}
 	self := region.FindPeerOn(s.Region, storeID)
 	if self == nil {
 		return r, errors.Errorf("region %d has no peer on store %d: is this another store's directory?", s.Region.Id, storeID)

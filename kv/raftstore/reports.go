@@ -8,7 +8,6 @@ import (
 	"github.com/pingcap/kvproto/pkg/pdpb"
 	"go.uber.org/zap"
 
-	"github.com/shoal-kv/shoal/kv/engine"
 	"github.com/shoal-kv/shoal/kv/raftstore/command"
 	"github.com/shoal-kv/shoal/kv/raftstore/machine"
 )
@@ -45,11 +44,10 @@ func (s *Store) heartbeat(r *machine.RegionHeartbeat) *pdpb.RegionHeartbeatReque
 			Peer: d.Peer, DownSeconds: uint64((time.Duration(d.Ticks) * s.opts.Tick).Seconds()),
 		})
 	}
-	for _, cf := range engine.DataCFs {
-		// An estimate: without it the scheduler sees an empty region, until the next report.
-		if n, err := s.opts.Disk.State.ApproximateSize(cf, r.Region.StartKey, rangeEnd(r.Region)); err == nil {
-			hb.ApproximateSize += n
-		}
+	hb.ApproximateSize, hb.ApproximateKeys = r.Size, r.Keys
+	if r.Size == 0 {
+		// Until the region has been measured; the scheduler would take it for empty.
+		hb.ApproximateSize, _ = s.opts.Disk.estimate(r.Region)
 	}
 	return hb
 }
@@ -69,6 +67,11 @@ func (s *Store) Answer(resp *pdpb.RegionHeartbeatResponse) {
 		a.Op = changePeers(resp.ChangePeerV2.Changes...)
 	case resp.TransferLeader != nil:
 		a.Op = machine.TransferLeader{To: resp.TransferLeader.Peer}
+	case resp.SplitRegion != nil:
+		// SCAN and APPROXIMATE ask for the middle, USEKEY brings keys.
+		a.Op = machine.Split{Keys: resp.SplitRegion.Keys}
+	case resp.Merge != nil:
+		a.Op = machine.Merge{Target: resp.Merge.Target}
 	default:
 		return
 	}

@@ -27,6 +27,7 @@ const (
 	ApplyWorker
 	QuickTasks
 	SnapshotTasks
+	ScanTasks
 	Reporter
 	HashTasks
 )
@@ -49,6 +50,7 @@ func NewStepper(s *Store) *Stepper {
 	add(ApplyWorker, &applyWorker{s: s})
 	add(QuickTasks, &taskWorker{s: s, queue: s.quick})
 	add(SnapshotTasks, &taskWorker{s: s, queue: s.snapshots})
+	add(ScanTasks, &taskWorker{s: s, queue: s.scans})
 	add(Reporter, &reporter{s: s})
 	add(HashTasks, &taskWorker{s: s, queue: s.hashes})
 	return p

@@ -139,6 +139,9 @@ func (d *Disk) RunTask(task machine.Task, pace snapfile.Pace) (machine.Mail, err
 	case *machine.ComputeHash:
 		sum, err := computeHash(t, pace)
 		return machine.HashComputed{RegionID: t.RegionID, PeerID: t.PeerID, Index: t.At.Index, Hash: sum, OK: err == nil}, err
+	case machine.MeasureRegion:
+		found, err := d.measure(t)
+		return found, err
 	case machine.DropSnapshot:
 		key := snapfile.Key{RegionID: t.RegionID, Term: t.At.Term, Index: t.At.Index}
 		return nil, d.Snapshots.Delete(key, t.Received)
@@ -163,15 +166,15 @@ func (d *Disk) BuildSnapshot(regionID uint64, pace snapfile.Pace) (*eraftpb.Snap
 	snap := d.State.NewSnapshot()
 	defer func() { _ = snap.Close() }()
 	state, applied, err := readWhole(snap, regionID)
-	if err != nil || state == nil {
-		return nil, err // gone meanwhile
+	if err != nil || state == nil || state.State == raft_serverpb.PeerState_Merging {
+		return nil, err // gone meanwhile, or frozen: who lacks entries of a frozen region makes its merge fail (S16)
 	}
 	key := snapfile.Key{RegionID: regionID, Term: applied.CommitTerm, Index: applied.AppliedIndex}
 	meta, err := d.Snapshots.BuildPaced(key, state.Region, snap, pace)
 	if err != nil {
 		return nil, err
 	}
-	data, err := (&raft_serverpb.RaftSnapshotData{Region: state.Region, FileSize: meta.Size}).Marshal()
+	data, err := (&raft_serverpb.RaftSnapshotData{Region: state.Region, FileSize: meta.Size, MergedRecords: state.MergedRecords}).Marshal()
 	if err != nil {
 		return nil, err
 	}

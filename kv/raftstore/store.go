@@ -7,7 +7,7 @@
 //	log writer     one; takes all updates of all workers that wait, writes one batch with one sync, then lets the promises
 //	               leave and tells the workers. While a sync runs the next batch gathers: group commit without a timer.
 //	apply worker   one; committed entries into engine batches, without a sync; then the replies.
-//	task workers   three; old log, state syncs and deletions on one, snapshots on another, hashes of regions on the last.
+//	task workers   four; old log, state syncs and deletions on one, snapshots, hashes of regions and measurements on the others.
 //	heartbeats     one; reports to the scheduler.
 //
 // The walk of a write: Router.Propose → raft worker (one entry of all that waits) → appends leave for the followers, and the log writer
@@ -97,6 +97,7 @@ type Store struct {
 	quick      *mailbox[machine.Task]
 	snapshots  *mailbox[machine.Task]
 	hashes     *mailbox[machine.Task]
+	scans      *mailbox[machine.Task]
 	reports    *mailbox[machine.SchedulerCall]
 	beat       chan struct{} // asks for a store heartbeat out of turn
 	pulses     []*pulse      // fixed once the store is started
@@ -142,9 +143,10 @@ func Open(opts Options) (*Store, error) {
 	s := &Store{
 		Router: newRouter(opts.Machine.StoreID, opts.RaftWorkers, opts.Limits), opts: opts,
 		logQueue: newMailbox[machine.WriteTask](0), applyQueue: newMailbox[machine.ApplyTask](0),
-		quick: newMailbox[machine.Task](0), snapshots: newMailbox[machine.Task](0), hashes: newMailbox[machine.Task](maxHashes), reports: newMailbox[machine.SchedulerCall](0),
-		beat:  make(chan struct{}, 1),
-		fatal: make(chan error, 1),
+		quick: newMailbox[machine.Task](0), snapshots: newMailbox[machine.Task](0), hashes: newMailbox[machine.Task](maxHashes), scans: newMailbox[machine.Task](0),
+		reports: newMailbox[machine.SchedulerCall](0),
+		beat:    make(chan struct{}, 1),
+		fatal:   make(chan error, 1),
 	}
 	var running context.Context
 	running, s.endTasks = context.WithCancel(context.Background())
@@ -183,7 +185,7 @@ func (s *Store) Start() {
 		serve(done, s.applyQueue.wake, applying, true)
 		apply.close()
 	})
-	for _, queue := range []*mailbox[machine.Task]{s.quick, s.snapshots, s.hashes} {
+	for _, queue := range []*mailbox[machine.Task]{s.quick, s.snapshots, s.hashes, s.scans} {
 		tasks, drain := &taskWorker{s: s, queue: queue}, queue == s.hashes // hashes have something to give back, and end at once
 		s.restStop.goRun(func(done <-chan struct{}) { serve(done, queue.wake, tasks, drain) })
 	}

@@ -46,7 +46,10 @@ func sizeOf(u *logstore.Update) int64 {
 func (s *Store) enqueueTask(t machine.Task) {
 	drop, isDrop := t.(machine.DropSnapshot)
 	_, isBuild := t.(machine.BuildSnapshot)
+	_, isScan := t.(machine.MeasureRegion)
 	switch {
+	case isScan:
+		s.scans.put(t)
 	case isBuild, isDrop && !drop.Received:
 		s.snapshots.put(t)
 	default:
@@ -276,7 +279,8 @@ func (w *applyWorker) step() bool {
 	round, rest, err := s.opts.Disk.Apply(s.apply, w.tasks, w.batch)
 	s.opts.Metrics.applied(begin, len(round.Reply))
 	if s.opts.Watch.Apply != nil {
-		s.opts.Watch.Apply(w.tasks[:len(w.tasks)-len(rest)], &round)
+		// What was parked may come back: then more is left than there was.
+		s.opts.Watch.Apply(w.tasks[:max(0, len(w.tasks)-len(rest))], &round)
 	}
 	for _, r := range round.Reply {
 		carryReply(r)
@@ -303,10 +307,13 @@ func (w *applyWorker) abandon() {
 		}
 	}
 	w.tasks = nil
+	w.s.apply.Abandon(carryReply, region.ErrUndetermined)
 	w.s.applyQueue.close()
 }
 
+// close answers who waits for what is parked, and lets go of the batch.
 func (w *applyWorker) close() {
+	w.s.apply.Abandon(carryReply, region.ErrUndetermined)
 	if w.batch != nil {
 		_ = w.batch.Close()
 	}
@@ -386,6 +393,8 @@ func regionOf(t machine.Task) uint64 {
 	case machine.BuildSnapshot:
 		return t.RegionID
 	case machine.SyncState:
+		return t.RegionID
+	case machine.MeasureRegion:
 		return t.RegionID
 	case machine.DropSnapshot:
 		return t.RegionID

@@ -34,6 +34,7 @@ func (s *Server) newCaller(c *kvrpcpb.Context) (*caller, error) {
 			StoreID:  c.GetPeer().GetStoreId(),
 			Epoch:    c.GetRegionEpoch(),
 			Term:     c.GetTerm(),
+			Replica:  c.GetReplicaRead(),
 		},
 		maxDuration: time.Duration(c.GetMaxExecutionDurationMs()) * time.Millisecond,
 	}

@@ -101,8 +101,8 @@ var bugs = []bug{
 		broken: `return len(r.reads.arrived) > 0 && r.async() && r.State == StateLeader`,
 		also: &bug{
 			file:   "kv/raftstore/machine/op_read.go",
-			old:    `if len(p.reads) == 0 || p.applied.Term != p.term() {`,
-			broken: `if len(p.reads) == 0 {`,
+			old:    `if len(p.reads) == 0 || p.snap.installing || p.isLeader() && p.applied.Term != p.term() {`,
+			broken: `if len(p.reads) == 0 || p.snap.installing {`,
 		},
 	},
 	{
@@ -116,8 +116,8 @@ var bugs = []bug{
 		broken: `if b.index == 0 {`,
 		also: &bug{
 			file:   "kv/raftstore/machine/op_read.go",
-			old:    `if len(p.reads) == 0 || p.applied.Term != p.term() {`,
-			broken: `if len(p.reads) == 0 {`,
+			old:    `if len(p.reads) == 0 || p.snap.installing || p.isLeader() && p.applied.Term != p.term() {`,
+			broken: `if len(p.reads) == 0 || p.snap.installing {`,
 		},
 	},
 	{

@@ -76,6 +76,7 @@ func (f *front) handle(req any, done func(resp any)) {
 func target(c *kvrpcpb.Context) storage.Target {
 	return storage.Target{
 		RegionID: c.GetRegionId(), PeerID: c.GetPeer().GetId(), StoreID: c.GetPeer().GetStoreId(), Epoch: c.GetRegionEpoch(), Term: c.GetTerm(),
+		Replica: c.GetReplicaRead(),
 	}
 }
 

@@ -22,6 +22,8 @@ type Target struct {
 	Epoch *metapb.RegionEpoch
 	// Term, when not 0, must not be older than the leader's term by more than one, as in the wire protocol.
 	Term uint64
+	// Replica says of a read that any replica may serve it, not the leader alone. What it shows is as recent.
+	Replica bool
 }
 
 // Snapshot is one region's data, frozen. Keys are users' keys.
@@ -29,7 +31,7 @@ type Snapshot interface {
 	engine.Snapshot
 	// Region is the region's shape at the time of the snapshot; reads must stay in its range.
 	Region() *metapb.Region
-	// Term is the leader's term in which the snapshot was taken. A write that was computed from this snapshot hands it
+	// Term is the leader's term in which the snapshot was taken, or, of a follower's snapshot, one that is not later. A write that was computed from this snapshot hands it
 	// back, so that it is refused when leadership changed in between.
 	Term() uint64
 }

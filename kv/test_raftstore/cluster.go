@@ -108,7 +108,7 @@ func (c *Cluster) StartServer(id uint64) {
 	require.Equal(c.t, id, ident.StoreId)
 	require.NoError(c.t, raftstore.Bootstrap(context.Background(), n.disk, &metapb.Store{Id: id}, reg))
 	n.store, err = raftstore.Open(raftstore.Options{
-		Machine: raftstore.MachineConfig(&c.cfg.Raftstore, id, id), RaftWorkers: 1, Limits: raftstore.NewLimits(&c.cfg.Raftstore.Queues),
+		Machine: raftstore.MachineConfig(c.cfg, id, c.nextSeed()), RaftWorkers: 1, Limits: raftstore.NewLimits(&c.cfg.Raftstore.Queues),
 		Tick: c.cfg.Raftstore.BaseTickInterval.Duration, StoreHeartbeatInterval: time.Minute, Stats: func(*pdpb.StoreStats) {},
 		Disk: n.disk, Transport: &link{net: c.net, from: id}, Scheduler: c.Scheduler, Clock: raftstore.Boottime,
 		Logger: zap.NewNop(), Metrics: raftstore.NewMetrics(prometheus.NewRegistry()),
@@ -119,6 +119,13 @@ func (c *Cluster) StartServer(id uint64) {
 	c.mu.Lock()
 	c.nodes[id] = n
 	c.mu.Unlock()
+}
+
+// nextSeed is another one for every start of a store, as it must be.
+func (c *Cluster) nextSeed() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rng.Uint64()
 }
 
 // StopServer stops a store as a crash would: what was not synced may be lost, each engine's part by itself.

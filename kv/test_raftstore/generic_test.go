@@ -23,6 +23,7 @@ type generic struct {
 	clients                       int
 	unreliable, crash, partitions bool
 	maxRaftLog                    uint64
+	split                         bool
 }
 
 const stores = 5
@@ -31,6 +32,9 @@ func (g generic) run(t *testing.T) {
 	cfg := config.NewTestConfig()
 	if g.maxRaftLog > 0 {
 		cfg.Raftstore.RaftLogGcCountLimit, cfg.Raftstore.RaftLogGcThreshold = g.maxRaftLog, g.maxRaftLog/2
+	}
+	if g.split {
+		cfg.Coprocessor.RegionMaxSize, cfg.Coprocessor.RegionSplitSize = 300, 200
 	}
 	c := NewTestCluster(t, stores, cfg)
 	c.Start()
@@ -48,6 +52,9 @@ func (g generic) run(t *testing.T) {
 	}
 	if g.maxRaftLog > 0 {
 		c.checkLogsBounded(g.maxRaftLog)
+	}
+	if g.split {
+		require.NotEmpty(t, c.GetRegion(nil).EndKey, "the first region has been split")
 	}
 }
 

@@ -57,6 +57,9 @@ type history struct {
 	ops   []porcupine.Operation
 	begin time.Time
 	reads atomic.Int64
+	// replicas: half of the operations are reads that any replica may serve; followers counts those that one did.
+	replicas  bool
+	followers atomic.Int64
 }
 
 func (h *history) add(client int, call time.Duration, in input, out string, answered bool) {
@@ -86,16 +89,20 @@ func (h *history) client(c *Cluster, id int, front func(*storeNode) *server.Serv
 		}
 		r, _ := c.Scheduler.RegionOf(nil)
 		view := to.store.View(r.Id)
-		if view == nil || !view.IsLeader && rng.IntN(20) > 0 {
+		replica := h.replicas && rng.IntN(2) == 0
+		if view == nil || !view.IsLeader && !replica && rng.IntN(20) > 0 {
 			<-time.After(time.Millisecond / 2)
 			continue
 		}
-		in := input{put: rng.IntN(2) == 0, key: rng.IntN(lineKeys), value: fmt.Sprintf("%d-%d", id, n)}
-		h.attempt(id, front(to), &kvrpcpb.Context{RegionId: r.Id, RegionEpoch: view.Region.RegionEpoch, Peer: nil}, in)
+		in := input{put: !replica && rng.IntN(2) == 0, key: rng.IntN(lineKeys), value: fmt.Sprintf("%d-%d", id, n)}
+		kctx := &kvrpcpb.Context{RegionId: r.Id, RegionEpoch: view.Region.RegionEpoch, ReplicaRead: replica}
+		if h.attempt(id, front(to), kctx, in) && !view.IsLeader {
+			h.followers.Add(1)
+		}
 	}
 }
 
-func (h *history) attempt(id int, srv *server.Server, kctx *kvrpcpb.Context, in input) {
+func (h *history) attempt(id int, srv *server.Server, kctx *kvrpcpb.Context, in input) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
 	defer cancel()
 	key := fmt.Appendf(nil, "reg%d", in.key)
@@ -109,22 +116,24 @@ func (h *history) attempt(id int, srv *server.Server, kctx *kvrpcpb.Context, in 
 		default:
 			h.add(id, call, in, "", false)
 		}
-		return
+		return false
 	}
 	resp, err := srv.RawGet(ctx, &kvrpcpb.RawGetRequest{Context: kctx, Key: key})
-	if err == nil && resp.RegionError == nil && resp.Error == "" {
-		h.reads.Add(1)
-		h.add(id, call, in, string(resp.Value), true)
+	if err != nil || resp.RegionError != nil || resp.Error != "" {
+		return false
 	}
+	h.reads.Add(1)
+	h.add(id, call, in, string(resp.Value), true)
+	return true
 }
 
 // play runs clients against a cluster whose network is cut and healed around its leader, loses messages, and whose stores
 // crash, and gives the history to the checker.
-func play(t *testing.T, length time.Duration, crash bool, front func(*Cluster, *storeNode) *server.Server) porcupine.CheckResult {
+func play(t *testing.T, length time.Duration, crash, replicas bool, front func(*Cluster, *storeNode) *server.Server) porcupine.CheckResult {
 	c := NewTestCluster(t, 3, config.NewTestConfig())
 	c.Start()
 	defer c.Shutdown()
-	h := &history{begin: time.Now()}
+	h := &history{begin: time.Now(), replicas: replicas}
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for id := range 6 {
@@ -138,6 +147,7 @@ func play(t *testing.T, length time.Duration, crash bool, front func(*Cluster, *
 	stop.Store(true)
 	wg.Wait()
 	require.Greater(t, h.reads.Load(), int64(100), "the clients got to read")
+	require.True(t, !replicas || h.followers.Load() > 50, "followers answered %d", h.followers.Load())
 	result, _ := porcupine.CheckOperationsVerbose(registers, h.ops, 2*time.Minute)
 	t.Logf("%d operations, %d reads: %s", len(h.ops), h.reads.Load(), result)
 	return result
@@ -173,7 +183,13 @@ func (c *Cluster) trouble(length time.Duration, crash bool) {
 }
 
 func TestLinearizable(t *testing.T) {
-	result := play(t, 10*time.Second, true, func(_ *Cluster, n *storeNode) *server.Server { return server.NewServer(n.storage) })
+	result := play(t, 10*time.Second, true, false, func(_ *Cluster, n *storeNode) *server.Server { return server.NewServer(n.storage) })
+	require.Equal(t, porcupine.Ok, result)
+}
+
+// T8, R9: what followers answer (Context.replica_read) is as recent as what the leader does.
+func TestReplicaReadsAreLinearizable(t *testing.T) {
+	result := play(t, 10*time.Second, true, true, func(_ *Cluster, n *storeNode) *server.Server { return server.NewServer(n.storage) })
 	require.Equal(t, porcupine.Ok, result)
 }
 
@@ -195,7 +211,7 @@ func TestBrokenReadsAreCaught(t *testing.T) {
 // caught plays until the checker finds the fault, a few times at most: a stale read needs its moment.
 func caught(t *testing.T, front func(*Cluster, *storeNode) *server.Server) porcupine.CheckResult {
 	for range 10 {
-		if play(t, 4*time.Second, false, front) == porcupine.Illegal {
+		if play(t, 4*time.Second, false, false, front) == porcupine.Illegal {
 			return porcupine.Illegal
 		}
 	}

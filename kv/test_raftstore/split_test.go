@@ -10,6 +10,8 @@ import (
 
 	"github.com/shoal-kv/shoal/kv/config"
 	"github.com/shoal-kv/shoal/kv/raftstore/machine"
+	"github.com/shoal-kv/shoal/kv/storage"
+	"github.com/shoal-kv/shoal/proto/region"
 )
 
 // split divides the region that covers the keys, and returns what it became.
@@ -63,5 +65,56 @@ func TestSplitsKeepEverything(t *testing.T) {
 				c.StartServer(id)
 			}
 		}
+	}
+}
+
+func TestSplitRecover3B(t *testing.T) { generic{clients: 1, crash: true, split: true}.run(t) }
+
+func TestSplitRecoverManyClients3B(t *testing.T) {
+	generic{clients: 20, crash: true, split: true}.run(t)
+}
+
+func TestSplitUnreliable3B(t *testing.T) { generic{clients: 5, unreliable: true, split: true}.run(t) }
+
+func TestSplitUnreliableRecover3B(t *testing.T) {
+	generic{clients: 5, unreliable: true, crash: true, split: true}.run(t)
+}
+
+// A store that was away while the region was split catches up with both parts; a key of the one is not in the other.
+func TestOneSplit3B(t *testing.T) {
+	cfg := config.NewTestConfig()
+	cfg.Coprocessor.RegionMaxSize, cfg.Coprocessor.RegionSplitSize = 800, 500
+	c := NewTestCluster(t, stores, cfg)
+	c.Start()
+	defer c.Shutdown()
+	first := c.GetRegion(nil)
+	c.MustPut([]byte("k1"), []byte("v1"))
+	c.Eventually(func() bool { return c.engineValue(5, []byte("k1")) != nil }, "store 5 has k1")
+	c.MustTransferLeader(first.Id, region.FindPeerOn(first, 2))
+	c.AddFilter(PartitionFilter([]uint64{1, 2, 3, 4}, []uint64{5}))
+	for i := 1; i <= 200; i++ {
+		c.MustPut(fmt.Appendf(nil, "k%03d", i), fmt.Appendf(nil, "v%d", i))
+	}
+	c.Eventually(func() bool { return len(c.GetRegion([]byte("k")).EndKey) > 0 }, "the region is split")
+	left, right := c.GetRegion([]byte("k")), c.GetRegion([]byte("k100"))
+	require.NotEqual(t, left.Id, right.Id)
+	require.Equal(t, first.Id, c.GetRegion([]byte("z")).Id, "the region keeps the last part")
+
+	// Asked of the wrong region, with the right epoch, the key is refused.
+	leader := c.LeaderOfRegion(left.Id)
+	snapAt := storage.Target{RegionID: left.Id, PeerID: leader.Id, StoreID: leader.StoreId, Epoch: c.node(leader.StoreId).store.View(left.Id).Region.RegionEpoch}
+	err := apply(t.Context(), c.node(leader.StoreId), snapAt, storage.Modify{Op: storage.Put, Key: []byte("k100"), Value: []byte("v")})
+	var outside *region.KeyNotInRegionError
+	require.ErrorAs(t, err, &outside)
+	require.Equal(t, left.Id, outside.Region.Id)
+
+	require.Nil(t, c.engineValue(5, []byte("k100")))
+	c.ClearFilters()
+	c.MustPut([]byte("k100"), []byte("w100"))
+	c.Eventually(func() bool {
+		return string(c.engineValue(5, []byte("k100"))) == "w100" && c.engineValue(5, []byte("k001")) != nil
+	}, "store 5 catches up with every part")
+	for i := 101; i <= 200; i++ {
+		c.MustGet(fmt.Appendf(nil, "k%03d", i), fmt.Appendf(nil, "v%d", i))
 	}
 }

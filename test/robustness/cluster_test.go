@@ -120,17 +120,26 @@ func (c *cluster) tail(p *process) string {
 
 // get reads JSON; false when there was no good answer.
 func (c *cluster) get(url string, into any) bool {
+	body := c.page(url)
+	return body != nil && json.Unmarshal(body, into) == nil
+}
+
+// page reads what is at an address; nil when there was no good answer.
+func (c *cluster) page(url string) []byte {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	require.NoError(c.t, err)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return false
+		return nil
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	return err == nil && resp.StatusCode == http.StatusOK && json.Unmarshal(body, into) == nil
+	if err != nil || resp.StatusCode != http.StatusOK {
+		return nil
+	}
+	return body
 }
 
 // regions is the scheduler's answer about all regions.

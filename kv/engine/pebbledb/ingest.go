@@ -1,6 +1,7 @@
 package pebbledb
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -12,7 +13,7 @@ import (
 	"github.com/shoal-kv/shoal/kv/engine"
 )
 
-// Ingest writes one table per column family, which holds a tombstone over the replaced range and the new pairs, and hands
+// Ingest writes tables for each column family, which hold tombstones over the replaced range and the new pairs, and hands
 // them to pebble, which takes all of them in with one edit: within a table the tombstone hides what is older than the table
 // and nothing of the table itself. Excising the range instead would be cheaper, but it removes what open snapshots still
 // show; here the old data goes when they are closed.
@@ -57,21 +58,42 @@ func (d *DB) writeTables(in engine.Ingestion) (paths []string, err error) {
 	if err := d.opts.FS.MkdirAll(d.ingestDir(), 0o755); err != nil {
 		return nil, err
 	}
-	for cf := engine.CF(0); cf < engine.NumCFs; cf++ {
+	w := &tableWriter{db: d, closed: make(chan error, 1)}
+	w.closed <- nil
+	for cf := engine.CF(0); cf < engine.NumCFs && err == nil; cf++ {
 		r, ok := in.Replace[cf]
 		if !ok || (len(r.End) > 0 && bytes.Compare(r.Start, r.End) >= 0) {
 			continue
 		}
-		path := d.opts.FS.PathJoin(d.ingestDir(), fmt.Sprintf("%d.sst", d.ingests.Add(1)))
-		paths = append(paths, path)
-		if err := d.writeTable(path, cf, r, in.Open); err != nil {
-			return paths, fmt.Errorf("column family %s: %w", cf, err)
+		if err = w.replace(cf, r, in.Open); err != nil {
+			err = fmt.Errorf("column family %s: %w", cf, err)
 		}
 	}
-	return paths, nil
+	if w.table != nil { // given up half way
+		err = firstError(err, w.table.Close())
+	}
+	return w.paths, firstError(err, <-w.closed)
 }
 
-func (d *DB) writeTable(path string, cf engine.CF, r engine.Range, open func(engine.CF) (engine.Source, error)) error {
+const (
+	// tableTarget is the size in bytes of keys and values at which a table ends.
+	tableTarget = 128 << 20
+	// tableBuffer is how much of a table goes to the kernel at once, tableWriteback after how many bytes it is asked to write back.
+	tableBuffer, tableWriteback = 256 << 10, 1 << 20
+)
+
+// tableWriter writes the tables of an ingestion, one after the other. While one is being made durable the next is filled.
+type tableWriter struct {
+	db    *DB
+	paths []string
+	table *sstable.Writer // nil between two tables
+	size  int
+	// closed holds the outcome of the table before: taken by whoever closes the next.
+	closed chan error
+}
+
+// replace writes the tables that take the place of a family's range: together their tombstones cover it.
+func (w *tableWriter) replace(cf engine.CF, r engine.Range, open func(engine.CF) (engine.Source, error)) error {
 	src := engine.Source(nothing{})
 	if open != nil {
 		s, err := open(cf)
@@ -82,33 +104,81 @@ func (d *DB) writeTable(path string, cf engine.CF, r engine.Range, open func(eng
 			src = s
 		}
 	}
-	file, err := d.opts.FS.Create(path, vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return firstError(err, src.Close())
-	}
-	w := sstable.NewWriter(objstorageprovider.NewFileWritable(file), d.popts.MakeWriterOptions(0, d.pdb.TableFormat()))
-	err = fillTable(w, cf, r, src)
-	err = firstError(err, src.Close())
-	return firstError(err, w.Close()) // Close syncs the file
+	err := w.fill(cf, r, src)
+	return firstError(err, src.Close())
 }
 
-func fillTable(w *sstable.Writer, cf engine.CF, r engine.Range, src engine.Source) error {
-	if err := w.DeleteRange(appendKey(nil, cf, r.Start), appendEnd(nil, cf, r.End)); err != nil {
-		return err
-	}
-	var key []byte
+func (w *tableWriter) fill(cf engine.CF, r engine.Range, src engine.Source) error {
+	start, key := appendKey(nil, cf, r.Start), []byte(nil)
 	for src.Next() {
 		k := src.Key()
 		if bytes.Compare(k, r.Start) < 0 || (len(r.End) > 0 && bytes.Compare(k, r.End) >= 0) {
 			return fmt.Errorf("key %x is outside of the replaced range [%x, %x)", k, r.Start, r.End)
 		}
 		key = appendKey(key[:0], cf, k)
-		if err := w.Set(key, src.Value()); err != nil { // also refuses keys that are out of order
+		if w.table != nil && w.size >= tableTarget {
+			end := bytes.Clone(key)
+			if err := w.finish(start, end); err != nil {
+				return err
+			}
+			start = end
+		}
+		if err := w.begin(); err != nil {
 			return err
 		}
+		value := src.Value()
+		if err := w.table.Set(key, value); err != nil { // also refuses keys that are out of order
+			return err
+		}
+		w.size += len(key) + len(value)
 	}
+	if err := w.begin(); err != nil {
+		return err
+	}
+	return w.finish(start, appendEnd(nil, cf, r.End))
+}
+
+// begin makes sure that there is a table to write to.
+func (w *tableWriter) begin() error {
+	if w.table != nil {
+		return nil
+	}
+	d := w.db
+	path := d.opts.FS.PathJoin(d.ingestDir(), fmt.Sprintf("%d.sst", d.ingests.Add(1)))
+	w.paths = append(w.paths, path)
+	file, err := d.opts.FS.Create(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	file = vfs.NewSyncingFile(file, vfs.SyncingFileOptions{BytesPerSync: tableWriteback})
+	file = &bufferedFile{File: file, buf: bufio.NewWriterSize(file, tableBuffer)}
+	w.table = sstable.NewWriter(objstorageprovider.NewFileWritable(file), d.popts.MakeWriterOptions(0, d.pdb.TableFormat()))
+	w.size = 0
 	return nil
 }
+
+// finish ends a table, whose tombstone covers [start, end), and lets it be closed, which syncs its file, when the one before has been.
+func (w *tableWriter) finish(start, end []byte) error {
+	if err := w.table.DeleteRange(start, end); err != nil {
+		return err
+	}
+	table := w.table
+	w.table = nil
+	before := <-w.closed
+	go func() { w.closed <- firstError(before, table.Close()) }() // joined by the next finish, or by writeTables
+	return nil
+}
+
+// bufferedFile gathers the blocks of a table, which are small.
+type bufferedFile struct {
+	vfs.File
+	buf *bufio.Writer
+}
+
+func (f *bufferedFile) Write(p []byte) (int, error) { return f.buf.Write(p) }
+func (f *bufferedFile) Sync() error                 { return firstError(f.buf.Flush(), f.File.Sync()) }
+
+func (f *bufferedFile) Close() error { return firstError(f.buf.Flush(), f.File.Close()) }
 
 // nothing is the Source of a family that is only emptied.
 type nothing struct{}

@@ -82,6 +82,8 @@ func (m *RaftMachine) dispatchAdmin(p *peer, op AdminOp, done func(error)) error
 		return m.proposeChange(p, op.Changes, done)
 	case TransferLeader:
 		return m.transferLeader(p, op.To, done)
+	case Merge:
+		return m.beginMerge(p, op, done)
 	case Split:
 		return m.split(p, op, done)
 	case CheckConsistency:
@@ -105,6 +107,9 @@ func (m *RaftMachine) admitAdmin(p *peer, a *AdminRequest) error {
 	}
 	if p.admin.Index > 0 {
 		return &region.ChangingError{RegionID: p.regionID, Change: p.admin.kind.String(), Index: p.admin.Index}
+	}
+	if _, moves := a.Op.(TransferLeader); p.merge.frozen() && !moves {
+		return &region.MergingError{RegionID: p.regionID}
 	}
 	return nil
 }

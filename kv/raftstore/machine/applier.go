@@ -25,6 +25,12 @@ type applier struct {
 	dirty           bool
 	// expiries is what was found for the entry at hand: see op_expire.go.
 	expiries []uint64
+	// merge is what the region is prepared for: it is frozen. records are what it took in, source what it is about to: see op_merge.go.
+	merge   *raft_serverpb.MergeState
+	records []*raft_serverpb.MergedRecord
+	source  *applier
+	// yielded says that the peer's RaftMachine will send nothing more, but on demand.
+	yielded bool
 	// siblings are what was split off last.
 	siblings []*metapb.Region
 	// hash: the entry at hand asks for a hash of what is there when it is applied.
@@ -75,6 +81,9 @@ func (a *applier) applyCommand(c *command.Command, batch engine.Batch, change *e
 	if !epochRules(c.Kind).holds(c.Epoch, a.region.RegionEpoch) {
 		return &region.EpochNotMatchError{RegionID: a.region.Id, Current: withSiblings(a.region, a.siblings)}
 	}
+	if a.merge != nil && c.Kind != command.RollbackMerge {
+		return &region.MergingError{RegionID: a.region.Id}
+	}
 	switch c.Kind {
 	case command.Write:
 		return a.applyWrite(c, batch)
@@ -84,6 +93,12 @@ func (a *applier) applyCommand(c *command.Command, batch engine.Batch, change *e
 		return a.applyCompactLog(c)
 	case command.ChangePeer:
 		return a.applyConfChange(c, batch, change)
+	case command.PrepareMerge:
+		return a.applyPrepareMerge(c, batch)
+	case command.CommitMerge:
+		return a.applyCommitMerge(c, batch)
+	case command.RollbackMerge:
+		return a.applyRollbackMerge(c, batch)
 	case command.Split:
 		return a.applySplit(c, batch)
 	case command.ComputeHash:
@@ -96,13 +111,18 @@ func (a *applier) applyCommand(c *command.Command, batch engine.Batch, change *e
 }
 
 func (a *applier) putRegion(batch engine.Batch) {
-	putRegionState(batch, &raft_serverpb.RegionLocalState{State: raft_serverpb.PeerState_Normal, Region: a.region})
+	s := raft_serverpb.RegionLocalState{State: raft_serverpb.PeerState_Normal, Region: a.region, MergeState: a.merge, MergedRecords: a.records}
+	if a.merge != nil {
+		s.State = raft_serverpb.PeerState_Merging
+	}
+	putRegionState(batch, &s)
 }
 
-// putTombstone remembers a destroyed peer: RemovedRecords names it, Region has the epoch that it was destroyed at.
-func putTombstone(batch engine.Batch, r *metapb.Region, self *metapb.Peer) {
+// putTombstone remembers a destroyed peer: RemovedRecords names it, Region has the epoch that it was destroyed at. into is the region that took
+// it in, if one did.
+func putTombstone(batch engine.Batch, r *metapb.Region, self *metapb.Peer, into *raft_serverpb.MergeState) {
 	putRegionState(batch, &raft_serverpb.RegionLocalState{
-		State: raft_serverpb.PeerState_Tombstone, Region: r, RemovedRecords: []*metapb.Peer{self},
+		State: raft_serverpb.PeerState_Tombstone, Region: r, RemovedRecords: []*metapb.Peer{self}, MergeState: into,
 	})
 }
 

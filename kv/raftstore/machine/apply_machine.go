@@ -1,16 +1,20 @@
 package machine
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/pingcap/errors"
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
+	"github.com/pingcap/kvproto/pkg/raft_serverpb"
 
 	"github.com/shoal-kv/shoal/kv/engine"
 	"github.com/shoal-kv/shoal/kv/keys"
 	"github.com/shoal-kv/shoal/proto/region"
 )
 
-// ApplyTask is work on one region's state. Exactly one of Entries, Install, ClearMarker, Destroy is set.
+// ApplyTask is work on one region's state. Exactly one of Entries, Install, ClearMarker, Destroy, Merge, Yield is set.
 type ApplyTask struct {
 	RegionID, PeerID uint64
 	Entries          []eraftpb.Entry
@@ -22,6 +26,11 @@ type ApplyTask struct {
 	ClearMarker bool
 	// Destroy is the region as it was last told; the applier may know a later shape.
 	Destroy *metapb.Region
+	// Into goes with Destroy: the region that took this one in, if one did.
+	Into *raft_serverpb.MergeState
+	// Merge asks about a neighbour; Yield is the last task of a source: see op_merge.go.
+	Merge *MergeAsk
+	Yield bool
 }
 
 // ApplyResults is what one engine batch did to one region.
@@ -33,9 +42,13 @@ type ApplyResults struct {
 	// HashAt is the index of a ComputeHash, Verify what a VerifyHash brought.
 	HashAt uint64
 	Verify *verdict
+	// Bytes and Keys are what was written.
+	Bytes, Keys uint64
 	// Installed says that a snapshot of this region took the place of its data.
 	Installed bool
 	Region    *metapb.Region
+	// Merge is a step of a merge.
+	Merge *mergeChanged
 }
 
 // ApplyMachine turns committed entries into engine batches. A batch holds many plain writes of any regions, or what exactly one admin
@@ -44,6 +57,8 @@ type ApplyMachine struct {
 	storeID  uint64
 	appliers map[uint64]*applier
 	dirty    []*applier
+	// parked are the regions whose tasks wait for another region's.
+	parked map[uint64]*parked
 	// tombstones are the last destroyed peer of each region.
 	tombstones map[uint64]uint64
 }
@@ -75,13 +90,15 @@ const maxApplyBatch = 1 << 20
 
 // NewApplyMachine returns a machine for what a restart found.
 func NewApplyMachine(storeID uint64, s StoreState) *ApplyMachine {
-	m := &ApplyMachine{storeID: storeID, appliers: make(map[uint64]*applier), tombstones: make(map[uint64]uint64)}
+	m := &ApplyMachine{
+		storeID: storeID, appliers: make(map[uint64]*applier), parked: make(map[uint64]*parked), tombstones: make(map[uint64]uint64),
+	}
 	for id, t := range s.Tombstones { // order-free: a copy
 		m.tombstones[id] = t.PeerID
 	}
 	for _, r := range s.Regions {
 		m.appliers[r.Region.Id] = &applier{
-			region: r.Region, peerID: r.PeerID, storeID: storeID,
+			region: r.Region, peerID: r.PeerID, storeID: storeID, merge: r.Merge, records: r.Records,
 			applied:   Pair{r.Apply.GetAppliedIndex(), r.Apply.GetCommitTerm()},
 			truncated: Pair{r.Apply.GetTruncatedState().GetIndex(), r.Apply.GetTruncatedState().GetTerm()},
 		}
@@ -94,8 +111,17 @@ func (m *ApplyMachine) Handle(tasks []ApplyTask, batch engine.Batch) (ApplyRound
 	var round ApplyRound
 	for len(tasks) > 0 && batch.Size() < maxApplyBatch {
 		t := &tasks[0]
+		if m.park(&round, t) {
+			tasks = tasks[1:]
+			continue
+		}
 		if len(t.Entries) > 0 {
 			rest, full := m.applyEntries(&round, t, batch)
+			if p := m.parked[t.RegionID]; p != nil {
+				p.tasks = append(p.tasks, t.after(rest))
+				tasks = tasks[1:]
+				continue
+			}
 			if rest > 0 {
 				*t = t.after(rest)
 				break
@@ -106,7 +132,20 @@ func (m *ApplyMachine) Handle(tasks []ApplyTask, batch engine.Batch) (ApplyRound
 			}
 			continue
 		}
-		if len(m.dirty) > 0 || len(round.Mail) > 0 {
+		if t.Merge != nil {
+			m.ask(&round, t)
+			tasks = tasks[1:]
+			continue
+		}
+		if t.Yield {
+			if freed := m.yielded(t); len(freed) > 0 {
+				tasks = append(freed, tasks[1:]...)
+			} else {
+				tasks = tasks[1:]
+			}
+			continue
+		}
+		if len(m.dirty) > 0 || batch.Size() > 0 {
 			break // an install or destruction has a batch of its own
 		}
 		m.special(&round, t, batch)
@@ -153,14 +192,21 @@ func (m *ApplyMachine) applyEntries(round *ApplyRound, t *ApplyTask, batch engin
 		if e.Index != a.applied.Index+1 {
 			panic(errors.Errorf("region %d peer %d: entry %d comes after applied index %d", t.RegionID, t.PeerID, e.Index, a.applied.Index))
 		}
+		if m.awaitsSource(round, a, e) {
+			return len(t.Entries) - i, false
+		}
 		var p pendingEntry
 		if len(waiting) > 0 && waiting[0].Index == e.Index {
 			p, waiting = waiting[0], waiting[1:]
 		}
 		m.markDirty(a)
 		a.applyEntry(round, e, p.proposals, batch)
+		if s := a.source; s != nil {
+			m.absorb(round, s, &raft_serverpb.MergeState{Target: a.region, Commit: s.merge.Commit}, batch)
+			a.source = nil
+		}
 		if a.results.Split != nil {
-			m.splitOff(a.results.Split, batch)
+			m.splitOff(a.results.Split, a.records, batch)
 		}
 		if admin || batch.Size() >= maxApplyBatch {
 			return len(t.Entries) - i - 1, true
@@ -184,7 +230,8 @@ func (m *ApplyMachine) special(round *ApplyRound, t *ApplyTask, batch engine.Bat
 		if old := m.appliers[t.RegionID]; old != nil {
 			eraseOutside(batch, old.region, in.Region)
 		}
-		a := &applier{region: in.Region, peerID: t.PeerID, storeID: m.storeID, applied: in.At, truncated: in.At}
+		m.absorbByInstall(round, in, batch)
+		a := &applier{region: in.Region, peerID: t.PeerID, storeID: m.storeID, applied: in.At, truncated: in.At, records: in.Records}
 		m.appliers[t.RegionID] = a
 		a.putRegion(batch)
 		batch.Put(engine.Local, keys.InstallMarker(t.RegionID), encodePair(in.At))
@@ -211,7 +258,7 @@ func (m *ApplyMachine) destroy(round *ApplyRound, t *ApplyTask, batch engine.Bat
 		delete(m.appliers, t.RegionID)
 		EraseRegion(batch, a.region)
 	}
-	putTombstone(batch, r, &metapb.Peer{Id: t.PeerID, StoreId: m.storeID})
+	putTombstone(batch, r, &metapb.Peer{Id: t.PeerID, StoreId: m.storeID}, t.Into)
 	m.tombstones[t.RegionID] = max(m.tombstones[t.RegionID], t.PeerID)
 	round.Sync = true
 	round.Mail = append(round.Mail, cleared)
@@ -247,9 +294,22 @@ func endOf(r *metapb.Region) []byte {
 
 // Abandon answers everybody who waits for the task's entries, which will not be applied here.
 func (t *ApplyTask) Abandon(reply func(Reply), err error) {
+	if t.Merge != nil && t.Merge.Done != nil {
+		reply(Reply{Done: t.Merge.Done, Err: err})
+	}
 	for _, w := range t.Waiting {
 		for _, pr := range w.proposals {
 			reply(Reply{Done: pr.Done, Err: err})
 		}
+	}
+}
+
+// Abandon answers everybody who waits for what is parked, which will not be applied in this life.
+func (m *ApplyMachine) Abandon(reply func(Reply), err error) {
+	for _, id := range slices.Sorted(maps.Keys(m.parked)) {
+		for i := range m.parked[id].tasks {
+			m.parked[id].tasks[i].Abandon(reply, err)
+		}
+		delete(m.parked, id)
 	}
 }

@@ -225,7 +225,7 @@ func TestClaimsDoNotOverlap(t *testing.T) {
 	m, err := NewStoreMachine(1, StoreState{Regions: []Restored{{Region: r(1, "b", "d"), PeerID: 1}, {Region: r(2, "m", ""), PeerID: 2}}})
 	require.NoError(t, err)
 	claim := func(c *metapb.Region) bool {
-		round := m.Handle([]Mail{Claim{c}}, 0)
+		round := m.Handle([]Mail{Claim{Region: c}}, 0)
 		return round.Mail[0].Mail.(ClaimGranted).Granted
 	}
 	require.False(t, claim(r(5, "", "")), "over everything")

@@ -132,6 +132,7 @@ type Config struct {
 	RegionHeartbeatTicks int
 	// SleepTicks is how long a region must have had no work before it may sleep; 0: regions never sleep.
 	SleepTicks int
+	Split      SplitLimits
 }
 
 // LogGC says when a leader cuts its log.
@@ -142,6 +143,17 @@ type LogGC struct {
 	// For a replica that lags, Count entries and Bytes are kept at most; none for one that has not been heard for Silence ticks.
 	// Beyond that it catches up by snapshot. 0 is no limit of that kind.
 	Count, Bytes, Silence uint64
+}
+
+// SplitLimits are what a region may hold, in bytes and keys, and what the parts of a split hold. Without MaxSize nothing is measured.
+type SplitLimits struct {
+	MaxSize, SplitSize, MaxKeys, SplitKeys uint64
+	// Diff is how many bytes must have been written since a measurement for another one.
+	Diff uint64
+	// Batch is how many regions one split may make.
+	Batch int
+	// CheckTicks is how often a leader looks whether the size is known, and tries again to split what is too large.
+	CheckTicks int
 }
 
 // RaftLimits bound what one group keeps in memory and puts on the wire. Bytes, except where it says messages.

@@ -78,6 +78,44 @@ type (
 	ClaimGranted struct {
 		RegionID uint64
 		Granted  bool
+		// Absorbs are the regions of this store that the snapshot's took in, or one that it took in did.
+		Absorbs []uint64
+	}
+	// MergeBegin answers a MergeAsk that begins a merge: Target as it is on this store.
+	MergeBegin struct {
+		RegionID uint64
+		Target   *metapb.Region
+		Done     func(error)
+	}
+	// MergeAnswer tells a source's leader about the merge prepared at Index: the target Refused it, or is led on LeaderStore, or, Unknown, this
+	// store cannot tell.
+	MergeAnswer struct {
+		RegionID, Index, LeaderStore uint64
+		Refused, Unknown             bool
+	}
+	// MergeCall asks the target's leader to take Source in, prepared at Index, or to decline.
+	MergeCall struct {
+		RegionID         uint64
+		Expected, Source *metapb.Region
+		Index            uint64
+		Decline          bool
+	}
+	// CatchUp says that the region's entry at Index is committed, and is the one that this log holds. With Yield the peer then yields.
+	CatchUp struct {
+		RegionID, PeerID, Index uint64
+		Yield                   bool
+	}
+	// Yield says that another region has taken this one in, and waits for its range.
+	Yield struct{ RegionID uint64 }
+	// Absorbed says that another region durably has this one's range.
+	Absorbed struct {
+		RegionID, PeerID uint64
+		Into             *raft_serverpb.MergeState
+	}
+	// Discard ends a peer whose region was taken in by one that is not on this store.
+	Discard struct {
+		RegionID, PeerID uint64
+		Into             *raft_serverpb.MergeState
 	}
 	// Adopt makes a region that a split has made here a peer. See op_split.go.
 	Adopt struct {
@@ -95,6 +133,14 @@ type (
 		Version  uint64
 		IDs      []SplitID
 	}
+	// Measured brings what a MeasureRegion task found. Keys are where the region had better be split: none when it is not too large.
+	Measured struct {
+		RegionID, PeerID uint64
+		Version          uint64
+		Half             bool
+		Size, Count      uint64
+		Keys             [][]byte
+	}
 	// Resend asks every leader for a heartbeat: the scheduler has a new leader.
 	Resend struct{}
 	// StoreAlive says that another store lives, and in which life: the number changes when it starts again.
@@ -108,11 +154,30 @@ type (
 	// Unknown is a message for a region that the RaftMachine does not have.
 	Unknown struct{ Msg *raft_serverpb.RaftMessage }
 	// Claim asks for the range of a received snapshot.
-	Claim struct{ Region *metapb.Region }
+	Claim struct {
+		Region *metapb.Region
+		// Records are the merges that the snapshot's region remembers.
+		Records []*raft_serverpb.MergedRecord
+	}
 	// Unclaim gives a claim back that was not needed.
 	Unclaim struct{ RegionID uint64 }
-	// Covers says that a region of the store has this shape now.
-	Covers struct{ Region *metapb.Region }
+	// Covers says that a region of the store has this shape now. Into, when not 0, is the region that it is going to vanish in.
+	Covers struct {
+		Region *metapb.Region
+		Into   uint64
+	}
+	// Inherits says that a region has this shape now, because it took in another, which ends.
+	Inherits struct {
+		Region *metapb.Region
+		From   uint64
+	}
+	// Yielded says that a region's peer does nothing any more, and may be absorbed.
+	Yielded struct{ RegionID uint64 }
+	// MergedAway says that another store knows that the region was taken in.
+	MergedAway struct {
+		RegionID, PeerID uint64
+		Into             *raft_serverpb.MergeState
+	}
 	// CoversAll says that a region was split: Regions are what it became of it, those of them that are here.
 	CoversAll struct {
 		Regions []*metapb.Region
@@ -124,6 +189,8 @@ type (
 		RegionID, PeerID uint64
 		Region           *metapb.Region
 		State            *raft_serverpb.RaftLocalState
+		// Into is the region that took it in, if one did.
+		Into *raft_serverpb.MergeState
 	}
 )
 
@@ -146,6 +213,7 @@ func (Create) isMail()        {}
 func (ClaimGranted) isMail()  {}
 func (Resend) isMail()        {}
 func (Adopt) isMail()         {}
+func (Measured) isMail()      {}
 func (SplitIDs) isMail()      {}
 func (CoversAll) isMail()     {}
 func (StoreAlive) isMail()    {}
@@ -155,6 +223,16 @@ func (Claim) isMail()         {}
 func (Unclaim) isMail()       {}
 func (Covers) isMail()        {}
 func (Gone) isMail()          {}
+func (MergeBegin) isMail()    {}
+func (MergeAnswer) isMail()   {}
+func (MergeCall) isMail()     {}
+func (CatchUp) isMail()       {}
+func (Yield) isMail()         {}
+func (Absorbed) isMail()      {}
+func (Discard) isMail()       {}
+func (Inherits) isMail()      {}
+func (Yielded) isMail()       {}
+func (MergedAway) isMail()    {}
 
 // Proposal is a client's write on its way: handed over, it ends in exactly one call of Done.
 type Proposal struct {
@@ -167,10 +245,11 @@ type Proposal struct {
 	Done    func(error)
 }
 
-// ReadRequest is a read that found no lease. Grant is called exactly once.
+// ReadRequest is a read that found no lease, or, with Replica, is content with any replica. Grant is called exactly once.
 type ReadRequest struct {
 	RegionID, PeerID uint64
 	Version          uint64
+	Replica          bool
 	Grant            func(ReadGrant, error)
 }
 
@@ -191,9 +270,11 @@ type (
 	ChangePeers struct{ Changes []command.PeerChange }
 	// TransferLeader makes another peer lead. See op_transfer.go.
 	TransferLeader struct{ To *metapb.Peer }
+	// Merge makes the region vanish in a neighbour, of which the id is enough; an epoch, when there is one, must be the target's. See op_merge.go.
+	Merge struct{ Target *metapb.Region }
 	// Split divides the region. See op_split.go.
 	Split struct {
-		// Keys are where, ascending and strictly inside the region.
+		// Keys are where, ascending and strictly inside the region; none for the middle of what it holds.
 		Keys [][]byte
 		// IDs are the new regions', one for each key; none to have the scheduler asked for them.
 		IDs []SplitID
@@ -210,6 +291,7 @@ type SplitID struct {
 
 func (ChangePeers) isAdminOp()    {}
 func (TransferLeader) isAdminOp() {}
+func (Merge) isAdminOp()          {}
 func (Split) isAdminOp()          {}
 
 // SchedulerCall is what a machine has to say to the scheduler. The set is closed; answers come back as mail.
@@ -234,6 +316,8 @@ type RegionHeartbeat struct {
 	Leader  *metapb.Peer
 	Term    uint64
 	Pending []*metapb.Peer
+	// Size and Keys are about what the region holds; 0 while that is not known.
+	Size, Keys uint64
 	// Down are peers that have not answered, with the ticks since they did.
 	Down []DownPeer
 }
@@ -254,6 +338,14 @@ type (
 	BuildSnapshot struct{ RegionID, PeerID uint64 }
 	// SyncState makes the state engine durable; answered by StateSynced.
 	SyncState struct{ RegionID, PeerID, CompactTo uint64 }
+	// MeasureRegion finds out how large a region is and where to split it; answered by Measured. It estimates, unless the estimate comes near the limit
+	// or Exact or Half is set. Half asks for the middle, whatever the size.
+	MeasureRegion struct {
+		RegionID, PeerID uint64
+		Region           *metapb.Region
+		Limits           SplitLimits
+		Exact, Half      bool
+	}
 	// DropSnapshot deletes a snapshot's file, received or built here, that nobody needs. Not answered.
 	DropSnapshot struct {
 		RegionID uint64
@@ -263,6 +355,7 @@ type (
 )
 
 func (ReadLog) isTask()       {}
+func (MeasureRegion) isTask() {}
 func (BuildSnapshot) isTask() {}
 func (SyncState) isTask()     {}
 func (DropSnapshot) isTask()  {}

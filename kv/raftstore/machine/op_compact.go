@@ -55,6 +55,9 @@ func (m *RaftMachine) overLimits(p *peer) uint64 {
 }
 
 func (m *RaftMachine) compactLog(p *peer) {
+	if p.merge.frozen() {
+		return // whoever is behind needs the log, and it would be refused (S16)
+	}
 	index := p.duties.compactTo
 	if index <= p.log.truncated.Index {
 		index = m.compactTarget(p)

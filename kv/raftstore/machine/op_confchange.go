@@ -67,7 +67,7 @@ func (m *RaftMachine) afterConfChange(p *peer, c *confChanged) {
 	p.region = c.region
 	m.dropBuilt(p) // a snapshot without the new peer is of no use to it
 	p.duties.reportNow = true
-	m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Covers{c.region}})
+	m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Covers{Region: c.region}})
 	p.removed = c.removed
 }
 
@@ -113,7 +113,7 @@ func (a *applier) setMembers(next *metapb.Region, batch engine.Batch, change *er
 	a.region = next
 	removed := region.FindPeer(next, a.peerID) == nil
 	if removed {
-		putTombstone(batch, next, &metapb.Peer{Id: a.peerID, StoreId: a.storeID})
+		putTombstone(batch, next, &metapb.Peer{Id: a.peerID, StoreId: a.storeID}, nil)
 	} else {
 		a.putRegion(batch)
 	}

@@ -29,6 +29,7 @@ func (m *RaftMachine) doDuties(p *peer) {
 	if m.cfg.RegionHeartbeatTicks > 0 && p.ticks%uint64(m.cfg.RegionHeartbeatTicks) == 0 {
 		p.duties.reportNow = true
 	}
+	m.watchSize(p)
 	if p.duties.pending > 0 && p.duties.pending != len(p.pendingPeers()) {
 		p.duties.reportNow = true
 	}
@@ -47,7 +48,9 @@ func (m *RaftMachine) reportChange(p *peer) {
 	}
 	pending := p.pendingPeers()
 	p.duties.reportNow, p.duties.reported, p.duties.pending = false, p.term(), len(pending)
+	size, keys := p.size.now()
 	m.round.Ask = append(m.round.Ask, RegionHeartbeat{
+		Size: size, Keys: keys,
 		Region: p.region, Leader: p.self(m.cfg.StoreID), Term: p.term(), Pending: pending, Down: p.downPeers(uint64(m.cfg.ElectionTicks)),
 	})
 }

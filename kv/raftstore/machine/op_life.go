@@ -34,6 +34,9 @@ type Restored struct {
 	Raft   *raft_serverpb.RaftLocalState
 	// Tail is the log's entries after the applied index, and the last one at least when the log is not empty.
 	Tail []eraftpb.Entry
+	// Merge says what merge the region is prepared for, nil for none; Records what it took in.
+	Merge   *raft_serverpb.MergeState
+	Records []*raft_serverpb.MergedRecord
 	// LogBytes is about what the log takes on disk.
 	LogBytes uint64
 }
@@ -61,7 +64,7 @@ func (m *RaftMachine) restore(r Restored) (*peer, error) {
 	case hs.Term < last.Term:
 		return nil, errors.Errorf("region %d: term %d is below the log's last term %d", r.Region.Id, hs.Term, last.Term)
 	}
-	p := &peer{regionID: r.Region.Id, id: r.PeerID, region: r.Region, applied: applied}
+	p := &peer{regionID: r.Region.Id, id: r.PeerID, region: r.Region, applied: applied, merge: merging{state: r.Merge}}
 	p.log = &peerLog{initial: hs, truncated: truncated, last: last, start: applied, window: r.Tail, conf: *ConfStateOf(r.Region)}
 	p.log.bytes = foundBytes(truncated.Index, last.Index, r.LogBytes)
 	if err := m.start(p, m.silence()); err != nil {
@@ -88,7 +91,7 @@ func (m *RaftMachine) start(p *peer, silence int) error {
 	node, err := raft.NewRawNode(&raft.Config{
 		ID: p.id, ElectionTick: m.cfg.ElectionTicks, HeartbeatTick: m.cfg.HeartbeatTicks,
 		Storage: p.log, Applied: p.applied.Index, Seed: m.cfg.Seed ^ p.regionID<<16, AsyncStorage: true,
-		PreVote: m.cfg.PreVote, CheckQuorum: true, VoteSilenceTicks: silence, LazyCommit: true,
+		PreVote: m.cfg.PreVote, CheckQuorum: true, VoteSilenceTicks: silence, LazyCommit: true, AnnounceApplied: true,
 		MaxSizePerMsg: l.MaxSizePerMsg, MaxCommittedSizePerReady: l.MaxCommittedPerReady, MaxUncommittedEntriesSize: l.MaxUncommitted,
 		MaxInflightMsgs: l.MaxInflightMsgs, MaxInflightBytes: l.MaxInflightBytes, MaxCachedBytes: l.MaxCached,
 	})
@@ -117,7 +120,7 @@ func (m *RaftMachine) handleCreate(c Create) {
 
 // isForPeer reports whether a message is for the peer that lives here; if not, it does what the message calls for.
 func (m *RaftMachine) isForPeer(p *peer, msg *raft_serverpb.RaftMessage) bool {
-	if p.ending {
+	if p.ending || p.merge.yielded {
 		return false
 	}
 	to := msg.ToPeer.GetId()
@@ -130,6 +133,9 @@ func (m *RaftMachine) isForPeer(p *peer, msg *raft_serverpb.RaftMessage) bool {
 		if newer || !p.initialized() {
 			m.destroy(p)
 		}
+		return false
+	case msg.IsTombstone && msg.MergeTarget != nil:
+		m.toldMerged(p, msg)
 		return false
 	case msg.IsTombstone:
 		m.hearBurial(p, msg)
@@ -156,7 +162,9 @@ func (m *RaftMachine) destroy(p *peer) {
 	m.abandonSplit(p, &region.NotFoundError{RegionID: p.regionID})
 	m.dropBuilt(p)
 	m.withdraw(p)
-	m.round.Apply = append(m.round.Apply, ApplyTask{RegionID: p.regionID, PeerID: p.id, Destroy: tombstoneOf(p.region, p.contact.told)})
+	m.round.Apply = append(m.round.Apply, ApplyTask{
+		RegionID: p.regionID, PeerID: p.id, Destroy: tombstoneOf(p.region, p.contact.told), Into: p.merge.into,
+	})
 }
 
 func (m *RaftMachine) handleCleared(mail Cleared) {
@@ -195,5 +203,7 @@ func (m *RaftMachine) handleLogDestroyed(mail LogDestroyed) {
 			break
 		}
 	}
-	m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Gone{p.regionID, p.id, tombstoneOf(p.region, p.contact.told), Legacy(p.node.Raft.HardState())}})
+	m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Gone{
+		p.regionID, p.id, tombstoneOf(p.region, p.contact.told), Legacy(p.node.Raft.HardState()), p.merge.into,
+	}})
 }

@@ -87,7 +87,7 @@ func (c *Config) life() uint64 { return c.Seed | 1<<63 }
 // atRest reports whether a peer has nothing to do and may sleep, if all others of its region agree.
 func (p *peer) atRest() bool {
 	switch {
-	case p.ending || p.removed || !p.initialized() || p.applied.Index != p.log.last.Index || p.persist.given != p.persist.done:
+	case p.ending || p.removed || p.merge.frozen() || p.merge.yielded || !p.initialized() || p.applied.Index != p.log.last.Index || p.persist.given != p.persist.done:
 		return false
 	case len(p.waiting.queue) > 0 || len(p.pending) > 0 || len(p.newReads) > 0 || len(p.reads) > 0 || p.admin.Index > 0:
 		return false

@@ -25,6 +25,8 @@ type snapshotState struct {
 	// building: a BuildSnapshot task is on its way. claimed: a claim was granted that has not been settled.
 	building, claimed bool
 	offered           *raft_serverpb.RaftMessage
+	// absorbs came with the claim.
+	absorbs []uint64
 	// installing: from raft's acceptance until the log is reset.
 	installing bool
 	number     uint64
@@ -36,6 +38,14 @@ type snapshotState struct {
 type Installation struct {
 	Region *metapb.Region
 	At     Pair
+	// Records are the merges that the region remembers, Absorbs those of them whose sources are on this store and have yielded.
+	Records []*raft_serverpb.MergedRecord
+	Absorbs []uint64
+}
+
+// uses says that the file of the snapshot that ends at at is still wanted.
+func (s *snapshotState) uses(at Pair) bool {
+	return s.installing && s.at == at || s.offered != nil && snapshotPair(s.offered.Message.Snapshot) == at
 }
 
 func (m *RaftMachine) receiveSnapshot(p *peer, msg *raft_serverpb.RaftMessage) {
@@ -43,11 +53,13 @@ func (m *RaftMachine) receiveSnapshot(p *peer, msg *raft_serverpb.RaftMessage) {
 	at := snapshotPair(msg.Message.GetSnapshot())
 	err := data.Unmarshal(msg.Message.GetSnapshot().GetData())
 	if err != nil || data.Region.GetId() != p.regionID || p.snap.installing || p.snap.offered != nil {
-		m.dropReceived(p.regionID, at)
+		if !p.snap.uses(at) { // it may be the same one, once more
+			m.dropReceived(p.regionID, at)
+		}
 		return
 	}
 	p.snap.offered = msg
-	m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Claim{data.Region}})
+	m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Claim{Region: data.Region, Records: data.MergedRecords}})
 }
 
 // handleClaimGranted steps the snapshot that the claim was for. A refused claim comes here too, without a message.
@@ -63,7 +75,7 @@ func (m *RaftMachine) handleClaimGranted(mail ClaimGranted) {
 		m.dropReceived(p.regionID, snapshotPair(msg.Message.Snapshot))
 		return
 	}
-	p.snap.claimed = true
+	p.snap.claimed, p.snap.absorbs = true, mail.Absorbs
 	m.step(p, msg.Message)
 	m.touch(p)
 }
@@ -93,7 +105,8 @@ func (m *RaftMachine) installSnapshot(p *peer, rd *raft.Ready) {
 	p.snap.installing, p.snap.number, p.snap.at = true, p.persist.base+rd.Number, snapshotPair(&rd.Snapshot)
 	p.snap.after = m.envelopes(p, nil, rd.PersistedMessages)
 	m.round.Apply = append(m.round.Apply, ApplyTask{
-		RegionID: p.regionID, PeerID: p.id, Install: &Installation{Region: data.Region, At: p.snap.at},
+		RegionID: p.regionID, PeerID: p.id,
+		Install: &Installation{Region: data.Region, At: p.snap.at, Records: data.MergedRecords, Absorbs: p.snap.absorbs},
 	})
 }
 
@@ -105,7 +118,7 @@ func (m *RaftMachine) resetLog(p *peer, res *ApplyResults) {
 	task.RegionID, task.Reset, task.Sync, task.State = p.regionID, true, true, p.localState()
 	p.snap.after, p.persist.given = nil, p.snap.number
 	m.round.Write = append(m.round.Write, task)
-	m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Covers{p.region}})
+	m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Covers{Region: p.region}})
 }
 
 // snapshotInstalled follows when the log has been reset: raft goes on from there.

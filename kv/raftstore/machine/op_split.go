@@ -34,8 +34,11 @@ type splitRequest struct {
 
 func (s *splitRequest) waits() bool { return s.epoch != nil }
 
-// splitPatience is the number of election timeouts that the scheduler has to answer.
-const splitPatience = 5
+// splitPatience is the number of election timeouts that the scheduler has to answer, halfPatience that which the search for the middle may take.
+const (
+	splitPatience = 5
+	halfPatience  = 60
+)
 
 func (m *RaftMachine) split(p *peer, op Split, done func(error)) error {
 	if p.split.waits() {
@@ -44,12 +47,40 @@ func (m *RaftMachine) split(p *peer, op Split, done func(error)) error {
 	if len(op.IDs) > 0 {
 		return m.proposeSplit(p, op, done)
 	}
+	request := splitRequest{op: op, epoch: p.region.RegionEpoch, asked: p.ticks, done: done}
+	if len(op.Keys) == 0 {
+		p.split = request
+		m.round.Tasks = append(m.round.Tasks, MeasureRegion{RegionID: p.regionID, PeerID: p.id, Region: p.region, Limits: m.cfg.Split, Half: true})
+		return nil
+	}
 	if _, err := divide(p.region, placeholders(p.region, op.Keys)); err != nil {
 		return err
 	}
-	p.split = splitRequest{op: op, epoch: p.region.RegionEpoch, asked: p.ticks, done: done}
+	p.split = request
 	m.round.Ask = append(m.round.Ask, AskSplit{Region: p.region, Count: len(op.Keys)})
 	return nil
+}
+
+// halve goes on with a split in the middle when that was found.
+func (m *RaftMachine) halve(p *peer, mail Measured) {
+	s := p.split
+	if !s.waits() || len(s.op.Keys) > 0 {
+		return // given up
+	}
+	p.split = splitRequest{}
+	s.op.Keys = mail.Keys
+	var err error
+	switch {
+	case !region.SameEpoch(s.epoch, p.region.RegionEpoch):
+		err = p.epochNotMatch()
+	case len(mail.Keys) == 0:
+		err = errors.Errorf("region %d holds too little to be split in the middle", p.regionID)
+	default:
+		err = m.split(p, s.op, s.done)
+	}
+	if err != nil {
+		m.reply(s.done, err)
+	}
 }
 
 // placeholders are parts that only their keys are judged of.
@@ -63,7 +94,7 @@ func placeholders(r *metapb.Region, keys [][]byte) []command.SplitPart {
 
 func (m *RaftMachine) handleSplitIDs(mail SplitIDs) {
 	p := m.peers[mail.RegionID]
-	if p == nil || !p.split.waits() || p.split.epoch.Version != mail.Version {
+	if p == nil || !p.split.waits() || len(p.split.op.Keys) == 0 || p.split.epoch.Version != mail.Version {
 		return // the question was given up
 	}
 	s := p.split
@@ -113,12 +144,16 @@ func (m *RaftMachine) proposeSplit(p *peer, op Split, done func(error)) error {
 
 // settleSplit gives up what waits for ids when the scheduler does not answer, or somebody else leads.
 func (m *RaftMachine) settleSplit(p *peer) {
+	patience := uint64(splitPatience)
+	if len(p.split.op.Keys) == 0 {
+		patience = halfPatience
+	}
 	switch {
 	case !p.split.waits():
 	case !p.isLeader():
 		m.abandonSplit(p, p.notLeader())
-	case p.ticks-p.split.asked > splitPatience*uint64(m.cfg.ElectionTicks):
-		m.abandonSplit(p, &region.ServerIsBusyError{Reason: "the scheduler does not answer who wants to split a region"})
+	case p.ticks-p.split.asked > patience*uint64(m.cfg.ElectionTicks):
+		m.abandonSplit(p, &region.ServerIsBusyError{Reason: "the split was given up: its keys or its ids did not come in time"})
 	}
 }
 
@@ -184,7 +219,7 @@ func (a *applier) applySplit(c *command.Command, batch engine.Batch) error {
 	}
 	a.siblings, a.region = regions[:len(regions)-1], regions[len(regions)-1]
 	if region.FindPeer(a.region, a.peerID) == nil {
-		putTombstone(batch, a.region, &metapb.Peer{Id: a.peerID, StoreId: a.storeID})
+		putTombstone(batch, a.region, &metapb.Peer{Id: a.peerID, StoreId: a.storeID}, nil)
 	} else {
 		a.putRegion(batch)
 	}
@@ -193,7 +228,7 @@ func (a *applier) applySplit(c *command.Command, batch engine.Batch) error {
 }
 
 // splitOff begins the new regions, where a split finds them alive.
-func (m *ApplyMachine) splitOff(s *splitDone, batch engine.Batch) {
+func (m *ApplyMachine) splitOff(s *splitDone, records []*raft_serverpb.MergedRecord, batch engine.Batch) {
 	for _, r := range s.parts[:len(s.parts)-1] {
 		self := region.FindPeerOn(r, m.storeID)
 		if self == nil || m.tombstones[r.Id] >= self.Id {
@@ -204,7 +239,7 @@ func (m *ApplyMachine) splitOff(s *splitDone, batch engine.Batch) {
 			panic(errors.Errorf("region %d: a split makes peer %d while peer %d has data", r.Id, self.Id, old.peerID))
 		}
 		at := Pair{InitIndex, InitTerm}
-		a := &applier{region: r, peerID: self.Id, storeID: m.storeID, applied: at, truncated: at}
+		a := &applier{region: r, peerID: self.Id, storeID: m.storeID, applied: at, truncated: at, records: records}
 		m.appliers[r.Id] = a
 		a.putRegion(batch)
 		a.putApplyState(batch)
@@ -240,6 +275,7 @@ func (m *RaftMachine) afterSplit(p *peer, s *splitDone) {
 	n := len(s.parts) - 1
 	p.region, p.siblings = s.parts[n], s.parts[:n]
 	m.dropBuilt(p) // it has the old range
+	p.size = sizeWatch{}
 	leads := p.isLeader() && !p.ending
 	m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: CoversAll{
 		Regions: append(s.begun[:len(s.begun):len(s.begun)], p.region), Campaign: leads,
@@ -254,7 +290,7 @@ func (m *RaftMachine) afterSplit(p *peer, s *splitDone) {
 // here: no lease then, and readers learn it before the commit leaves this store (S14). Only this leader's own changes can be meant: a view
 // is ready only when what earlier leaders left is applied.
 func (p *peer) leaseEnd() Instant {
-	if p.admin.Index > 0 && epochRules(p.admin.kind).bumpsVersion && p.node.Raft.RaftLog.Committed() >= p.admin.Index {
+	if p.merge.frozen() || p.admin.Index > 0 && epochRules(p.admin.kind).bumpsVersion && p.node.Raft.RaftLog.Committed() >= p.admin.Index {
 		return 0
 	}
 	return p.lease.end

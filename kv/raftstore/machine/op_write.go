@@ -48,6 +48,9 @@ func (m *RaftMachine) admit(p *peer, pr *Proposal) error {
 	if err := p.checkLeader(pr.PeerID); err != nil {
 		return err
 	}
+	if p.merge.frozen() {
+		return &region.MergingError{RegionID: pr.RegionID}
+	}
 	if pr.Term != 0 && pr.Term != p.term() {
 		return &region.StaleCommandError{RegionID: pr.RegionID} // S13: the snapshot is another leader's
 	}
@@ -122,15 +125,20 @@ func (m *RaftMachine) takePending(p *peer, at Pair) []*Proposal {
 
 // abandonWrites is called when the peer does not lead any more, or ends.
 func (m *RaftMachine) abandonWrites(p *peer, waiting error) {
-	for _, pr := range p.waiting.take(len(p.waiting.queue)) {
-		m.reply(pr.Done, waiting)
-	}
+	m.abandonWaiting(p, waiting)
 	for _, e := range p.pending {
 		for _, pr := range e.proposals {
 			m.reply(pr.Done, region.ErrUndetermined)
 		}
 	}
 	p.pending = nil
+}
+
+// abandonWaiting rejects what was admitted but not proposed.
+func (m *RaftMachine) abandonWaiting(p *peer, err error) {
+	for _, pr := range p.waiting.take(len(p.waiting.queue)) {
+		m.reply(pr.Done, err)
+	}
 }
 
 // applyWrite puts a client's writes into the batch, if the region still has the range that they were made for (S10).
@@ -142,6 +150,8 @@ func (a *applier) applyWrite(c *command.Command, batch engine.Batch) error {
 		switch op {
 		case command.Put:
 			batch.Put(cf, key, value)
+			a.results.Bytes += uint64(len(key) + len(value))
+			a.results.Keys++
 		case command.Delete:
 			batch.Delete(cf, key)
 		case command.DeleteRange:

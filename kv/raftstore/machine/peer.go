@@ -25,6 +25,7 @@ type peer struct {
 	pending  []pendingEntry
 	admin    adminInFlight
 	split    splitRequest
+	size     sizeWatch
 	siblings []*metapb.Region
 	newReads []*ReadRequest
 	reads    []*readBatch
@@ -34,6 +35,7 @@ type peer struct {
 	contact  contact
 	departed []*metapb.Peer
 	duties   duties
+	merge    merging
 	check    HashCheck
 	sleep    sleepState
 	members  memberCache
@@ -66,7 +68,7 @@ func (p *peer) ownEntryInFlight() bool {
 }
 
 func (p *peer) checkLeader(peerID uint64) error {
-	if p.ending || p.removed {
+	if p.ending || p.removed || p.merge.yielded {
 		return &region.NotFoundError{RegionID: p.regionID}
 	}
 	if peerID != 0 && peerID != p.id {

@@ -102,10 +102,26 @@ func (m *RaftMachine) handle(one Mail) {
 		m.handleCreate(mail)
 	case ClaimGranted:
 		m.handleClaimGranted(mail)
+	case MergeBegin:
+		m.handleMergeBegin(mail)
+	case MergeAnswer:
+		m.handleMergeAnswer(mail)
+	case MergeCall:
+		m.handleMergeCall(mail)
+	case CatchUp:
+		m.handleCatchUp(mail)
+	case Yield:
+		m.handleYield(mail)
+	case Absorbed:
+		m.handleAbsorbed(mail)
+	case Discard:
+		m.handleDiscard(mail)
 	case Resend:
 		m.handleResend()
 	case Adopt:
 		m.handleAdopt(mail)
+	case Measured:
+		m.handleMeasured(mail)
 	case SplitIDs:
 		m.handleSplitIDs(mail)
 	case StoreAlive:
@@ -141,6 +157,8 @@ func (m *RaftMachine) refuse(one Mail) {
 	case Read:
 		m.round.Reply = append(m.round.Reply, Reply{Grant: mail.Grant, Err: stopped})
 	case Admin:
+		m.reply(mail.Done, stopped)
+	case MergeBegin:
 		m.reply(mail.Done, stopped)
 	case Inspect:
 		m.handleInspect(Inspect{Tell: mail.Tell})
@@ -184,7 +202,7 @@ func (m *RaftMachine) handleTick() {
 			continue
 		}
 		kept = append(kept, p)
-		if p.ending {
+		if p.ending || p.merge.yielded {
 			continue
 		}
 		p.ticks++
@@ -192,6 +210,7 @@ func (m *RaftMachine) handleTick() {
 		p.node.Tick()
 		m.retryReads(p)
 		m.doDuties(p)
+		m.pursueMerge(p)
 		m.askIfStale(p)
 		m.considerSleep(p, p.node.HeartbeatRound() > round)
 		m.list(p)
@@ -249,19 +268,23 @@ func (m *RaftMachine) lookAfter(p *peer) {
 	}
 	if p.isLeader() {
 		m.proposeWaiting(p)
-		m.askReadIndex(p)
 	}
+	m.askReadIndex(p)
 	for !p.snap.installing && p.node.HasReady() {
 		rd := p.node.Ready()
 		m.takeReady(p, &rd)
 	}
 	if !p.isLeader() {
 		m.abandonWrites(p, p.notLeader())
-		m.abandonReads(p, p.notLeader())
 	}
+	m.settleReads(p)
 	p.settleAdmin()
 	m.settleSplit(p)
 	m.settleClaim(p)
+	m.settleYield(p)
+	if p.merge.yielded {
+		return
+	}
 	m.askStorage(p)
 	p.renewLease(&m.cfg, m.now)
 	m.grantReads(p)
@@ -279,7 +302,7 @@ func (m *RaftMachine) takeReady(p *peer, rd *raft.Ready) {
 		p.sleep.busyAt = p.ticks
 	}
 	for i := range rd.ReadStates {
-		p.confirmRead(rd.ReadStates[i].RequestCtx, rd.ReadStates[i].Index)
+		m.confirmRead(p, rd.ReadStates[i].RequestCtx, rd.ReadStates[i].Index)
 	}
 	if !raft.IsEmptySnap(&rd.Snapshot) {
 		m.installSnapshot(p, rd)
@@ -366,8 +389,12 @@ func (m *RaftMachine) handleApplied(mail Applied) {
 		m.resetLog(p, res)
 		return
 	}
+	m.countWritten(p, res)
 	if c := res.Change; c != nil {
 		m.afterConfChange(p, c)
+	}
+	if c := res.Merge; c != nil {
+		m.afterMerge(p, c)
 	}
 	p.applied = res.Applied
 	p.node.Applied(res.Applied.Index)
@@ -419,6 +446,9 @@ func (m *RaftMachine) handleUnreachable(storeID uint64) {
 
 // envelopes addresses messages and appends them to out; those whose receiver's store is not known are lost.
 func (m *RaftMachine) envelopes(p *peer, out []*raft_serverpb.RaftMessage, msgs []eraftpb.Message) []*raft_serverpb.RaftMessage {
+	if p.merge.yielded {
+		return out // it is not for a region that is no more to speak
+	}
 	for i := range msgs {
 		if env := p.envelope(m.cfg.StoreID, &msgs[i]); env != nil {
 			out = append(out, env)
@@ -432,12 +462,12 @@ func (m *RaftMachine) publish(p *peer) {
 	old := p.view
 	v := RegionView{
 		Region: p.region, PeerID: p.id, Leader: p.leader(), Term: p.term(), IsLeader: p.isLeader() && !p.removed,
-		Initialized: p.initialized(), LeaseEnd: p.leaseEnd(), Siblings: p.siblings, Asleep: p.sleep.asleep,
+		Initialized: p.initialized() && !p.snap.installing, LeaseEnd: p.leaseEnd(), Siblings: p.siblings, Asleep: p.sleep.asleep,
 	}
 	v.Ready = v.IsLeader && p.applied.Term == v.Term
 	v.Log = p.logStatus()
 	decides := old.Region != v.Region || old.PeerID != v.PeerID || !samePeer(old.Leader, v.Leader) || old.Term != v.Term ||
-		old.IsLeader != v.IsLeader || old.Ready != v.Ready || old.LeaseEnd != v.LeaseEnd || old.Asleep != v.Asleep
+		old.IsLeader != v.IsLeader || old.Initialized != v.Initialized || old.Ready != v.Ready || old.LeaseEnd != v.LeaseEnd || old.Asleep != v.Asleep
 	if decides || old.Log != v.Log && p.ticks != p.duties.shownAt {
 		p.duties.shownAt = p.ticks
 		p.view = &v

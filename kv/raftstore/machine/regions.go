@@ -29,6 +29,9 @@ func newRegionIndex() *regionIndex {
 
 // put gives a region its (new) range. Tree and map change together (S4).
 func (x *regionIndex) put(r *metapb.Region) {
+	if old := x.byID[r.Id]; old != nil && region.IsEpochStale(r.RegionEpoch, old.RegionEpoch) {
+		return // the news was overtaken: not all of it comes from the same machine
+	}
 	x.remove(r.Id)
 	x.tree.ReplaceOrInsert(rangeItem{r})
 	x.byID[r.Id] = r
@@ -46,14 +49,23 @@ func (x *regionIndex) remove(id uint64) {
 }
 
 // overlapping returns a region other than r itself that shares a key with r, or nil.
-func (x *regionIndex) overlapping(r *metapb.Region) *metapb.Region {
-	var found *metapb.Region
+func (x *regionIndex) overlapping(r *metapb.Region) (found *metapb.Region) {
+	x.eachOverlapping(r, func(o *metapb.Region) bool {
+		found = o
+		return false
+	})
+	return found
+}
+
+// eachOverlapping calls visit with the regions other than r itself that share a key with r, until it answers false.
+func (x *regionIndex) eachOverlapping(r *metapb.Region, visit func(*metapb.Region) bool) {
+	more := true
 	look := func(i llrb.Item) bool {
 		o := i.(rangeItem).Region
 		if o.Id != r.Id && region.Overlaps(o, r) {
-			found = o
+			more = visit(o)
 		}
-		return found == nil && (len(r.EndKey) == 0 || bytes.Compare(o.StartKey, r.EndKey) < 0)
+		return more && (len(r.EndKey) == 0 || bytes.Compare(o.StartKey, r.EndKey) < 0)
 	}
 	// The one before may reach into r; all others begin in it.
 	x.tree.DescendLessOrEqual(rangeItem{r}, func(i llrb.Item) bool {
@@ -64,8 +76,7 @@ func (x *regionIndex) overlapping(r *metapb.Region) *metapb.Region {
 		look(i)
 		return false
 	})
-	if found == nil {
+	if more {
 		x.tree.AscendGreaterOrEqual(rangeItem{r}, look)
 	}
-	return found
 }

@@ -5,8 +5,6 @@ import (
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/pingcap/kvproto/pkg/raft_serverpb"
-
-	"github.com/shoal-kv/shoal/proto/region"
 )
 
 // StoreMachine owns what belongs to the whole store: which ranges its regions cover, which peers exist, are being
@@ -22,6 +20,7 @@ type StoreMachine struct {
 	// orphans are raft states without a region: of peers that voted before their first snapshot, or were destroyed since. The region's next peer must
 	// remember it.
 	orphans map[uint64]*raft_serverpb.RaftLocalState
+	merges  mergeDuties
 	early   earlyMessages
 	// near is nil unless regions may sleep.
 	near *neighbours
@@ -31,6 +30,8 @@ type StoreMachine struct {
 type Tombstone struct {
 	PeerID, ConfVer uint64
 	Members         []*metapb.Peer
+	// Into is the region that took this one in, with the index of the preparation, if one did.
+	Into *raft_serverpb.MergeState
 }
 
 // StoreState is what a restart finds.
@@ -45,6 +46,7 @@ func NewStoreMachine(storeID uint64, s StoreState) (*StoreMachine, error) {
 	m := &StoreMachine{
 		storeID: storeID, index: newRegionIndex(), present: make(map[uint64]uint64), claims: make(map[uint64]*metapb.Region),
 		tombstones: make(map[uint64]Tombstone), orphans: make(map[uint64]*raft_serverpb.RaftLocalState),
+		merges: newMergeDuties(s.Regions),
 	}
 	for id, t := range s.Tombstones { // order-free: a copy
 		m.tombstones[id] = t
@@ -70,18 +72,28 @@ func (m *StoreMachine) Handle(mail []Mail, _ Instant) Round {
 		case Unknown:
 			m.handleUnknown(&round, mail.Msg)
 		case Claim:
-			m.handleClaim(&round, mail.Region)
+			m.handleClaim(&round, mail)
 		case Unclaim:
 			delete(m.claims, mail.RegionID)
+			m.merges.unclaim(mail.RegionID)
 		case Covers:
 			delete(m.claims, mail.Region.Id)
 			if _, ok := m.present[mail.Region.Id]; ok {
 				m.index.put(mail.Region)
+				m.merges.note(mail.Region.Id, mail.Into)
 			}
+		case Inherits:
+			m.handleInherits(mail)
+		case Yielded:
+			m.merges.yielded[mail.RegionID] = true
+			m.retryClaims(&round)
+		case MergedAway:
+			m.handleMergedAway(&round, mail)
 		case CoversAll:
 			m.handleCoversAll(&round, mail)
 		case Gone:
 			m.handleGone(mail)
+			m.retryClaims(&round)
 		case Tick:
 			m.handleStoreTick(&round)
 		case Step:
@@ -113,7 +125,7 @@ func (m *StoreMachine) handleUnknown(round *Round, msg *raft_serverpb.RaftMessag
 		m.tellStale(round, msg, t)
 		return
 	}
-	if announced := (&metapb.Region{Id: id, StartKey: msg.StartKey, EndKey: msg.EndKey}); m.taken(announced) {
+	if announced := (&metapb.Region{Id: id, StartKey: msg.StartKey, EndKey: msg.EndKey}); m.taken(announced, m.sourcesOf(id)) {
 		m.early.keep(msg) // a split that is still to come makes the peer, most likely (S5, S6)
 		return
 	}
@@ -126,12 +138,16 @@ func (m *StoreMachine) handleUnknown(round *Round, msg *raft_serverpb.RaftMessag
 // tellStale tells a peer that it was removed, if this store's own peer of the region has outlived that: everybody else whom it knows may be gone as
 // well (S8). Else it names the members that were left when the own peer was removed; one of them knows more.
 func (m *StoreMachine) tellStale(round *Round, msg *raft_serverpb.RaftMessage, t Tombstone) {
-	if len(t.Members) == 0 || msg.RegionEpoch.GetConfVer() >= t.ConfVer {
-		return
-	}
 	gone := true
 	for _, p := range t.Members {
 		gone = gone && p.Id != msg.FromPeer.GetId()
+	}
+	if t.Into != nil && !gone {
+		tellMerged(round, msg, t)
+		return
+	}
+	if len(t.Members) == 0 || msg.RegionEpoch.GetConfVer() >= t.ConfVer {
+		return
 	}
 	round.Send = append(round.Send, &raft_serverpb.RaftMessage{
 		RegionId: msg.RegionId, FromPeer: msg.ToPeer, ToPeer: msg.FromPeer, IsTombstone: gone,
@@ -149,27 +165,6 @@ func isInitial(msg *raft_serverpb.RaftMessage) bool {
 	return false
 }
 
-func (m *StoreMachine) handleClaim(round *Round, r *metapb.Region) {
-	granted := !m.taken(r)
-	if granted {
-		m.claims[r.Id] = r
-	}
-	m.forward(round, r.Id, ClaimGranted{RegionID: r.Id, Granted: granted})
-}
-
-// taken says that another region of the store, or a snapshot for one, has some of the range.
-func (m *StoreMachine) taken(r *metapb.Region) bool {
-	if m.index.overlapping(r) != nil {
-		return true
-	}
-	for id, c := range m.claims { // order-free: any overlap refuses
-		if id != r.Id && region.Overlaps(c, r) {
-			return true
-		}
-	}
-	return false
-}
-
 func (m *StoreMachine) handleGone(g Gone) {
 	if m.present[g.RegionID] != g.PeerID {
 		m.forget(g)
@@ -178,10 +173,12 @@ func (m *StoreMachine) handleGone(g Gone) {
 	delete(m.present, g.RegionID)
 	delete(m.claims, g.RegionID)
 	m.index.remove(g.RegionID)
+	m.merges.forget(g.RegionID)
+	m.merges.unclaim(g.RegionID)
 	if g.State != nil {
 		m.orphans[g.RegionID] = g.State
 	}
-	m.tombstones[g.RegionID] = Tombstone{PeerID: g.PeerID, ConfVer: g.Region.GetRegionEpoch().GetConfVer(), Members: g.Region.GetPeers()}
+	m.tombstones[g.RegionID] = Tombstone{PeerID: g.PeerID, ConfVer: g.Region.GetRegionEpoch().GetConfVer(), Members: g.Region.GetPeers(), Into: g.Into}
 }
 
 func (m *StoreMachine) forward(round *Round, regionID uint64, mail Mail) {

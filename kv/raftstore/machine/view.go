@@ -20,7 +20,7 @@ type RegionView struct {
 	Ready bool
 	// LeaseEnd is when the leader must stop answering reads by itself; 0 without a lease.
 	LeaseEnd Instant
-	// Initialized says that the peer has its region's data. Gone says that there is no such peer any more.
+	// Initialized says that the peer has its region's data, and no snapshot is about to take its place. Gone says that there is no such peer any more.
 	Initialized, Gone bool
 	// Siblings are what was split off the region last, as it was then: whoever asks with the epoch before that is told of them.
 	Siblings []*metapb.Region
@@ -41,15 +41,15 @@ type LogStatus struct {
 	Bytes uint64 `json:"bytes"`
 }
 
-// CheckLeader answers whether a request for the region, made for the given peer (0: any), can be served by this peer as leader.
+// CheckPeer answers whether a request for the region, made for the given peer (0: any), can be served by this peer: by any, or as leader.
 // The order of the checks is that of the wire protocol: peer, leader, initialized.
-func (v *RegionView) CheckLeader(regionID, peerID uint64) error {
+func (v *RegionView) CheckPeer(regionID, peerID uint64, anyReplica bool) error {
 	switch {
 	case v == nil || v.Gone:
 		return &region.NotFoundError{RegionID: regionID}
 	case peerID != 0 && peerID != v.PeerID:
 		return &region.MismatchPeerIDError{Requested: peerID, Actual: v.PeerID}
-	case !v.IsLeader:
+	case !v.IsLeader && (!anyReplica || v.Leader == nil):
 		return &region.NotLeaderError{RegionID: regionID, Leader: v.Leader}
 	case !v.Initialized:
 		return &region.NotInitializedError{RegionID: regionID}
@@ -71,6 +71,18 @@ func (v *RegionView) CheckVersion(version uint64) error {
 		return &region.EpochNotMatchError{RegionID: v.Region.Id, Current: withSiblings(v.Region, v.Siblings)}
 	}
 	return nil
+}
+
+// StillShows is the second half of a read that was granted: the engine's snapshot was taken in between, and shows the region's data only if the peer
+// is the same, and neither its range nor its data was about to change when v was loaded.
+func (v *RegionView) StillShows(before *RegionView) error {
+	switch {
+	case v == nil || v.Gone || v.PeerID != before.PeerID:
+		return &region.NotFoundError{RegionID: before.Region.Id}
+	case !v.Initialized:
+		return &region.NotInitializedError{RegionID: before.Region.Id}
+	}
+	return v.CheckVersion(before.Region.GetRegionEpoch().GetVersion())
 }
 
 // HasLease reports whether a read may be served at now without asking anybody.

@@ -4,14 +4,15 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 
+	"github.com/golang/snappy"
 	"github.com/pingcap/errors"
 	"github.com/pingcap/kvproto/pkg/metapb"
 
 	"github.com/shoal-kv/shoal/kv/engine"
 )
 
-// Build writes the snapshot file of a region, whose data is in snap, and returns what it wrote. The file is durable when Build
-// returns. A file of that key that exists is replaced. ErrBusy when the same key is being built.
+// Build writes the snapshot file of a region, whose data is in snap, and returns what it wrote.
+// A file of that key that exists is replaced. ErrBusy when the same key is being built.
 func (m *Manager) Build(key Key, region *metapb.Region, snap engine.Snapshot) (Meta, error) {
 	return m.BuildPaced(key, region, snap, func(int) error { return nil })
 }
@@ -53,6 +54,7 @@ type writer struct {
 	offset   int64
 	checksum uint32
 	block    []byte // payload of the data block that is being filled
+	packed   []byte
 }
 
 func (w *writer) write(key Key, region *metapb.Region, snap engine.Snapshot) (Meta, error) {
@@ -112,7 +114,7 @@ func (w *writer) writeCF(cf engine.CF, region *metapb.Region, snap engine.Snapsh
 		if len(w.block) < blockTarget {
 			continue
 		}
-		if err := w.writeBlock(kindData+byte(cf), w.block); err != nil {
+		if err := w.writeData(cf); err != nil {
 			return meta, err
 		}
 		w.block = w.block[:0]
@@ -120,7 +122,19 @@ func (w *writer) writeCF(cf engine.CF, region *metapb.Region, snap engine.Snapsh
 	if len(w.block) == 0 {
 		return meta, nil
 	}
-	return meta, w.writeBlock(kindData+byte(cf), w.block)
+	return meta, w.writeData(cf)
+}
+
+// writeData writes the data block that is full, packed if that makes it a good deal smaller.
+func (w *writer) writeData(cf engine.CF) error {
+	if n := snappy.MaxEncodedLen(len(w.block)); n > cap(w.packed) {
+		w.packed = make([]byte, n)
+	}
+	packed := snappy.Encode(w.packed[:cap(w.packed)], w.block)
+	if len(packed) < len(w.block)/8*7 {
+		return w.writeBlock(kindPacked+byte(cf), packed)
+	}
+	return w.writeBlock(kindData+byte(cf), w.block)
 }
 
 func (w *writer) writeBlock(kind byte, payload []byte) error {

@@ -15,6 +15,7 @@ const (
 	kindRegion = 0x01
 	kindFooter = 0x02
 	kindData   = 0x10
+	kindPacked = 0x20
 
 	headerLen    = 1 + 4 + 4
 	footerCFLen  = 1 + 8 + 8 + 8

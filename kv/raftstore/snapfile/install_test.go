@@ -20,7 +20,7 @@ func TestInstallIsAllOrNothing(t *testing.T) {
 		engine.Write:   {{"b", "w"}},
 	})
 	damaged := bytes.Clone(good)
-	damaged[2*blockTarget+blockTarget/2] ^= 1
+	damaged[len(good)/2] ^= 1
 	pebble, err := pebbledb.Open(pebbledb.Options{Dir: t.TempDir()})
 	require.NoError(t, err)
 	for name, e := range map[string]engine.Engine{"memdb": memdb.New(), "pebbledb": pebble} {
@@ -50,11 +50,12 @@ func TestInstallIsAllOrNothing(t *testing.T) {
 
 func install(t *testing.T, e engine.Engine, file []byte) error {
 	fs := NewMemFS()
+	m := newManager(t, fs)
 	f, err := fs.Create(fileName(testKey, true)) // as if it had rotted since it was received
 	require.NoError(t, err)
 	_, err = f.Write(file)
 	require.NoError(t, err)
-	r, err := newManager(t, fs).OpenToInstall(testKey)
+	r, err := m.OpenToInstall(testKey)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, r.Close()) }()
 	replace := map[engine.CF]engine.Range{}

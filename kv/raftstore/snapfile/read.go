@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 
+	"github.com/golang/snappy"
 	"github.com/pingcap/errors"
 	"github.com/pingcap/kvproto/pkg/metapb"
 
@@ -116,24 +116,6 @@ func (r *Reader) Close() error { return errors.Trace(r.file.Close()) }
 
 func (r *Reader) source(s section) *source { return &source{reader: r, section: s, at: s.start} }
 
-// verifyChecksum compares the file's bytes before the footer with the checksum in it.
-func (r *Reader) verifyChecksum() error {
-	end := r.file.Size() - int64(wholeFooter)
-	buf, sum := make([]byte, min(end, 1<<20)), uint32(0)
-	for at := int64(0); at < end; {
-		chunk := buf[:min(end-at, int64(len(buf)))]
-		if err := r.readAt(chunk, at); err != nil {
-			return err
-		}
-		sum = crc32.Update(sum, castagnoli, chunk)
-		at += int64(len(chunk))
-	}
-	if sum != r.footer.checksum {
-		return r.corrupt(end, "checksum of the whole is %08x, the footer says %08x", sum, r.footer.checksum)
-	}
-	return nil
-}
-
 // readBlock reads into buf the block at an offset, which must be of that kind and end at or before limit, and returns its
 // payload and where it ends.
 func (r *Reader) readBlock(buf []byte, at, limit int64, kind byte) (payload []byte, next int64, err error) {
@@ -175,17 +157,18 @@ func (r *Reader) corrupt(at int64, format string, args ...any) error {
 
 // source reads one column family of a file; it implements engine.Source.
 type source struct {
-	reader  *Reader
-	section section
-	at      int64  // offset of the next block
-	block   []byte // payload of the present block
-	rest    []byte // what of it has not been read
-	key     []byte
-	value   []byte
-	last    []byte // copy of the key before
-	pairs   uint64
-	bytes   uint64
-	err     error
+	reader   *Reader
+	section  section
+	at       int64  // offset of the next block
+	block    []byte // payload of the present block
+	unpacked []byte
+	rest     []byte // what of it has not been read
+	key      []byte
+	value    []byte
+	last     []byte // copy of the key before
+	pairs    uint64
+	bytes    uint64
+	err      error
 }
 
 // Next moves to the next pair.
@@ -199,18 +182,43 @@ func (s *source) Next() bool {
 			s.err = s.checkCounts()
 			return false
 		}
-		kind := kindData + byte(s.section.CF)
 		at := s.at
-		if s.block, s.at, s.err = s.reader.readBlock(s.block, at, s.section.end, kind); s.err != nil {
+		if s.rest, s.err = s.nextBlock(); s.err != nil {
 			return false
 		}
-		if s.rest = s.block; len(s.rest) == 0 {
+		if len(s.rest) == 0 {
 			s.err = s.reader.corrupt(at, "empty block")
 			return false
 		}
 	}
 	s.err = s.decodePair()
 	return s.err == nil
+}
+
+// nextBlock reads the next block and unpacks it.
+func (s *source) nextBlock() (payload []byte, err error) {
+	at, cf := s.at, byte(s.section.CF)
+	var kind [1]byte
+	if err := s.reader.readAt(kind[:], at); err != nil {
+		return nil, err
+	}
+	if kind[0] != kindPacked+cf {
+		kind[0] = kindData + cf
+	}
+	if s.block, s.at, err = s.reader.readBlock(s.block, at, s.section.end, kind[0]); err != nil || kind[0] == kindData+cf {
+		return s.block, err
+	}
+	n, err := snappy.DecodedLen(s.block)
+	if err != nil || n > maxBlock {
+		return nil, s.reader.corrupt(at, "block that unpacks to %d bytes (%v)", n, err)
+	}
+	if n > cap(s.unpacked) {
+		s.unpacked = make([]byte, n)
+	}
+	if payload, err = snappy.Decode(s.unpacked[:cap(s.unpacked)], s.block); err != nil {
+		return nil, s.reader.corrupt(at, "block cannot be unpacked: %s", err)
+	}
+	return payload, nil
 }
 
 func (s *source) decodePair() error {

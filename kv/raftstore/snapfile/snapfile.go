@@ -52,16 +52,16 @@ type Manager struct {
 	busy map[string]bool // names of the files that are being written
 }
 
-// New returns the manager of the files in dir, after it has removed what unfinished builds and transfers have left there.
+// New returns the manager of the files in dir, after it has removed those of an earlier run: a crash may have left names without their content.
 func New(dir FS) (*Manager, error) {
 	names, err := dir.List()
 	if err != nil {
 		return nil, errors.Annotate(err, "list the snapshot files")
 	}
 	for _, name := range names {
-		if strings.HasPrefix(name, namePrefix) && strings.HasSuffix(name, tmpSuffix) {
+		if strings.HasPrefix(name, namePrefix) && (strings.HasSuffix(name, nameSuffix) || strings.HasSuffix(name, nameSuffix+tmpSuffix)) {
 			if err := dir.Remove(name); err != nil {
-				return nil, errors.Annotate(err, "remove an unfinished snapshot file")
+				return nil, errors.Annotate(err, "remove an old snapshot file")
 			}
 		}
 	}

@@ -44,25 +44,17 @@ func (u *unfinished) Write(p []byte) (int, error) {
 	return n, errors.Annotatef(err, "write snapshot file %s", u.name)
 }
 
-// close makes the content durable.
+// close ends the writing. Nothing of it is durable: see the package comment.
 func (u *unfinished) close() error {
 	file := u.file
 	u.file = nil
-	err := file.Sync()
-	if closed := file.Close(); err == nil {
-		err = closed
-	}
-	return errors.Annotatef(err, "sync snapshot file %s", u.name)
+	return errors.Annotatef(file.Close(), "close snapshot file %s", u.name)
 }
 
 // publish gives the closed file its name. After an error discard must still be called.
 func (u *unfinished) publish() error {
 	if err := u.manager.fs.Rename(u.tmp(), u.name); err != nil {
 		return errors.Annotatef(err, "rename snapshot file %s", u.name)
-	}
-	if err := u.manager.fs.Sync(); err != nil {
-		_ = u.manager.fs.Remove(u.name) // a name that may not outlive a crash is not to be relied on
-		return errors.Annotatef(err, "sync the directory of snapshot file %s", u.name)
 	}
 	u.release()
 	return nil

@@ -4,6 +4,8 @@
 // clock; if nothing that matters changed and the lease still ran, the snapshot is linearizable. All of it happens on the caller's
 // goroutine. Otherwise the region's owner is asked, and the snapshot is taken when it says so.
 //
+// A read that is content with any replica is served by a follower too, when the region's owner says that what is applied here is recent enough.
+//
 // A write is checked against the view, encoded here (on the caller's goroutine, so that the raft worker only strings the
 // bytes of many writes together), and proposed.
 package raftkv
@@ -41,12 +43,12 @@ func New(router *raftstore.Router, state engine.Engine, storeID, maxEntry uint64
 
 // view answers what can be said about a request before anything is done for it, in the order that the wire protocol sets:
 // store, peer, leader, initialized, term, epoch.
-func (s *Storage) view(at storage.Target) (*machine.RegionView, error) {
+func (s *Storage) view(at storage.Target, anyReplica bool) (*machine.RegionView, error) {
 	if at.StoreID != 0 && at.StoreID != s.storeID {
 		return nil, &region.StoreNotMatchError{Requested: at.StoreID, Actual: s.storeID}
 	}
 	v := s.router.View(at.RegionID)
-	if err := v.CheckLeader(at.RegionID, at.PeerID); err != nil {
+	if err := v.CheckPeer(at.RegionID, at.PeerID, anyReplica); err != nil {
 		return nil, err
 	}
 	if err := v.CheckTerm(at.Term); err != nil {
@@ -61,7 +63,7 @@ func (s *Storage) Read(ctx context.Context, at storage.Target, done func(storage
 		done(nil, err)
 		return
 	}
-	v, err := s.view(at)
+	v, err := s.view(at, at.Replica)
 	if err != nil {
 		done(nil, err)
 		return
@@ -75,26 +77,20 @@ func (s *Storage) Read(ctx context.Context, at storage.Target, done func(storage
 		_ = snap.Close() // nothing was read from it
 	}
 	s.router.Read(&machine.ReadRequest{
-		RegionID: at.RegionID, PeerID: at.PeerID, Version: v.Region.RegionEpoch.Version,
-		Grant: func(g machine.ReadGrant, err error) { s.granted(at.RegionID, g, err, done) },
+		RegionID: at.RegionID, PeerID: at.PeerID, Version: v.Region.RegionEpoch.Version, Replica: at.Replica,
+		Grant: func(g machine.ReadGrant, err error) { s.granted(v, g, err, done) },
 	})
 }
 
 // granted takes the snapshot of a read that the region's owner let go on. What is applied by now may be newer than the grant, which
-// is as good, as long as the region has kept its range: what was split off may have left the store.
-func (s *Storage) granted(regionID uint64, g machine.ReadGrant, err error, done func(storage.Snapshot, error)) {
+// is as good. But the peer, or a part of its range, may be gone.
+func (s *Storage) granted(before *machine.RegionView, g machine.ReadGrant, err error, done func(storage.Snapshot, error)) {
 	if err != nil {
 		done(nil, err)
 		return
 	}
 	snap := s.state.NewSnapshot()
-	v := s.router.View(regionID)
-	if v == nil || v.Gone {
-		err = &region.NotFoundError{RegionID: regionID}
-	} else {
-		err = v.CheckVersion(g.Region.RegionEpoch.Version)
-	}
-	if err != nil {
+	if err := s.router.View(g.Region.Id).StillShows(before); err != nil {
 		_ = snap.Close() // nothing was read from it
 		done(nil, err)
 		return
@@ -108,7 +104,7 @@ func (s *Storage) Write(ctx context.Context, at storage.Target, snapshotTerm uin
 		done(err)
 		return
 	}
-	v, err := s.view(at)
+	v, err := s.view(at, false)
 	if err == nil {
 		err = checkKeys(v.Region, batch)
 	}
