@@ -123,7 +123,7 @@ func DefaultConfig() Config {
 		},
 		Repair: Repair{
 			MaxStoreDownTime: Duration(30 * time.Minute), EnableMakeUpReplica: true, EnableRemoveDownReplica: true, EnableReplaceOfflineReplica: true,
-			EnableRemoveExtraReplica: true, EnableLocationReplacement: true,
+			EnableRemoveExtraReplica: true, EnableLocationReplacement: true, EnableJointConsensus: true, EnableRaftLearner: true,
 		},
 		Merge:       Merge{MaxMergeRegionSize: 20, MaxMergeRegionKeys: 200_000, SplitMergeInterval: Duration(time.Hour)},
 		Replication: Replication{MaxReplicas: 3},
