@@ -150,4 +150,4 @@ project3b:
 	$(STAGE) ./kv/test_raftstore ./kv/sim -run '3B$$'
 
 project3c:
-	$(STAGE) ./scheduler/cluster ./scheduler/schedule ./scheduler/server -run '3C$$'
+	$(STAGE) ./scheduler/cluster ./scheduler/schedule -run '3C$$'
