@@ -173,7 +173,7 @@ func (c *Cluster) lacking() string {
 			return fmt.Sprintf("region %d has %d leaders that are ready", r.id, r.leaders)
 		}
 		if what := c.lacks(r); what != "" {
-			return fmt.Sprintf("region %d, led by store %d: %s", r.id, r.leader.id, what)
+			return fmt.Sprintf("region %d, led by store %d: %s%s", r.id, r.leader.id, what, c.sched.why(r.id))
 		}
 	}
 	sort.Slice(regions, func(i, j int) bool { return bytes.Compare(regions[i].region.StartKey, regions[j].region.StartKey) < 0 })

@@ -153,3 +153,18 @@ func (g *schedulers) leaders() map[uint64]*machine.RegionView {
 func samePeers(a, b []*metapb.Peer) bool {
 	return slices.EqualFunc(a, b, func(x, y *metapb.Peer) bool { return x.Id == y.Id && x.StoreId == y.StoreId && x.Role == y.Role })
 }
+
+// why is what the leader's scheduling says of a region that is not as it should be.
+func (g *schedulers) why(region uint64) string {
+	t := g.leading()
+	if t == nil {
+		return ""
+	}
+	if op, ok := t.m.Schedule.Operators().Of(region); ok {
+		return fmt.Sprintf(" (%s is at step %d: %s)", op.Desc, op.Current, op.Steps[op.Current])
+	}
+	if reason, ok := t.m.Schedule.Reason(region); ok {
+		return fmt.Sprintf(" (%s: %s)", reason.Who, reason.Text)
+	}
+	return ""
+}

@@ -129,7 +129,8 @@ func (t *schedulerTerm) renew() {
 func (t *schedulerTerm) load() {
 	e := t.s.g.etcd
 	l := machine.NewLoader(machine.Config{
-		ClusterID: clusterID, Replicas: t.s.g.c.cfg.Replicas, TimestampWindow: timestampWindow, Seed: t.s.g.c.cfg.Seed + uint64(t.revision),
+		ClusterID: clusterID, Replicas: t.s.g.c.cfg.Replicas, TimestampWindow: timestampWindow,
+		Schedule: t.s.g.c.cfg.schedule(), Seed: t.s.g.c.cfg.Seed + uint64(t.revision),
 	}, t.s.now())
 	e.ask(t.s, electionCallBy, func() any { return e.scan(l.Prefixes()) }, func(res any) {
 		ops, ok := res.([]machine.Op)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/shoal-kv/shoal/kv/sim/world"
 	"github.com/shoal-kv/shoal/scheduler/machine"
+	"github.com/shoal-kv/shoal/scheduler/schedule"
 	"github.com/shoal-kv/shoal/scheduler/wire"
 )
 
@@ -159,6 +160,18 @@ const (
 	scheduleEvery = 100 * time.Millisecond
 	upkeepEvery   = 10
 )
+
+// schedule is the schedulers' configuration.
+func (c *Config) schedule() schedule.Config {
+	cfg := schedule.DefaultConfig()
+	if c.LostAfter > 0 {
+		cfg.MaxStoreDownTime = schedule.Duration(c.LostAfter)
+	}
+	if c.MergeAfter > 0 {
+		cfg.SplitMergeInterval = schedule.Duration(c.MergeAfter)
+	}
+	return cfg
+}
 
 // schedule lets the schedulers work, for the n-th time.
 func (t *schedulerTerm) schedule(n int) {

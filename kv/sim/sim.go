@@ -140,9 +140,6 @@ func (c *Cluster) live(steps []Step) {
 	c.Boot()
 	c.setUp()
 	c.net.Weather = c.cfg.Weather
-	if c.cfg.Mends {
-		c.mend()
-	}
 	c.strike(steps)
 	c.w.RunUntil(c.w.Now() + world.Time(c.cfg.Duration))
 	c.heal()

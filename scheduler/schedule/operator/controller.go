@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -160,6 +161,9 @@ func (c *Controller) Tick(now time.Time) []*Command {
 		switch {
 		case r == nil:
 			c.Gone(id, now)
+		case c.dead(o, r, now) != "":
+			o.end(Canceled, c.dead(o, r, now), now)
+			c.drop(o, now)
 		case now.Sub(o.run.since) > patience(o.Steps[o.run.at], r):
 			o.end(Timeout, "no report showed the step done in time", now)
 			c.drop(o, now)
@@ -170,6 +174,29 @@ func (c *Controller) Tick(now time.Time) []*Command {
 		}
 	}
 	return commands
+}
+
+// dead says why an operator waits in vain: for a peer on a store that will not take it in. Found by the simulator.
+func (c *Controller) dead(o *Operator, r *cluster.Region, now time.Time) string {
+	var to uint64
+	switch s := o.Steps[o.run.at].(type) {
+	case AddLearner:
+		to = s.Peer.StoreId
+	case AddPeer:
+		to = s.Peer.StoreId
+	default:
+		return ""
+	}
+	s := c.pic.Store(to)
+	if s == nil {
+		return fmt.Sprintf("store %d is gone", to)
+	}
+	switch state := s.State(now); {
+	case state == cluster.Up, state == cluster.Disconnected && r.OnStore(to) != nil:
+		return ""
+	default:
+		return fmt.Sprintf("store %d is %s", to, state)
+	}
 }
 
 // drop takes an operator that has ended out, and the other half of a merge with it if it failed.

@@ -27,6 +27,7 @@ func picture(regions ...*cluster.Region) *cluster.Picture {
 	p := cluster.NewPicture()
 	for s := uint64(1); s <= 6; s++ {
 		p.PutStore(&metapb.Store{Id: s}, t0)
+		p.HearStore(s, cluster.StoreStats{}, t0, t0)
 	}
 	for _, r := range regions {
 		show(p, r)
@@ -253,15 +254,34 @@ func TestStoreLimits(t *testing.T) {
 
 // Orders are repeated when no heartbeat asks for them, and what takes too long ends.
 func TestTickRepeatsAndEnds(t *testing.T) {
-	_, c, _ := moved(t, false)
+	p, c, _ := moved(t, false)
 	require.Len(t, c.Tick(t0), 1)
 	require.Empty(t, c.Tick(t0.Add(tellAgain-1)))
 	again := c.Tick(t0.Add(tellAgain))
 	require.Len(t, again, 1)
 	require.False(t, again[0].First)
-	c.Tick(t0.Add(slowStep + 2*time.Second))
+	late := t0.Add(slowStep + 2*time.Second)
+	p.HearStore(4, cluster.StoreStats{}, late, late)
+	c.Tick(late)
 	require.Zero(t, c.Count())
 	require.Equal(t, Timeout, c.History(0)[0].Status)
+}
+
+// P8: nobody waits for a peer on a store that is lost.
+func TestOperatorsDoNotWaitForLostStores(t *testing.T) {
+	p, c, _ := moved(t, true)
+	show(p, as(6, metapb.PeerRole_Learner, true))
+	c.Tick(t0.Add(cluster.DisconnectedAfter + time.Second))
+	require.Equal(t, 1, c.Count(), "it may come back")
+	c.Tick(t0.Add(cluster.DownAfter + time.Second))
+	require.Contains(t, c.History(1)[0].Why, "store 4 is Down")
+	_, c, _ = moved(t, true)
+	c.Tick(t0.Add(cluster.DisconnectedAfter + time.Second))
+	require.Contains(t, c.History(1)[0].Why, "store 4 is Disconnected")
+	p, c, _ = moved(t, true)
+	p.PutStore(&metapb.Store{Id: 4, State: metapb.StoreState_Offline}, t0)
+	c.Tick(t0)
+	require.Zero(t, c.Count())
 }
 
 // P5: the operators of a merge come and go in pairs; the region that vanishes has succeeded.
