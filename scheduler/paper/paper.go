@@ -30,6 +30,8 @@ type Config struct {
 	RegionHeartbeat, StoreHeartbeat time.Duration
 	// Bandwidth is how many bytes of snapshots a second a store takes in; 64 MiB if 0.
 	Bandwidth float64
+	// Forget leaves out what is saved behind heartbeats: then no Fall may follow.
+	Forget bool
 	// LoseCommand and LoseReport drop what they answer true for; nil drops nothing.
 	LoseCommand func(*operator.Command) bool
 	LoseReport  func(region uint64) bool
@@ -310,7 +312,9 @@ func (c *Cluster) tick() {
 		c.save(c.Term.Upkeep(c.moment()))
 	}
 	c.save(c.Term.RenewIDs(c.moment()))
-	c.write(c.Term.Behind(1 << 20))
+	if behind := c.Term.Behind(1 << 20); !c.cfg.Forget {
+		c.write(behind)
+	}
 	c.at(tickEvery, c.tick)
 }
 
@@ -362,6 +366,15 @@ func (c *Cluster) report(r *Region) {
 		c.obey(command)
 	}
 }
+
+// Report takes in a heartbeat that somebody else made, and drops the answer.
+func (c *Cluster) Report(r *cluster.Region) error {
+	_, err := c.Term.RegionHeartbeat(r, c.moment())
+	return err
+}
+
+// Settle drops what waits to be saved behind heartbeats.
+func (c *Cluster) Settle() { c.Term.Behind(1 << 30) }
 
 func peerOf(m *metapb.Region, id uint64) *metapb.Peer {
 	for _, p := range m.Peers {
