@@ -37,7 +37,7 @@ LDFLAGS = \
 TEST  = go test $(RACEFLAG) -p 2 -timeout 12m
 STAGE = go test $(RACEFLAG) -count=1 -timeout 12m
 
-.PHONY: build kv scheduler run test ci dev lint format tools docs bench failovers many-regions proto clean
+.PHONY: snapshot-rate build kv scheduler run test ci dev lint format tools docs bench failovers many-regions proto clean
 
 build:
 	go build -buildvcs=false -trimpath -ldflags "$(LDFLAGS)" -o bin/shoal ./cmd/shoal
@@ -61,6 +61,28 @@ ci:
 # Fifty leaders of a scheduler group fall, one after the other; takes some ten minutes.
 failovers:
 	SHOAL_FAILOVERS=50 go test -count=1 -timeout 60m -v ./test/failover
+
+# --- figures of many regions, on three stores of this machine: what each says is at the end of its output --------------
+
+.PHONY: idle-cost bench-regions failover-time split-stall
+
+FIGURES = go test -count=1 -timeout 60m -v ./test/robustness -run
+
+# CPU and memory of 2,000 regions without work, over a minute.
+idle-cost:
+	SHOAL_IDLE_REGIONS=2000 SHOAL_IDLE_SECONDS=60 $(FIGURES) '^TestIdleCost$$'
+
+# Writes spread over 48 regions beside writes to one.
+bench-regions:
+	SHOAL_BENCH_REGIONS=48 SHOAL_BENCH_SECONDS=10 SHOAL_BENCH_ROUNDS=3 $(FIGURES) '^TestManyRegionsThroughput$$'
+
+# From a SIGKILL of the leader's store to the first write, fifty times with one region and with a hundred.
+failover-time:
+	SHOAL_FAILOVER_KILLS=50 SHOAL_FAILOVER_REGIONS=100 $(FIGURES) '^TestFailoverTime$$'
+
+# How long writers wait for a region that splits, twenty times.
+split-stall:
+	SHOAL_SPLIT_REGIONS=21 $(FIGURES) '^TestSplitStall$$'
 
 # 64 MB into at least 40 regions, by 32 clients; every store is killed in turn under load.
 many-regions:
@@ -97,6 +119,9 @@ bench: build
 	BENCH="$(BENCH)" tools/bench.sh
 
 # A test fails while these pages are not what this would write.
+snapshot-rate: # how fast a region's data moves from disk to disk; SHOAL_RATE_MIB says how much
+	go test ./kv/node -run '^$$' -bench SnapshotRate -benchtime 3x
+
 docs:
 	go test -count=1 ./cmd/shoal -run 'TestReferenceIsCurrent$$' -rewrite
 

@@ -90,6 +90,20 @@ func (rn *RawNode) ApplyConfChangeV2(cc eraftpb.ConfChangeV2) *eraftpb.ConfState
 	return rn.Raft.applyConfChange(cc)
 }
 
+// ForceConf makes these the members whatever anybody has agreed to: the last resort for a group that has lost its majority for good. The caller
+// vouches that no majority of the former members will ever meet again, and makes the configuration durable first.
+func (rn *RawNode) ForceConf(cs *eraftpb.ConfState) error {
+	conf, err := confchange.Restore(cs)
+	if err != nil {
+		return err
+	}
+	r := rn.Raft
+	r.becomeFollower(r.Term, None)
+	r.clock.silence = 0
+	r.setConf(conf)
+	return nil
+}
+
 // Dismissed tells, in async mode, whether this node has been removed and those who remain know it: nobody waits for it any
 // more, and it may be destroyed. Until then it must be kept, and answer, or the others might wait for its vote for ever (R4).
 // A node that was restarted since may never be told; then somebody who knows that the group has gone on without it decides.

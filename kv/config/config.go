@@ -35,6 +35,7 @@ type Config struct {
 	Raftstore Raftstore  `toml:"raftstore"`
 	// Coprocessor and Split say when regions divide.
 	Coprocessor Coprocessor `toml:"coprocessor"`
+	Split       Split       `toml:"split"`
 	Security    Security    `toml:"security"`
 }
 
@@ -50,6 +51,7 @@ func Default() *Config {
 		PD:          PD{Endpoints: []string{"127.0.0.1:2379"}},
 		Raftstore:   defaultRaftstore(),
 		Coprocessor: defaultCoprocessor(),
+		Split:       defaultSplit(),
 	}
 }
 
@@ -102,6 +104,7 @@ func (c *Config) Validate() error {
 	c.PD.validate(p)
 	c.Raftstore.validate(p)
 	c.Coprocessor.validate(p)
+	c.Split.validate(p)
 	c.Security.validate(p)
 	return p.Err()
 }

@@ -23,6 +23,7 @@ type Raftstore struct {
 	// The keys of these stand under [raftstore] too; they only group the fields.
 	RaftLimits
 	LogGC
+	Checks
 	SplitCheck
 	Reports
 	Queues Queues `toml:"queues"`
@@ -60,6 +61,14 @@ type SplitCheck struct {
 	SplitRegionCheckTickInterval Duration `toml:"split-region-check-tick-interval"`
 	// RegionSplitCheckDiff is how much must have been written since the last measurement for another one; 0: a sixteenth of region-split-size.
 	RegionSplitCheckDiff Size `toml:"region-split-check-diff"`
+}
+
+// Checks is what is looked after when nobody asks.
+type Checks struct {
+	// ConsistencyCheckInterval is how often a region's leader has its replicas compared; 0 is never.
+	ConsistencyCheckInterval Duration `toml:"consistency-check-interval"`
+	// SnapGCTimeout is after how long a snapshot file that nobody came for is removed.
+	SnapGCTimeout Duration `toml:"snap-gc-timeout"`
 }
 
 // Reports is how often the scheduler hears from the store when nothing changed.
@@ -108,6 +117,10 @@ func defaultRaftstore() Raftstore {
 			RaftLogGcTimeLimit:    Duration{30 * time.Minute},
 		},
 		SplitCheck: SplitCheck{SplitRegionCheckTickInterval: Duration{10 * time.Second}},
+		Checks: Checks{
+			ConsistencyCheckInterval: Duration{24 * time.Hour},
+			SnapGCTimeout:            Duration{4 * time.Hour},
+		},
 		Reports: Reports{
 			RegionHeartbeatInterval: Duration{60 * time.Second},
 			StoreHeartbeatInterval:  Duration{10 * time.Second},
@@ -154,6 +167,10 @@ func (r *Raftstore) validate(p *Problems) {
 	between(p, "raftstore.raft-log-gc-count-limit", r.RaftLogGcCountLimit, 1, 1<<32)
 	between(p, "raftstore.raft-log-gc-size-limit", r.RaftLogGcSizeLimit, KiB, 64*GiB)
 	durationBetween(p, "raftstore.raft-log-gc-time-limit", r.RaftLogGcTimeLimit, r.RaftLogGcTickInterval, Duration{30 * 24 * time.Hour})
+	if r.ConsistencyCheckInterval.Duration != 0 {
+		durationBetween(p, "raftstore.consistency-check-interval", r.ConsistencyCheckInterval, Duration{time.Second}, Duration{365 * 24 * time.Hour})
+	}
+	durationBetween(p, "raftstore.snap-gc-timeout", r.SnapGCTimeout, Duration{time.Minute}, Duration{365 * 24 * time.Hour})
 	durationBetween(p, "raftstore.pd-heartbeat-tick-interval", r.RegionHeartbeatInterval, r.BaseTickInterval, Duration{time.Hour})
 	durationBetween(p, "raftstore.pd-store-heartbeat-tick-interval", r.StoreHeartbeatInterval, r.BaseTickInterval, Duration{time.Hour})
 	durationBetween(p, "raftstore.split-region-check-tick-interval", r.SplitRegionCheckTickInterval, r.BaseTickInterval, Duration{time.Hour})

@@ -36,6 +36,8 @@ type Server struct {
 	MaxStreamSize Size `toml:"max-stream-size"`
 	// ConcurrentSendSnaps is how many snapshots are sent at one time.
 	ConcurrentSendSnaps int `toml:"concurrent-send-snap-limit"`
+	// SnapIOMaxBytesPerSec is how much of snapshots is built in a second at most, and how much received; 0 is no limit.
+	SnapIOMaxBytesPerSec Size `toml:"snap-io-max-bytes-per-sec"`
 	// ConcurrentRecvSnaps is how many snapshots are received at one time.
 	ConcurrentRecvSnaps int `toml:"concurrent-recv-snap-limit"`
 }
@@ -51,6 +53,7 @@ func defaultServer() Server {
 		MaxStreamRequests:       4096,
 		MaxStreamSize:           64 * MiB,
 		ConcurrentSendSnaps:     4,
+		SnapIOMaxBytesPerSec:    100 * MiB,
 		ConcurrentRecvSnaps:     8,
 	}
 }
@@ -90,6 +93,9 @@ func (s *Server) validate(p *Problems) {
 	between(p, "server.max-stream-requests", s.MaxStreamRequests, 1, 1<<20)
 	between(p, "server.max-stream-size", s.MaxStreamSize, MiB, 16*GiB)
 	between(p, "server.concurrent-send-snap-limit", s.ConcurrentSendSnaps, 1, 1024)
+	if s.SnapIOMaxBytesPerSec != 0 {
+		between(p, "server.snap-io-max-bytes-per-sec", s.SnapIOMaxBytesPerSec, MiB, 1024*GiB)
+	}
 	between(p, "server.concurrent-recv-snap-limit", s.ConcurrentRecvSnaps, 1, 1024)
 }
 

@@ -33,6 +33,7 @@ import (
 	"github.com/shoal-kv/shoal/kv/raftstore/snapfile"
 	"github.com/shoal-kv/shoal/kv/raftstore/transport"
 	"github.com/shoal-kv/shoal/kv/server"
+	"github.com/shoal-kv/shoal/kv/storage/loadsplit"
 	"github.com/shoal-kv/shoal/kv/storage/raftkv"
 	"github.com/shoal-kv/shoal/kv/storage/reclaim"
 	"github.com/shoal-kv/shoal/log"
@@ -57,6 +58,7 @@ const Version = "8.5.0"
 // Node is one running store.
 type Node struct {
 	cfg    *config.Config
+	cp     ControlPlane
 	logger *zap.Logger
 	ident  *raft_serverpb.StoreIdent
 
@@ -74,6 +76,7 @@ type Node struct {
 	serving  chan struct{} // closed when the gRPC server has ended
 	status   *statusServer
 	reclaim  *reclaim.Worker // nil without TTL mode
+	splitter *loadsplit.Splitter
 	wall     func() time.Time
 
 	logLevel  *log.Level // nil when it cannot be changed
@@ -113,7 +116,7 @@ func WithEngine(name string, open Opener) Option {
 
 // Start makes and runs a store. On an error everything that was opened is closed again.
 func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap.Logger, reg *prometheus.Registry, opts ...Option) (_ *Node, err error) {
-	n := &Node{cfg: cfg, logger: logger, wall: time.Now}
+	n := &Node{cfg: cfg, cp: cp, logger: logger, wall: time.Now}
 	for _, opt := range opts {
 		opt(n)
 	}
@@ -201,8 +204,8 @@ func (n *Node) assemble(disk *raftstore.Disk, cp ControlPlane, reg *prometheus.R
 	id := n.ident.StoreId
 	n.store, err = raftstore.Open(raftstore.Options{
 		Machine: raftstore.MachineConfig(n.cfg, id, uint64(time.Now().UnixNano())), RaftWorkers: 1,
-		Limits: raftstore.NewLimits(&n.cfg.Raftstore.Queues),
-		Tick:   n.cfg.Raftstore.BaseTickInterval.Duration, StoreHeartbeatInterval: n.cfg.Raftstore.StoreHeartbeatInterval.Duration,
+		Limits: n.limits(), SnapshotAge: n.cfg.Raftstore.SnapGCTimeout.Duration,
+		Tick: n.cfg.Raftstore.BaseTickInterval.Duration, StoreHeartbeatInterval: n.cfg.Raftstore.StoreHeartbeatInterval.Duration,
 		Stats: n.stats, Disk: disk, Scheduler: cp, Clock: raftstore.Boottime, Logger: n.logger, Metrics: raftstore.NewMetrics(reg),
 		Transport: raftstore.TransportFunc(n.send),
 	})
@@ -218,7 +221,8 @@ func (n *Node) assemble(disk *raftstore.Disk, cp ControlPlane, reg *prometheus.R
 		return err
 	}
 	n.kv = raftkv.New(n.store.Router, n.state, id, uint64(n.cfg.Raftstore.RaftEntryMaxSize), raftstore.Boottime)
-	n.server = server.NewServer(n.kv, server.WithClusterID(n.ident.ClusterId), server.WithStoreID(id), server.WithRaft(n.wire),
+	n.startLoadSplit()
+	n.server = server.NewServer(n.kv, server.WithClusterID(n.ident.ClusterId), server.WithStoreID(id), server.WithRaft(n.wire), server.WithSplitter(n.kv),
 		server.WithRegistry(reg), server.WithLimits(serverLimits(n.cfg)), n.ttl())
 	reg.MustRegister(collector{n})
 	if n.status != nil {
@@ -305,6 +309,9 @@ func (n *Node) Close() {
 		}
 		if n.reclaim != nil {
 			n.reclaim.Close()
+		}
+		if n.splitter != nil {
+			n.splitter.Close()
 		}
 		if n.store != nil {
 			n.store.Close()

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/shoal-kv/shoal/kv/config"
+	"github.com/shoal-kv/shoal/kv/raftstore"
 	"github.com/shoal-kv/shoal/kv/raftstore/transport"
 	"github.com/shoal-kv/shoal/kv/server"
 	"github.com/shoal-kv/shoal/rpc"
@@ -63,10 +64,17 @@ func serverLimits(cfg *config.Config) server.Limits {
 	}
 }
 
+func (n *Node) limits() raftstore.Limits {
+	l := raftstore.NewLimits(&n.cfg.Raftstore.Queues)
+	l.SnapshotBytesPerSec = int64(n.cfg.Server.SnapIOMaxBytesPerSec)
+	return l
+}
+
 func transportLimits(cfg *config.Config) transport.Limits {
 	q := &cfg.Raftstore.Queues
 	return transport.Limits{
 		QueueMessages: q.TransportMessages, QueueBytes: int(q.TransportSize),
-		SnapshotSends: cfg.Server.ConcurrentSendSnaps, SnapshotReceives: cfg.Server.ConcurrentRecvSnaps,
+		SnapshotBytesPerSec: int64(cfg.Server.SnapIOMaxBytesPerSec),
+		SnapshotSends:       cfg.Server.ConcurrentSendSnaps, SnapshotReceives: cfg.Server.ConcurrentRecvSnaps,
 	}
 }

@@ -44,8 +44,8 @@ func (s *statusServer) handle(n *Node, reg *prometheus.Registry) {
 			}
 			return tree
 		},
-		Metrics: reg, Region: n.regionStatus, Ready: func() bool { return true },
-		LogLevel: n.logLevel, Profiling: n.cfg.Server.EnablePprof, Logger: n.logger,
+		Metrics: reg, Region: n.regionStatus, Compare: n.compare, Rebuild: n.rebuild, Merge: n.merge, Ready: func() bool { return true },
+		Recovery: recoverer{n}, LogLevel: n.logLevel, Profiling: n.cfg.Server.EnablePprof, Logger: n.logger,
 	})
 }
 
@@ -76,6 +76,8 @@ type regionStatus struct {
 	Initialized bool              `json:"initialized"`
 	LeaseMS     int64             `json:"lease_remaining_ms"`
 	Log         machine.LogStatus `json:"log"`
+	// Peer is what the peer's owner knows beside that; nil when it did not answer in time.
+	Peer *machine.PeerReport `json:"peer,omitempty"`
 }
 
 // regionStatus answers the status server.
@@ -86,7 +88,7 @@ func (n *Node) regionStatus(id uint64) (any, bool) {
 	}
 	return &regionStatus{
 		ID: id, Region: v.Region, PeerID: v.PeerID, Leader: v.Leader, Term: v.Term, IsLeader: v.IsLeader, Initialized: v.Initialized,
-		LeaseMS: max(0, int64(v.LeaseEnd-raftstore.Boottime())/int64(time.Millisecond)), Log: v.Log,
+		LeaseMS: max(0, int64(v.LeaseEnd-raftstore.Boottime())/int64(time.Millisecond)), Log: v.Log, Peer: n.inspect(id),
 	}, true
 }
 
@@ -126,16 +128,20 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(engineSyncs, m.LogSyncs, name)
 		gauge(engineStall, m.WriteStalls, name)
 	}
-	var regions, leaders uint64
+	var regions, leaders, asleep uint64
 	c.n.store.Views(func(_ uint64, v *machine.RegionView) bool {
 		regions++
 		if v.IsLeader {
 			leaders++
 		}
+		if v.Asleep {
+			asleep++
+		}
 		return true
 	})
 	gauge(regionCount, regions, "region")
 	gauge(regionCount, leaders, "leader")
+	gauge(regionCount, asleep, "asleep")
 	var stats pdpb.StoreStats
 	c.n.stats(&stats)
 	gauge(storeSize, stats.Capacity, "capacity")

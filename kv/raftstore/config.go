@@ -21,6 +21,7 @@ func MachineConfig(whole *config.Config, storeID, seed uint64) machine.Config {
 		StoreID:    storeID, Seed: seed,
 		ElectionTicks: cfg.ElectionTimeoutTicks, HeartbeatTicks: cfg.HeartbeatTicks,
 		LeaseDuration: machine.Instant(cfg.MaxLeaderLease.Duration), PreVote: cfg.Prevote,
+		HashTicks: hashTicks(cfg),
 		LogGC: machine.LogGC{
 			Ticks: ticks(cfg.RaftLogGcTickInterval), Threshold: cfg.RaftLogGcThreshold, Count: cfg.RaftLogGcCountLimit,
 			Bytes: uint64(cfg.RaftLogGcSizeLimit), Silence: uint64(ticks(cfg.RaftLogGcTimeLimit)),
@@ -46,9 +47,17 @@ func splitLimits(whole *config.Config, ticks int) machine.SplitLimits {
 	}
 }
 
+func hashTicks(cfg *config.Raftstore) uint64 {
+	return uint64(cfg.ConsistencyCheckInterval.Duration / cfg.BaseTickInterval.Duration)
+}
+
+// hashBytesPerSec is how fast replicas are read to be compared: a background matter.
+const hashBytesPerSec = 32 << 20
+
 // NewLimits derives the queues' bounds from the store's configuration.
 func NewLimits(q *config.Queues) Limits {
 	return Limits{
 		MailboxMessages: q.MailboxMessages, ProposalBytes: int64(q.ProposalSize), Reads: q.Reads, LogQueueBytes: int64(q.LogSize),
+		HashBytesPerSec: hashBytesPerSec,
 	}
 }

@@ -125,17 +125,43 @@ func (d *Disk) loadRegion(storeID uint64, snap engine.Snapshot, s *raft_serverpb
 	if r.Raft == nil {
 		return r, errors.Errorf("region %d: has data but no raft state: the raft log is lost", s.Region.Id)
 	}
+	return r, d.loadLog(&r)
+}
+
+// loadLog reads the end of the log, and how long it is.
+func (d *Disk) loadLog(r *machine.Restored) (err error) {
 	lo, hi := r.Apply.AppliedIndex+1, r.Raft.LastIndex+1
 	if lo == hi && r.Raft.LastIndex > r.Apply.TruncatedState.GetIndex() {
 		lo-- // all is applied; the last entry's term is still wanted
 	}
 	if lo < hi {
-		if r.Tail, err = d.loadTail(s.Region.Id, lo, hi); err != nil {
-			return r, err
+		if r.Tail, err = d.loadTail(r.Region.Id, lo, hi); err != nil {
+			return err
 		}
 	}
-	r.LogBytes, err = d.Log.Size(s.Region.Id)
-	return r, err
+	r.LogBytes, err = d.Log.Size(r.Region.Id)
+	return err
+}
+
+// reload reads what there is of one peer, beside a running store: nothing is on its way to the disk for it.
+func (d *Disk) reload(t machine.Reload) (found machine.Reloaded, err error) {
+	found.RegionID, found.PeerID = t.RegionID, t.PeerID
+	snap := d.State.NewSnapshot()
+	defer func() { _ = snap.Close() }()
+	if found.State, err = d.Log.State(t.RegionID); err != nil {
+		return found, err
+	}
+	s, err := readRegionState(snap, t.RegionID)
+	if err != nil || s == nil || s.State == raft_serverpb.PeerState_Tombstone {
+		return found, err
+	}
+	r := machine.Restored{Region: s.Region, PeerID: t.PeerID, Raft: found.State}
+	if r.Apply, err = readApplyState(snap, t.RegionID); err != nil {
+		return found, err
+	}
+	err = d.loadLog(&r)
+	found.Restored = r
+	return found, err
 }
 
 // loadTail reads all of [lo, hi).

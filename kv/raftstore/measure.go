@@ -53,7 +53,6 @@ type regionScan struct {
 	its   []engine.Iterator
 	valid []bool
 	at    int // the iterator that is at the least key, -1 at the end
-	err   error
 }
 
 func newRegionScan(snap engine.Snapshot, r *metapb.Region) (*regionScan, error) {

@@ -99,6 +99,16 @@ func changePeers(wanted ...*pdpb.ChangePeer) machine.ChangePeers {
 	return op
 }
 
+// sweepSnapshots removes files that were received and never installed, or built and never sent.
+func (s *Store) sweepSnapshots() {
+	if s.opts.SnapshotAge == 0 {
+		return
+	}
+	if err := s.opts.Disk.Snapshots.Sweep(time.Now(), s.opts.SnapshotAge); err != nil {
+		s.opts.Logger.Warn("old snapshot files", zap.Error(err))
+	}
+}
+
 func (s *Store) runStoreHeartbeats(done <-chan struct{}) {
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
@@ -110,6 +120,7 @@ func (s *Store) runStoreHeartbeats(done <-chan struct{}) {
 	defer ticker.Stop()
 	start := uint32(time.Now().Unix())
 	for {
+		s.sweepSnapshots()
 		stats := s.storeStats(start)
 		once, end := context.WithTimeout(ctx, 5*time.Second)
 		if err := s.opts.Scheduler.StoreHeartbeat(once, stats); err != nil && ctx.Err() == nil {

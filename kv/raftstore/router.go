@@ -131,6 +131,13 @@ func (r *Router) Admin(a *machine.AdminRequest) {
 	}
 }
 
+// Force orders a survivor to be its region's only member; its Done is called exactly once.
+func (r *Router) Force(f *machine.ForceRequest) {
+	if !r.owner(f.RegionID).put(machine.Force{ForceRequest: f}) {
+		f.Done(&region.StoppedError{StoreID: r.storeID})
+	}
+}
+
 // Inspect asks a region's owner for what it knows; tell is called exactly once, with nil when there is no such peer.
 func (r *Router) Inspect(regionID uint64, tell func(*machine.PeerReport)) {
 	if !r.owner(regionID).tryPut(machine.Inspect{RegionID: regionID, Tell: tell}) {

@@ -57,6 +57,9 @@ func (d *Disk) Apply(m *machine.ApplyMachine, tasks []machine.ApplyTask, batch e
 	batch.Reset()
 	round, rest := m.Handle(tasks, batch)
 	err := d.commit(&round, batch)
+	if round.Install != nil && len(round.Install.Absorbs) == 0 && notToBeHad(err) { // what is absorbed has yielded already: a restart sorts that out
+		return m.InstallFailed(round.Install), rest, nil
+	}
 	if err == nil && round.Hash != nil {
 		round.Hash.Snapshot = d.State.NewSnapshot()
 	}
@@ -70,6 +73,12 @@ func (d *Disk) Apply(m *machine.ApplyMachine, tasks []machine.ApplyTask, batch e
 		round.Mail = nil
 	}
 	return round, rest, errors.Annotate(err, "state engine")
+}
+
+// notToBeHad says that a snapshot's file is damaged or gone, which is no fault of the engine.
+func notToBeHad(err error) bool {
+	var corrupt *snapfile.CorruptError
+	return stderrors.As(err, &corrupt) || stderrors.Is(err, snapfile.ErrNotFound)
 }
 
 func (d *Disk) commit(round *machine.ApplyRound, batch engine.Batch) error {
@@ -139,6 +148,9 @@ func (d *Disk) RunTask(task machine.Task, pace snapfile.Pace) (machine.Mail, err
 	case *machine.ComputeHash:
 		sum, err := computeHash(t, pace)
 		return machine.HashComputed{RegionID: t.RegionID, PeerID: t.PeerID, Index: t.At.Index, Hash: sum, OK: err == nil}, err
+	case machine.Reload:
+		found, err := d.reload(t)
+		return found, err
 	case machine.MeasureRegion:
 		found, err := d.measure(t)
 		return found, err
@@ -166,15 +178,15 @@ func (d *Disk) BuildSnapshot(regionID uint64, pace snapfile.Pace) (*eraftpb.Snap
 	snap := d.State.NewSnapshot()
 	defer func() { _ = snap.Close() }()
 	state, applied, err := readWhole(snap, regionID)
-	if err != nil || state == nil || state.State == raft_serverpb.PeerState_Merging {
-		return nil, err // gone meanwhile, or frozen: who lacks entries of a frozen region makes its merge fail (S16)
+	if err != nil || state == nil {
+		return nil, err // gone meanwhile
 	}
 	key := snapfile.Key{RegionID: regionID, Term: applied.CommitTerm, Index: applied.AppliedIndex}
 	meta, err := d.Snapshots.BuildPaced(key, state.Region, snap, pace)
 	if err != nil {
 		return nil, err
 	}
-	data, err := (&raft_serverpb.RaftSnapshotData{Region: state.Region, FileSize: meta.Size, MergedRecords: state.MergedRecords}).Marshal()
+	data, err := machine.SnapshotData(state, meta.Size).Marshal()
 	if err != nil {
 		return nil, err
 	}

@@ -68,13 +68,15 @@ type Options struct {
 	// StoreHeartbeatInterval is how often the store reports itself; Stats adds what it knows (capacity and the like).
 	StoreHeartbeatInterval time.Duration
 	Stats                  func(*pdpb.StoreStats)
-	Disk                   *Disk
-	Transport              Transport
-	Scheduler              Scheduler
-	Clock                  func() machine.Instant
-	Logger                 *zap.Logger
-	Metrics                *Metrics
-	Watch                  Watch
+	// SnapshotAge is after how long a snapshot file is removed that nobody came for; 0 is never.
+	SnapshotAge time.Duration
+	Disk        *Disk
+	Transport   Transport
+	Scheduler   Scheduler
+	Clock       func() machine.Instant
+	Logger      *zap.Logger
+	Metrics     *Metrics
+	Watch       Watch
 }
 
 // Watch is told what the machines decided, before it is carried out. The simulator checks it and makes its trace of it; nil functions are not called.

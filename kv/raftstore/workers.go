@@ -388,6 +388,8 @@ func regionOf(t machine.Task) uint64 {
 	switch t := t.(type) {
 	case *machine.ComputeHash:
 		return t.RegionID
+	case machine.Reload:
+		return t.RegionID
 	case machine.ReadLog:
 		return t.RegionID
 	case machine.BuildSnapshot:

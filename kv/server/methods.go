@@ -19,6 +19,7 @@ const (
 	rawChecksum
 	rawCompareAndSwap
 	rawGetKeyTTL
+	splitRegion
 	numMethods
 )
 
@@ -38,6 +39,7 @@ var methodNames = [numMethods]string{
 
 	rawCompareAndSwap: "raw_compare_and_swap",
 	rawGetKeyTTL:      "raw_get_key_ttl",
+	splitRegion:       "split_region",
 }
 
 // methodFields are the numbers of the fields, of BatchCommandsRequest.Request and of its Response alike, that hold a method's message; 0 for methods that are

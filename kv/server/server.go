@@ -36,6 +36,7 @@ type Server struct {
 	clusterID uint64
 	storeID   uint64
 	raft      RaftService
+	splitter  Splitter
 	life      *life
 	metrics   *metrics
 	latches   *latches

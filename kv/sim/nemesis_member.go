@@ -12,8 +12,8 @@ import (
 	"github.com/shoal-kv/shoal/proto/region"
 )
 
-// Leaders are told to hand over, and a region's peers are removed, added, moved, promoted and demoted; the schedulers add what is missing, and the
-// mender (mender.go) puts right what they do not know yet. What is asked may be refused, or come to nothing. Key says which region is meant.
+// Leaders are told to hand over, and a region's peers are removed, added, moved, promoted and demoted; the schedulers put it right.
+// What is asked may be refused, or come to nothing. Key says which region is meant.
 
 func memberNemeses() []nemesis {
 	return []nemesis{
@@ -56,7 +56,7 @@ func drawChange(d *draft) Step {
 
 func doChange(c *Cluster, s Step) (func(), bool) {
 	v, at := c.leadership([]byte(s.Key))
-	if v == nil || !at.runs() || isJoint(v.Region) {
+	if v == nil || !at.runs() || region.IsJoint(v.Region) {
 		return nil, false
 	}
 	who := c.pick(v, s)
@@ -104,12 +104,13 @@ func (c *Cluster) storesWithout(r *metapb.Region) (ids []uint64) {
 	return ids
 }
 
-// bears says that a region can do without a voter: of the others more than half are not lost for good.
+// bears says that a region can do without a voter: of the others more than half are not lost for good, and two at least once a store was lost. The schedulers
+// do not know of it at once, and would put a second voter there.
 func (c *Cluster) bears(r *metapb.Region, without *metapb.Peer) bool {
 	rest := region.Clone(r)
 	rest.Peers = slices.DeleteFunc(rest.Peers, func(p *metapb.Peer) bool { return p.Id == without.Id })
-	_, ok := c.outlives(rest, nil)
-	return ok
+	alive, ok := c.outlives(rest, nil)
+	return ok && (alive >= 2 || c.result.Counts.Faults["replace"] == 0)
 }
 
 // addPeer makes a new peer on a store, when the schedulers have given it an id.
@@ -168,13 +169,3 @@ func (s *store) order(r *metapb.Region, what *pdpb.RegionHeartbeatResponse) {
 
 // runs says that the store can be asked something now.
 func (s *store) runs() bool { return s.p.Up() && !s.p.Suspended() }
-
-// isJoint says that a change of several peers is under way.
-func isJoint(r *metapb.Region) bool {
-	for _, p := range r.Peers {
-		if p.Role == metapb.PeerRole_IncomingVoter || p.Role == metapb.PeerRole_DemotingVoter {
-			return true
-		}
-	}
-	return false
-}

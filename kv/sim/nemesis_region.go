@@ -92,10 +92,12 @@ func (m *merging) court() bool {
 	if target == nil {
 		return false
 	}
-	if isJoint(source.Region) || isJoint(target.Region) {
+	if region.IsJoint(source.Region) || region.IsJoint(target.Region) {
 		// it will be over soon
 	} else if stray, missing := strays(source.Region, target.Region); stray != nil && missing != 0 {
-		c.movePeer(source, at, stray, missing)
+		if c.storeWith(missing) != nil && c.bears(source.Region, stray) {
+			c.movePeer(source, at, stray, missing)
+		}
 	} else {
 		at.order(source.Region, &pdpb.RegionHeartbeatResponse{Merge: &pdpb.Merge{Target: target.Region}})
 	}

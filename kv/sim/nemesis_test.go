@@ -50,9 +50,6 @@ func TestEachNemesisAlone(t *testing.T) {
 		calms[seed] = Run(alone(seed, ""), nil)
 	}
 	for _, name := range Nemeses() {
-		if name == "split" || name == "merge" {
-			continue // nobody serves them yet
-		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			for seed, calm := range calms {

@@ -14,6 +14,7 @@ import (
 	"github.com/shoal-kv/shoal/kv/raftstore"
 	"github.com/shoal-kv/shoal/kv/raftstore/machine"
 	"github.com/shoal-kv/shoal/kv/sim/world"
+	"github.com/shoal-kv/shoal/proto/region"
 )
 
 // A script is a directed scenario: what chance would hardly ever arrange, step by step. One step a line; # begins a comment.
@@ -28,7 +29,8 @@ import (
 //	kill X · start X · suspend X · resume X · kill all · start all
 //	cut X Y · cut X -> Y · isolate X · heal
 //	drop TYPE X -> Y · keep TYPE X -> Y · pass          messages (MsgAppend, *) are lost, or kept until pass; X or Y may be *; with "fitting" behind it,
-//	                            only appends of a leader's own term that the receiver would accept
+//	                            only appends of a leader's own term that the receiver would accept; with "region", only
+//	                            those of the region that steps are about
 //	release                     what is kept goes on its way; the rules stay. forget: what is kept is lost, and the rules end.
 //	forget-rules                the rules end, what is kept stays kept
 //	ticks off X · ticks on X · ticks off all · tick X N a store without ticks never campaigns and never beats; N ticks at once
@@ -38,6 +40,10 @@ import (
 //	until leader X · until follower X                   wait, up to 60 s
 //	until asleep X · expect asleep X · expect awake X   the region's peer on X, or on all that are up
 //	within 3s leader                                    somebody leads, not asleep and ready, by then
+//	region K                    from now on let, transfer, add, remove, change, split, expect, until are about the region that holds the key K; - is the first
+//	                            key. put, get and swap go to the region that holds their key, as the store knows it.
+//	try N split K… on X · try N change C… on X          C is +Y ^Y (a voter, a learner on store Y), -Y ~Y (remove, make a learner of the peer on Y), !Y (promote)
+//	expect regions N · expect regions N on X · expect peer X · expect no peer X
 //	crash X keeping all|nothing                         a kill after which of the unsynced writes all or none are there
 //	judge                       heal everything; the cluster must come right and all checks hold
 type script struct {
@@ -48,6 +54,8 @@ type script struct {
 	rules []rule
 	kept  []func()
 	line  int
+	// region is the one that steps are about.
+	region uint64
 }
 
 // try is an operation of a script.
@@ -138,17 +146,18 @@ func (s *script) begin() error {
 	s.hand.Start()
 	s.c.filter = s.filter
 	s.c.Boot()
+	s.region = s.c.home
 	return s.until(60*time.Second, func() bool {
 		l := s.leader()
 		if l == nil {
 			return false
 		}
-		v := l.st.View(s.c.home)
+		v := l.st.View(s.region)
 		if len(v.Region.Peers) != s.c.cfg.Replicas {
 			return false
 		}
 		for _, p := range v.Region.Peers {
-			if w := s.c.storeWith(p.StoreId).st.View(s.c.home); w == nil || !w.Initialized || w.Log.Applied < v.Log.Applied {
+			if w := s.c.storeWith(p.StoreId).st.View(s.region); w == nil || !w.Initialized || w.Log.Applied < v.Log.Applied {
 				return false
 			}
 		}
@@ -163,7 +172,7 @@ func (s *script) leader() *store {
 		if !st.p.Up() {
 			continue
 		}
-		if v := st.st.View(st.c.home); v != nil && v.IsLeader && v.Ready && (best == nil || v.Term > best.st.View(s.c.home).Term) {
+		if v := st.st.View(s.region); v != nil && v.IsLeader && v.Ready && (best == nil || v.Term > best.st.View(s.region).Term) {
 			best = st
 		}
 	}
@@ -251,6 +260,7 @@ var scriptSteps = map[string]struct {
 	"expect":   {2, (*script).expect},
 	"until":    {2, (*script).untilRole},
 	"within":   {2, (*script).within},
+	"region":   {1, (*script).choose},
 	"judge":    {0, (*script).judge},
 }
 
@@ -316,29 +326,41 @@ func (s *script) tryIt(w []string) error {
 	}
 	switch w[1] {
 	case "put":
-		s.request(st, a, &kvrpcpb.RawPutRequest{Context: contextOf(st), Key: []byte(w[2]), Value: []byte(w[3])})
+		s.request(st, a, &kvrpcpb.RawPutRequest{Context: contextOf(st, w[2]), Key: []byte(w[2]), Value: []byte(w[3])})
 	case "swap":
 		if len(w) != 7 {
 			return errors.New("expected try NAME swap KEY OLD NEW on STORE")
 		}
-		s.request(st, a, &kvrpcpb.RawCASRequest{Context: contextOf(st), Key: []byte(w[2]), PreviousValue: []byte(w[3]), Value: []byte(w[4])})
+		s.request(st, a, &kvrpcpb.RawCASRequest{Context: contextOf(st, w[2]), Key: []byte(w[2]), PreviousValue: []byte(w[3]), Value: []byte(w[4])})
 	case "get":
-		s.request(st, a, &kvrpcpb.RawGetRequest{Context: contextOf(st), Key: []byte(w[2])})
-	case "add", "remove":
-		return s.change(st, a, w[1], w[2])
+		s.request(st, a, &kvrpcpb.RawGetRequest{Context: contextOf(st, w[2]), Key: []byte(w[2])})
+	case "add":
+		return s.change(st, a, []string{"+" + w[2]})
+	case "remove":
+		return s.change(st, a, []string{"-" + w[2]})
+	case "change":
+		return s.change(st, a, w[2:len(w)-2])
+	case "split":
+		return s.split(st, a, w[2:len(w)-2])
 	default:
 		return errors.Errorf("cannot try %s", w[1])
 	}
 	return nil
 }
 
-// contextOf addresses the region as the store itself has it.
-func contextOf(st *store) *kvrpcpb.Context {
-	v := st.st.View(st.c.home)
-	if v == nil {
+// contextOf addresses the region that holds a key as the store itself has it; one of two that overlap is that of the leader, or the newer one.
+func contextOf(st *store, key string) *kvrpcpb.Context {
+	var best *machine.RegionView
+	st.st.Views(func(_ uint64, v *machine.RegionView) bool { // order-free: regions of a store are disjoint
+		if v.Initialized && region.Contains(v.Region, []byte(key)) {
+			best = v
+		}
+		return true
+	})
+	if best == nil {
 		return &kvrpcpb.Context{RegionId: st.c.home}
 	}
-	return &kvrpcpb.Context{RegionId: st.c.home, RegionEpoch: v.Region.RegionEpoch, Peer: &metapb.Peer{Id: v.PeerID, StoreId: st.id}}
+	return &kvrpcpb.Context{RegionId: best.Region.Id, RegionEpoch: best.Region.RegionEpoch, Peer: &metapb.Peer{Id: best.PeerID, StoreId: st.id}}
 }
 
 func (s *script) request(st *store, a *try, req any) {
@@ -447,10 +469,10 @@ func (s *script) transfer(w []string) error {
 	if err != nil || l == nil {
 		return errors.Errorf("no leader, or %v", err)
 	}
-	v := l.st.View(s.c.home)
+	v := l.st.View(s.region)
 	for _, p := range v.Region.Peers {
 		if p.StoreId == to.id {
-			l.st.Admin(&machine.AdminRequest{RegionID: s.c.home, Op: machine.TransferLeader{To: p}})
+			l.st.Admin(&machine.AdminRequest{RegionID: s.region, Op: machine.TransferLeader{To: p}})
 			l.pump()
 			return nil
 		}
@@ -460,6 +482,10 @@ func (s *script) transfer(w []string) error {
 
 func (s *script) expect(w []string) error {
 	switch {
+	case w[0] == "no" && w[1] == "peer" || w[0] == "peer":
+		return s.expectPeer(w[len(w)-1], w[0] == "peer")
+	case w[0] == "regions":
+		return s.expectRegions(w[1:])
 	case w[0] == "no":
 		if l := s.leader(); l != nil {
 			return errors.Errorf("store %d leads", l.id)
@@ -471,12 +497,12 @@ func (s *script) expect(w []string) error {
 		}
 	case w[0] == "follower":
 		st, err := s.find(w[1])
-		if err != nil || st.st.View(st.c.home).IsLeader {
+		if err != nil || st.st.View(s.region).IsLeader {
 			return errors.Errorf("it leads (%v)", err)
 		}
 	case w[0] == "peers":
 		l := s.leader()
-		if l == nil || strconv.Itoa(len(l.st.View(s.c.home).Region.Peers)) != w[1] {
+		if l == nil || strconv.Itoa(len(l.st.View(s.region).Region.Peers)) != w[1] {
 			return errors.New("there are others, or there is no leader")
 		}
 	case w[0] == "asleep" || w[0] == "awake":
@@ -504,7 +530,7 @@ func (s *script) untilRole(w []string) error {
 		if !st.p.Up() {
 			return false
 		}
-		v := st.st.View(st.c.home)
+		v := st.st.View(s.region)
 		return v != nil && v.IsLeader == (w[0] == "leader")
 	})
 }
@@ -552,18 +578,4 @@ func (s *script) judge([]string) error {
 	s.c.w.RunUntil(s.c.w.Now() + world.Time(5*time.Second))
 	s.c.compareReplicas()
 	return nil
-}
-
-// change asks a leader for a change of its members.
-func (s *script) change(st *store, a *try, what, name string) error {
-	target, err := s.find(name)
-	if err != nil {
-		return err
-	}
-	return s.c.changePeer(st, what == "add", target, func(err error) {
-		a.over = true
-		if err != nil {
-			a.err = err.Error()
-		}
-	})
 }

@@ -1,6 +1,11 @@
 package sim
 
-import "github.com/pingcap/kvproto/pkg/eraftpb"
+import (
+	"slices"
+
+	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/pingcap/kvproto/pkg/raft_serverpb"
+)
 
 // The steps of a script that have to do with messages: links that are cut, and messages of some kind that are lost or kept.
 
@@ -10,28 +15,33 @@ type rule struct {
 	from, to *store // nil for any
 	keep     bool
 	fitting  bool
+	region   uint64 // 0 for any
 }
 
 // matches tells whether the rule is about a message.
-func (r *rule) matches(from, to *store, m *eraftpb.Message) bool {
+func (r *rule) matches(from, to *store, env *raft_serverpb.RaftMessage) bool {
+	m := env.Message
+	if r.region != 0 && r.region != env.RegionId {
+		return false
+	}
 	if r.kind != "*" && r.kind != m.MsgType.String() || r.from != nil && r.from != from || r.to != nil && r.to != to {
 		return false
 	}
-	return !r.fitting || fits(to, m)
+	return !r.fitting || fits(to, env.RegionId, m)
 }
 
 // fits says that an append brings an entry of its sender's own term behind one that the receiver has.
-func fits(to *store, m *eraftpb.Message) bool {
+func fits(to *store, regionID uint64, m *eraftpb.Message) bool {
 	n := len(m.Entries)
 	if m.MsgType != eraftpb.MessageType_MsgAppend || n == 0 || m.Entries[n-1].Term != m.Term || !to.p.Up() {
 		return false
 	}
-	log, err := to.opened.Log.State(to.c.home)
+	log, err := to.opened.Log.State(regionID)
 	return err == nil && log != nil && log.LastIndex >= m.Index
 }
 
 // filter is asked for every raft message: false takes it out of the network's hands.
-func (s *script) filter(from, to *store, m *eraftpb.Message, deliver func()) bool {
+func (s *script) filter(from, to *store, m *raft_serverpb.RaftMessage, deliver func()) bool {
 	for i := range s.rules {
 		if r := &s.rules[i]; r.matches(from, to, m) {
 			if r.keep {
@@ -44,7 +54,10 @@ func (s *script) filter(from, to *store, m *eraftpb.Message, deliver func()) boo
 }
 
 func (s *script) addRule(w []string, keep bool) error {
-	r := rule{kind: w[0], keep: keep, fitting: len(w) > 4 && w[4] == "fitting"}
+	r := rule{kind: w[0], keep: keep, fitting: slices.Contains(w[4:], "fitting")}
+	if slices.Contains(w[4:], "region") {
+		r.region = s.region
+	}
 	var err error
 	if w[1] != "*" {
 		if r.from, err = s.find(w[1]); err != nil {

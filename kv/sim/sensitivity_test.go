@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -55,6 +56,7 @@ func TestSensitivity(t *testing.T) {
 		} else {
 			by = "NOT CAUGHT"
 		}
+		t.Logf("%s: %s: %.100s", b.name, by, what)
 		fmt.Fprintf(w, "%s\t%s\t%s\t%.100s\n", b.name, b.pitfall, by, what)
 	}
 	require.NoError(t, w.Flush())
@@ -62,18 +64,20 @@ func TestSensitivity(t *testing.T) {
 	require.GreaterOrEqual(t, caught*100, len(chosen)*95, "too much passes unseen")
 }
 
+func everyBug() []bug { return slices.Concat(bugs, regionBugs) }
+
 func chooseBugs(t *testing.T) (chosen []bug) {
 	names := sample
 	switch env := os.Getenv(bugsEnv); env {
 	case "":
 	case "all":
-		return bugs
+		return everyBug()
 	default:
 		names = strings.Split(env, ",")
 	}
 	for _, name := range names {
 		found := false
-		for _, b := range bugs {
+		for _, b := range everyBug() {
 			if b.name == name {
 				chosen, found = append(chosen, b), true
 			}
@@ -136,7 +140,7 @@ func (b *bug) overlay(t *testing.T, dir string) string {
 // TestBugsFit holds every bug against the source, so that none goes stale unseen.
 func TestBugsFit(t *testing.T) {
 	seen := map[string]bool{}
-	for _, b := range bugs {
+	for _, b := range everyBug() {
 		require.False(t, seen[b.name], b.name)
 		seen[b.name] = true
 		b.overlay(t, t.TempDir())

@@ -25,7 +25,7 @@ import (
 	"time"
 
 	"github.com/pingcap/errors"
-	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/pingcap/kvproto/pkg/raft_serverpb"
 
 	"github.com/shoal-kv/shoal/kv/sim/check"
 	"github.com/shoal-kv/shoal/kv/sim/history"
@@ -88,7 +88,7 @@ type Cluster struct {
 	// home is the first region's id.
 	home uint64
 	// filter, when not nil, may take a raft message out of the network's hands by answering false.
-	filter func(from, to *store, m *eraftpb.Message, deliver func()) bool
+	filter func(from, to *store, m *raft_serverpb.RaftMessage, deliver func()) bool
 }
 
 // New builds a cluster of stores that are down, and tells the sink what happens from now on; sink may be nil.

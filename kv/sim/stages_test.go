@@ -1,16 +1,22 @@
 package sim
 
 import (
+	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/pingcap/kvproto/pkg/kvrpcpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
+	"github.com/pingcap/kvproto/pkg/pdpb"
 	"github.com/stretchr/testify/require"
 
+	"github.com/shoal-kv/shoal/kv/raftstore/machine"
 	"github.com/shoal-kv/shoal/kv/sim/world"
+	"github.com/shoal-kv/shoal/proto/region"
 )
 
 // stage is one of the course's generic scenarios (SUITES), in virtual time: rounds in which clients append and scan under faults, then every store
@@ -19,6 +25,8 @@ type stage struct {
 	name                              string
 	clients                           int
 	unreliable, crash, partition, gcs bool
+	// members: peers come and go. split: regions are small, and divide.
+	members, split bool
 }
 
 var stages2B = []stage{
@@ -42,8 +50,33 @@ var stages2C = []stage{
 	{name: "SnapshotUnreliableRecoverConcurrentPartition", clients: 5, unreliable: true, crash: true, partition: true, gcs: true},
 }
 
+var stages3B = []stage{
+	{name: "ConfChangeRecover", clients: 1, crash: true, members: true},
+	{name: "ConfChangeRecoverManyClients", clients: 20, crash: true, members: true},
+	{name: "ConfChangeUnreliable", clients: 5, unreliable: true, members: true},
+	{name: "ConfChangeUnreliableRecover", clients: 5, unreliable: true, crash: true, members: true},
+	{name: "ConfChangeSnapshotUnreliableRecover", clients: 5, unreliable: true, crash: true, gcs: true, members: true},
+	{
+		name: "ConfChangeSnapshotUnreliableRecoverConcurrentPartition", clients: 5, unreliable: true, crash: true, partition: true, gcs: true,
+		members: true,
+	},
+	{name: "SplitRecover", clients: 1, crash: true, split: true},
+	{name: "SplitRecoverManyClients", clients: 20, crash: true, split: true},
+	{name: "SplitUnreliable", clients: 5, unreliable: true, split: true},
+	{name: "SplitUnreliableRecover", clients: 5, unreliable: true, crash: true, split: true},
+	{
+		name: "SplitConfChangeSnapshotUnreliableRecover", clients: 5, unreliable: true, crash: true, gcs: true,
+		members: true, split: true,
+	},
+	{
+		name: "SplitConfChangeSnapshotUnreliableRecoverConcurrentPartition", clients: 5, unreliable: true, crash: true, partition: true, gcs: true,
+		members: true, split: true,
+	},
+}
+
 func TestVirtualStages2B(t *testing.T) { runStages(t, stages2B) }
 func TestVirtualStages2C(t *testing.T) { runStages(t, stages2C) }
+func TestVirtualStages3B(t *testing.T) { runStages(t, stages3B) }
 
 func runStages(t *testing.T, stages []stage) {
 	for _, s := range stages {
@@ -69,6 +102,9 @@ const (
 func (s stage) play(seed uint64) (Result, int) {
 	cfg := Default(seed)
 	cfg.Stores, cfg.Replicas, cfg.Clients = 5, 5, 0
+	if s.split {
+		cfg.Machine.Split = machine.SplitLimits{MaxSize: 300, SplitSize: 200, Diff: 50, Batch: 10, CheckTicks: 5}
+	}
 	if s.gcs {
 		cfg.Machine.LogGC.Ticks, cfg.Machine.LogGC.Threshold, cfg.Machine.LogGC.Count = 1, stageLogs/2, stageLogs
 	}
@@ -79,7 +115,14 @@ func (s stage) play(seed uint64) (Result, int) {
 		c.setUp()
 		var writers []*appender
 		for i := range s.clients {
-			writers = append(writers, newAppender(c, i))
+			w := newAppender(c, i)
+			if s.split {
+				w.pause *= time.Duration(s.clients) // every few pairs are a region
+			}
+			writers = append(writers, w)
+		}
+		if s.members {
+			s.changeMembers(c, c.w.Rand("members"))
 		}
 		for range stageRounds {
 			s.round(c, writers)
@@ -96,6 +139,9 @@ func (s stage) play(seed uint64) (Result, int) {
 		}
 		if !c.w.Halted() {
 			c.compareReplicas()
+		}
+		if v, _ := c.leadership(nil); s.split && (v == nil || len(v.Region.EndKey) == 0) {
+			c.violate("the first region was not split")
 		}
 	})
 	return c.finish(), appended
@@ -164,12 +210,30 @@ func (c *Cluster) splitInTwo() {
 	}
 }
 
+// changeMembers adds and removes peers of any region, all along; three stay at least.
+func (s stage) changeMembers(c *Cluster, rng *rand.Rand) {
+	key := fmt.Appendf(nil, "%02d%08d", rng.IntN(s.clients), rng.IntN(200))
+	if v, at := c.leadership(key); v != nil && at.runs() && !region.IsJoint(v.Region) {
+		free := c.storesWithout(v.Region)
+		switch who := v.Region.Peers[rng.IntN(len(v.Region.Peers))]; {
+		case len(free) > 0 && rng.IntN(2) == 0:
+			c.addPeer(v, at, free[rng.IntN(len(free))], false)
+		case len(v.Region.Peers) > 3:
+			at.change(v.Region, pdpb.ChangePeer{ChangeType: eraftpb.ConfChangeType_RemoveNode, Peer: who})
+		}
+	}
+	c.w.After(world.Between(rng, 50*time.Millisecond, 500*time.Millisecond), func() { s.changeMembers(c, rng) })
+}
+
 // checkLogs wants every log short (S15): what is applied and not cut away stays below twice the limit, as far as a view shows it.
 func (s stage) checkLogs(c *Cluster) {
 	for _, st := range c.stores {
-		if v := st.st.View(c.home); v != nil && v.IsLeader && v.Ready && v.Log.Applied-v.Log.Truncated > 4*stageLogs {
-			c.violate("store %d keeps the log from %d to %d", st.id, v.Log.Truncated, v.Log.Applied)
-		}
+		st.st.Views(func(id uint64, v *machine.RegionView) bool { // order-free: any will do
+			if v.IsLeader && v.Ready && v.Log.Applied-v.Log.Truncated > 4*stageLogs {
+				c.violate("store %d keeps the log of region %d from %d to %d", st.id, id, v.Log.Truncated, v.Log.Applied)
+			}
+			return true
+		})
 	}
 }
 
@@ -179,13 +243,14 @@ type appender struct {
 	id       int
 	written  int
 	compared bool
+	pause    time.Duration
 }
 
 func newAppender(c *Cluster, i int) *appender {
 	cl := newClient(c, i)
 	cl.patience = time.Hour
 	cl.p.Start()
-	return &appender{cl: cl, id: i}
+	return &appender{cl: cl, id: i, pause: 20 * time.Millisecond}
 }
 
 func (a *appender) work(stop *bool) {
@@ -218,7 +283,7 @@ func (a *appender) put(next func()) {
 			return
 		}
 		a.written++
-		a.cl.p.After(20*time.Millisecond, next)
+		a.cl.p.After(a.pause, next)
 	})
 }
 
@@ -227,14 +292,16 @@ func (a *appender) compare(next func()) {
 	var got strings.Builder
 	end := fmt.Appendf(nil, "%02d:", a.id)
 	t := &task{name: "scan", keys: [][]byte{a.key(0)}}
-	t.attempt = func(ctx *kvrpcpb.Context, _ *metapb.Region) attempt {
+	t.attempt = func(ctx *kvrpcpb.Context, r *metapb.Region) attempt {
 		op := a.cl.c.history.Read(a.cl.id)
-		req := &kvrpcpb.RawScanRequest{Context: ctx, StartKey: a.key(0), EndKey: end, Limit: 1 << 20}
+		req := &kvrpcpb.RawScanRequest{Context: ctx, StartKey: t.keys[0], EndKey: end, Limit: 1 << 20}
 		return attempt{req, op, func(resp any) {
 			for _, p := range resp.(*kvrpcpb.RawScanResponse).Kvs {
 				got.Write(p.Value)
 			}
-			t.keys = nil
+			if t.keys = nil; len(r.EndKey) > 0 && bytes.Compare(r.EndKey, end) < 0 {
+				t.keys = [][]byte{r.EndKey}
+			}
 		}}
 	}
 	a.cl.do(t, func(ok bool) {
@@ -247,6 +314,6 @@ func (a *appender) compare(next func()) {
 			return
 		}
 		a.compared = true
-		a.cl.p.After(20*time.Millisecond, next)
+		a.cl.p.After(a.pause, next)
 	})
 }

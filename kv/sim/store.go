@@ -205,7 +205,7 @@ func (s *store) Send(msgs []*raft_serverpb.RaftMessage) {
 			continue
 		}
 		deliver := func() { s.c.net.Send(s.p, to.p, func() { to.arrive(b, packet) }) }
-		if s.c.filter == nil || m.Message == nil || s.c.filter(s, to, m.Message, deliver) {
+		if s.c.filter == nil || m.Message == nil || s.c.filter(s, to, m, deliver) {
 			deliver()
 		}
 	}
@@ -261,7 +261,7 @@ func (s *store) sendSnapshot(to *store, m *raft_serverpb.RaftMessage, b []byte, 
 			s.c.net.Send(to.p, s.p, tell(ok))
 		})
 	}
-	if s.c.filter == nil || s.c.filter(s, to, m.Message, deliver) {
+	if s.c.filter == nil || s.c.filter(s, to, m, deliver) {
 		deliver()
 	}
 }

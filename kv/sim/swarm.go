@@ -37,6 +37,7 @@ func Draw(seed uint64) Config {
 	schedule := world.Stream(seed, "swarm/schedule")
 	cfg.LostAfter = pick(schedule, 3*time.Second, 10*time.Second)
 	cfg.MergeAfter = pick(schedule, 0, 0, 0, 5*time.Second)
+	cfg.Machine.Split = drawSplits(world.Stream(seed, "swarm/regions"))
 	cfg.Padding = pick(world.Stream(seed, "swarm/padding"), 0, 20, 100)
 	return cfg
 }
@@ -65,6 +66,21 @@ func drawMachine(rng *rand.Rand, cfg *Config) {
 		MaxInflightMsgs: pick(rng, 1, 4, 64), MaxCached: pick[uint64](rng, 1, 512, 1<<20),
 		MaxEntry: 1 << 20, MaxBatch: pick[uint64](rng, 1, 1<<10, 1<<16),
 	}
+}
+
+// drawSplits draws how large regions grow before they are divided: tiny ones in most runs, by size or by number of keys.
+func drawSplits(rng *rand.Rand) machine.SplitLimits {
+	s := machine.SplitLimits{Diff: pick[uint64](rng, 1, 50), Batch: pick(rng, 1, 3, 10), CheckTicks: pick(rng, 2, 5, 20)}
+	switch rng.IntN(4) {
+	case 0:
+		return machine.SplitLimits{} // no limit
+	case 1:
+		s.MaxSize, s.SplitSize = 1<<20, 1<<20
+		s.MaxKeys, s.SplitKeys = 6, 4
+	default:
+		s.MaxSize, s.SplitSize = 300, 200
+	}
+	return s
 }
 
 func drawLimits(rng *rand.Rand) raftstore.Limits {
@@ -122,6 +138,8 @@ func (c Config) String() string {
 	r := &m.Raft
 	fmt.Fprintf(&b, " raft=%d,%d,%d,%d,%d,%d,%d,%d", r.MaxSizePerMsg, r.MaxCommittedPerReady, r.MaxUncommitted, r.MaxInflightBytes, r.MaxInflightMsgs,
 		r.MaxCached, r.MaxEntry, r.MaxBatch)
+	x := &m.Split
+	fmt.Fprintf(&b, " split=%d/%d,%d/%d,%d,%d,%d padding=%d", x.SplitSize, x.MaxSize, x.SplitKeys, x.MaxKeys, x.Diff, x.Batch, x.CheckTicks, c.Padding)
 	l := &c.Limits
 	fmt.Fprintf(&b, " limits=%d,%d,%d,%d", l.MailboxMessages, l.ProposalBytes, l.Reads, l.LogQueueBytes)
 	w := &c.Weather

@@ -23,7 +23,7 @@ type generic struct {
 	clients                       int
 	unreliable, crash, partitions bool
 	maxRaftLog                    uint64
-	split                         bool
+	confChange, split             bool
 }
 
 const stores = 5
@@ -39,6 +39,9 @@ func (g generic) run(t *testing.T) {
 	c := NewTestCluster(t, stores, cfg)
 	c.Start()
 	defer c.Shutdown()
+	if g.confChange {
+		c.Scheduler.setReplicas(1) // peers come and go as the test likes
+	}
 	written := make([]int, g.clients)
 	for range 3 {
 		g.round(c, written)
@@ -76,6 +79,13 @@ func (g generic) round(c *Cluster, written []int) {
 		go func() {
 			defer faults.Done()
 			g.repartition(c, &stop)
+		}()
+	}
+	if g.confChange {
+		faults.Add(1)
+		go func() {
+			defer faults.Done()
+			c.changePeersAtRandom(&stop)
 		}()
 	}
 	<-time.After(roundLength())

@@ -1,10 +1,13 @@
 package test_raftstore
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/pingcap/kvproto/pkg/raft_serverpb"
@@ -21,6 +24,8 @@ type network struct {
 	mu      sync.RWMutex
 	filters []Filter
 	wg      sync.WaitGroup
+	// rot makes one bit of the next received snapshot file wrong.
+	rot atomic.Bool
 }
 
 func newNetwork(c *Cluster) *network { return &network{c: c} }
@@ -108,7 +113,9 @@ func (l *link) copyFile(msg *raft_serverpb.RaftMessage) bool {
 	}
 	defer func() { _ = file.Close() }()
 	recv, err := to.disk.Snapshots.Receive(key)
-	if err == nil {
+	if errors.Is(err, snapfile.ErrExists) {
+		err = nil // from an attempt before
+	} else if err == nil {
 		if _, err = io.Copy(recv, file); err == nil {
 			_, err = recv.Commit()
 		} else {
@@ -117,6 +124,9 @@ func (l *link) copyFile(msg *raft_serverpb.RaftMessage) bool {
 	}
 	if err != nil {
 		return false
+	}
+	if l.net.rot.CompareAndSwap(true, false) {
+		l.net.c.disks[msg.ToPeer.StoreId].files.Flip(fmt.Sprintf("snap_rev_%d_%d_%d.snap", key.RegionID, key.Term, key.Index), 0.5)
 	}
 	to.store.Deliver([]*raft_serverpb.RaftMessage{msg})
 	return true

@@ -1,10 +1,11 @@
 package test_raftstore
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
 
-	"github.com/pingcap/errors"
 	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/stretchr/testify/require"
 
@@ -22,7 +23,6 @@ func (c *Cluster) split(keys ...string) []*metapb.Region {
 	for _, k := range keys {
 		op.Keys = append(op.Keys, []byte(k))
 	}
-	var err error
 	c.Eventually(func() bool {
 		r := c.GetRegion([]byte(keys[0]))
 		leader := c.LeaderOfRegion(r.Id)
@@ -31,10 +31,8 @@ func (c *Cluster) split(keys ...string) []*metapb.Region {
 		}
 		done := make(chan error, 1)
 		c.node(leader.StoreId).store.Admin(&machine.AdminRequest{RegionID: r.Id, Epoch: r.RegionEpoch, Op: op, Done: func(err error) { done <- err }})
-		err = <-done
-		return err == nil
+		return <-done == nil
 	}, "a split at %q", keys)
-	require.NoError(c.t, errors.Trace(err))
 	return parts
 }
 
@@ -117,4 +115,44 @@ func TestOneSplit3B(t *testing.T) {
 	for i := 101; i <= 200; i++ {
 		c.MustGet(fmt.Appendf(nil, "k%03d", i), fmt.Appendf(nil, "v%d", i))
 	}
+}
+
+// Whoever asks for a split is told what became of the region; without keys it is divided in the middle; a key that the region begins at divides nothing.
+func TestSplitOnRequest(t *testing.T) {
+	c := NewTestCluster(t, 3, config.NewTestConfig())
+	c.Start()
+	defer c.Shutdown()
+	for i := range 100 {
+		c.MustPut(fmt.Appendf(nil, "k%02d", i), []byte("v"))
+	}
+	ask := func(key string, at ...string) (parts []*metapb.Region, last error) {
+		keys := make([][]byte, len(at))
+		for i := range at {
+			keys[i] = []byte(at[i])
+		}
+		c.Eventually(func() bool {
+			last = c.try([]byte(key), func(ctx context.Context, n *storeNode, to storage.Target) (err error) {
+				parts, err = n.storage.Split(ctx, to, keys)
+				return err
+			})
+			var outside *region.KeyNotInRegionError
+			return last == nil || errors.As(last, &outside)
+		}, "a split at %q", at)
+		return parts, last
+	}
+	parts, err := ask("k00", "k30", "k40")
+	require.NoError(t, err)
+	require.Len(t, parts, 3)
+	require.Equal(t, "k30", string(parts[1].StartKey))
+	c.Eventually(func() bool { return string(c.GetRegion([]byte("k35")).StartKey) == "k30" }, "the scheduler knows")
+	parts, err = ask("k35", "k30")
+	require.NoError(t, err)
+	require.Len(t, parts, 1, "it begins there already")
+	_, err = ask("k35", "k50")
+	require.Error(t, err)
+	parts, err = ask("k50")
+	require.NoError(t, err)
+	require.Len(t, parts, 2)
+	require.Contains(t, []string{"k69", "k70", "k71"}, string(parts[1].StartKey), "the middle of what is behind k40")
+	require.Len(t, c.Scan([]byte("k"), []byte("l")), 100)
 }

@@ -3,6 +3,7 @@ package ctl
 import (
 	"context"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"time"
@@ -101,13 +102,33 @@ func regionCommand(opts *options) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return opts.print(cmd.OutOrStdout(), region, func(t table.Writer) { regionRows(t, []pdapi.Region{region}, f.out) })
+				return showRegion(ctx, cmd.OutOrStdout(), opts, api, region, f.out)
 			})
 		},
 	}
 	f.flags(cmd)
 	cmd.Flags().StringVar(&key, "key", "", "the region that holds this `key`")
+	cmd.AddCommand(mergeCommand(opts))
 	return cmd
+}
+
+// showRegion shows a region as the scheduler knows it, and its replicas as their stores do.
+func showRegion(ctx context.Context, w io.Writer, opts *options, api *pdapi.Client, region pdapi.Region, out form.Form) error {
+	servers, err := findStatusServers(ctx, api)
+	if err != nil {
+		return err
+	}
+	shown := struct {
+		pdapi.Region
+		Replicas []replica `json:"replicas"`
+	}{region, servers.replicas(ctx, region)}
+	if opts.output != asTable {
+		return opts.print(w, shown, nil)
+	}
+	if err := opts.print(w, shown, func(t table.Writer) { regionRows(t, []pdapi.Region{region}, out) }); err != nil {
+		return err
+	}
+	return opts.print(w, shown, func(t table.Writer) { replicaRows(t, shown.Replicas) })
 }
 
 // oneRegion finds a region by its id, or by a key when the id is 0.

@@ -72,7 +72,7 @@ environment variable ` + endpointsVariable + `, or where "shoal playground" has 
 	f.VarP(&opts.output, "output", "o", "how to answer: table or json")
 	f.DurationVar(&opts.timeout, "timeout", opts.timeout, "how long to wait for an answer")
 	f.BoolVarP(&opts.verbose, "verbose", "v", opts.verbose, "show what the client library logs")
-	cmd.AddCommand(kvCommand(opts), storeCommand(opts), regionCommand(opts), memberCommand(opts))
+	cmd.AddCommand(kvCommand(opts), storeCommand(opts), regionCommand(opts), consistencyCommand(opts), memberCommand(opts), recoverCommand(opts))
 	return cmd, opts
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/shoal-kv/shoal/proto/region"
 )
 
-// ApplyTask is work on one region's state. Exactly one of Entries, Install, ClearMarker, Destroy, Merge, Yield is set.
+// ApplyTask is work on one region's state. Exactly one of Entries, Install, ClearMarker, Force, Destroy, Merge, Yield is set.
 type ApplyTask struct {
 	RegionID, PeerID uint64
 	Entries          []eraftpb.Entry
@@ -24,6 +24,8 @@ type ApplyTask struct {
 	Expiries    []uint64
 	Install     *Installation
 	ClearMarker bool
+	// Force makes the peer its region's only one: see op_recover.go.
+	Force *ForceRequest
 	// Destroy is the region as it was last told; the applier may know a later shape.
 	Destroy *metapb.Region
 	// Into goes with Destroy: the region that took this one in, if one did.
@@ -38,7 +40,9 @@ type ApplyResults struct {
 	Applied   Pair
 	Truncated Pair
 	Change    *confChanged
-	Split     *splitDone
+	// Forced is the region after its membership was forced.
+	Forced *metapb.Region
+	Split  *splitDone
 	// HashAt is the index of a ComputeHash, Verify what a VerifyHash brought.
 	HashAt uint64
 	Verify *verdict
@@ -61,6 +65,8 @@ type ApplyMachine struct {
 	parked map[uint64]*parked
 	// tombstones are the last destroyed peer of each region.
 	tombstones map[uint64]uint64
+	// replaced is the applier that the last installation took the place of, nil when there was none.
+	replaced *applier
 }
 
 // ApplyRound is what one batch causes once it is in the engine, which is not before Install's data is. When the engine
@@ -227,19 +233,22 @@ func (m *ApplyMachine) special(round *ApplyRound, t *ApplyTask, batch engine.Bat
 	switch {
 	case t.Install != nil:
 		in := t.Install
+		m.replaced = m.appliers[t.RegionID]
 		if old := m.appliers[t.RegionID]; old != nil {
 			eraseOutside(batch, old.region, in.Region)
 		}
 		m.absorbByInstall(round, in, batch)
-		a := &applier{region: in.Region, peerID: t.PeerID, storeID: m.storeID, applied: in.At, truncated: in.At, records: in.Records}
+		a := &applier{region: in.Region, peerID: t.PeerID, storeID: m.storeID, applied: in.At, truncated: in.At, merge: in.Merge, records: in.Records}
 		m.appliers[t.RegionID] = a
 		a.putRegion(batch)
 		batch.Put(engine.Local, keys.InstallMarker(t.RegionID), encodePair(in.At))
-		a.results.Installed, a.results.Region = true, in.Region
+		a.results.Installed, a.results.Region, a.results.Merge = true, in.Region, &mergeChanged{region: in.Region, state: in.Merge}
 		m.markDirty(a)
 		round.Install, round.Sync = in, true
 	case t.ClearMarker:
 		batch.Delete(engine.Local, keys.InstallMarker(t.RegionID))
+	case t.Force != nil:
+		m.applyForce(round, t, batch)
 	case t.Destroy != nil:
 		m.destroy(round, t, batch)
 	}
@@ -296,6 +305,9 @@ func endOf(r *metapb.Region) []byte {
 func (t *ApplyTask) Abandon(reply func(Reply), err error) {
 	if t.Merge != nil && t.Merge.Done != nil {
 		reply(Reply{Done: t.Merge.Done, Err: err})
+	}
+	if t.Force != nil {
+		reply(Reply{Done: t.Force.Done, Err: err})
 	}
 	for _, w := range t.Waiting {
 		for _, pr := range w.proposals {

@@ -1,8 +1,11 @@
 package machine
 
 import (
+	"github.com/pingcap/errors"
 	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/pingcap/kvproto/pkg/raft_serverpb"
+
+	"github.com/shoal-kv/shoal/kv/keys"
 )
 
 // maxRecords is how many merges a region remembers.
@@ -48,4 +51,26 @@ func recordOf(records []*raft_serverpb.MergedRecord, source uint64) *raft_server
 		}
 	}
 	return nil
+}
+
+// SnapshotData is what a snapshot's message says of its region beside the file. A region that is frozen must be so, too, where the snapshot is installed: its
+// merge state is the one pair in Data.
+func SnapshotData(s *raft_serverpb.RegionLocalState, size uint64) *raft_serverpb.RaftSnapshotData {
+	data := &raft_serverpb.RaftSnapshotData{Region: s.Region, FileSize: size, MergedRecords: s.MergedRecords}
+	if s.State == raft_serverpb.PeerState_Merging {
+		data.Data = []*raft_serverpb.KeyValue{{Key: keys.RegionState(s.Region.Id), Value: mustMarshal(s.MergeState)}}
+	}
+	return data
+}
+
+// mergeStateOf reads the merge state of a snapshot's region, nil for one that is not frozen.
+func mergeStateOf(data *raft_serverpb.RaftSnapshotData) (*raft_serverpb.MergeState, error) {
+	if len(data.Data) == 0 {
+		return nil, nil
+	}
+	s := new(raft_serverpb.MergeState)
+	if err := s.Unmarshal(data.Data[0].Value); err != nil || s.Target == nil || s.Commit == 0 {
+		return nil, errors.Errorf("region %d: the merge state in its snapshot is damaged (%v)", data.Region.GetId(), err)
+	}
+	return s, nil
 }

@@ -71,5 +71,5 @@ func (m *RaftMachine) inspect(p *peer) *PeerReport {
 
 func (p *peer) logStatus() LogStatus {
 	log := p.node.Raft.RaftLog
-	return LogStatus{p.log.truncated.Index, p.applied.Index, log.Committed(), log.Stabled(), log.LastIndex(), p.log.bytes.size()}
+	return LogStatus{p.log.truncated.Index, p.applied.Index, log.Committed(), log.Stabled(), log.LastIndex(), p.log.last.Term, p.log.bytes.size()}
 }

@@ -149,7 +149,7 @@ func (m *StoreMachine) handleMergedAway(round *Round, mail MergedAway) {
 	}
 	target := mail.Into.Target
 	if _, ok := m.present[target.GetId()]; !ok && !m.mayNeed(target.GetId(), target.GetPeers()) {
-		m.forward(round, mail.RegionID, Discard{mail.RegionID, mail.PeerID, mail.Into})
+		m.forward(round, mail.RegionID, Discard(mail))
 		return
 	}
 	// Its log has all that it takes to be what the target needs; and it may stand in others' way as long as it does not know its own range.

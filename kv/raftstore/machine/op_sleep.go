@@ -91,6 +91,10 @@ func (p *peer) atRest() bool {
 		return false
 	case len(p.waiting.queue) > 0 || len(p.pending) > 0 || len(p.newReads) > 0 || len(p.reads) > 0 || p.admin.Index > 0:
 		return false
+	case p.split.waits() || p.size.measuring || len(p.size.keys) > 0:
+		return false
+	case p.merge.state != nil || p.merge.catchUp > p.applied.Index || p.merge.into != nil || len(p.departed) > 0:
+		return false
 	case p.snap.building || p.snap.claimed || p.snap.offered != nil || p.snap.installing || p.log.wanted.asked:
 		return false
 	case p.isLeader() && (p.duties.reportNow || p.duties.compactTo > 0 || p.duties.pending > 0 || p.applied.Term != p.term()):

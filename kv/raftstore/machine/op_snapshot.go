@@ -15,7 +15,8 @@ import (
 // build    raft asks peerLog for one; a BuildSnapshot task takes the state engine's snapshot, at an exact applied index, and writes a file.
 // send     the transport streams the file beside raft's message; SnapshotSent tells raft how that ended. A file that did not arrive is thrown
 //          away, and the next attempt builds another.
-// claim    the receiver asks the StoreMachine for the range: no other region, no other snapshot may cover it (S3).
+// claim    the receiver asks the StoreMachine for the range: no other region, no other snapshot may cover it (S3). When it is refused the file
+//          stays, and the leader's next attempt finds it there. Files that nobody came back for are removed by their age.
 // install  raft accepts it (a stale one is refused, R12); until the end of the install this peer's raft says nothing. The ApplyMachine, after all
 //          earlier entries of the region, ingests the file together with region state, apply state and an install marker, durably
 //          → the log writer resets the log to (index, term), keeping term and vote → only then the acknowledgement leaves, and the
@@ -29,15 +30,19 @@ type snapshotState struct {
 	absorbs []uint64
 	// installing: from raft's acceptance until the log is reset.
 	installing bool
-	number     uint64
-	at         Pair
-	after      []*raft_serverpb.RaftMessage
+	// failed: what is being installed is not to be had. See op_reload.go.
+	failed bool
+	number uint64
+	at     Pair
+	after  []*raft_serverpb.RaftMessage
 }
 
 // Installation is a snapshot for the ApplyMachine to put in place of the region's data.
 type Installation struct {
 	Region *metapb.Region
 	At     Pair
+	// Merge says that the region is frozen.
+	Merge *raft_serverpb.MergeState
 	// Records are the merges that the region remembers, Absorbs those of them whose sources are on this store and have yielded.
 	Records []*raft_serverpb.MergedRecord
 	Absorbs []uint64
@@ -52,6 +57,9 @@ func (m *RaftMachine) receiveSnapshot(p *peer, msg *raft_serverpb.RaftMessage) {
 	var data raft_serverpb.RaftSnapshotData
 	at := snapshotPair(msg.Message.GetSnapshot())
 	err := data.Unmarshal(msg.Message.GetSnapshot().GetData())
+	if err == nil {
+		_, err = mergeStateOf(&data)
+	}
 	if err != nil || data.Region.GetId() != p.regionID || p.snap.installing || p.snap.offered != nil {
 		if !p.snap.uses(at) { // it may be the same one, once more
 			m.dropReceived(p.regionID, at)
@@ -71,8 +79,7 @@ func (m *RaftMachine) handleClaimGranted(mail ClaimGranted) {
 	}
 	msg := p.snap.offered
 	if !mail.Granted {
-		p.snap.offered = nil
-		m.dropReceived(p.regionID, snapshotPair(msg.Message.Snapshot))
+		p.snap.offered = nil // the file stays for the leader's next attempt, which then costs a message only
 		return
 	}
 	p.snap.claimed, p.snap.absorbs = true, mail.Absorbs
@@ -96,7 +103,8 @@ func (m *RaftMachine) settleClaim(p *peer) {
 // installSnapshot holds everything that the Ready promises back until the data is in place.
 func (m *RaftMachine) installSnapshot(p *peer, rd *raft.Ready) {
 	var data raft_serverpb.RaftSnapshotData
-	if err := data.Unmarshal(rd.Snapshot.Data); err != nil {
+	err := data.Unmarshal(rd.Snapshot.Data)
+	if err != nil {
 		panic("machine: raft accepted a snapshot that receiveSnapshot refuses: " + err.Error())
 	}
 	if len(rd.Entries) > 0 {
@@ -104,21 +112,23 @@ func (m *RaftMachine) installSnapshot(p *peer, rd *raft.Ready) {
 	}
 	p.snap.installing, p.snap.number, p.snap.at = true, p.persist.base+rd.Number, snapshotPair(&rd.Snapshot)
 	p.snap.after = m.envelopes(p, nil, rd.PersistedMessages)
+	merge, _ := mergeStateOf(&data) // receiveSnapshot has seen that it can be read
 	m.round.Apply = append(m.round.Apply, ApplyTask{
 		RegionID: p.regionID, PeerID: p.id,
-		Install: &Installation{Region: data.Region, At: p.snap.at, Records: data.MergedRecords, Absorbs: p.snap.absorbs},
+		Install: &Installation{Region: data.Region, At: p.snap.at, Merge: merge, Records: data.MergedRecords, Absorbs: p.snap.absorbs},
 	})
 }
 
 // resetLog follows when the state engine durably holds the snapshot.
 func (m *RaftMachine) resetLog(p *peer, res *ApplyResults) {
 	p.region, p.applied = res.Region, res.Applied
+	p.merge.state, p.merge.since = res.Merge.frozenBy(), 0
 	p.log.reset(res.Applied)
 	task := WriteTask{PeerID: p.id, Number: p.snap.number, After: p.snap.after}
 	task.RegionID, task.Reset, task.Sync, task.State = p.regionID, true, true, p.localState()
 	p.snap.after, p.persist.given = nil, p.snap.number
 	m.round.Write = append(m.round.Write, task)
-	m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Covers{Region: p.region}})
+	m.round.Mail = append(m.round.Mail, Addressed{Store: true, Mail: Covers{Region: p.region, Into: p.merge.state.GetTarget().GetId()}})
 }
 
 // snapshotInstalled follows when the log has been reset: raft goes on from there.

@@ -13,7 +13,9 @@ import (
 //
 // check    admit: the peer leads, the term and the range's version are those that the writer saw; else rejected, now.
 // propose  proposeWaiting, at the end of each round: all that waits at the region becomes one entry. At most one own entry
-//          is on its way to this store's log at a time: while its sync runs, the next one gathers (group commit by itself).
+//          is on its way to this store's log at a time: while its sync runs, the next one gathers (group commit by itself). While an entry
+//          waits for the other stores, the next one goes only if much waits: so a region with few clients makes few entries of
+//          several writes, not many of one. With 48 regions that is a sixth of a write's CPU.
 // apply    applier.applyWrite: version and keys are judged again, in log order, and the answer is given by apply.
 // after    When leadership is lost, what is still waiting was never proposed and is rejected; what is in the log may yet be
 //          committed by the next leader: undetermined. Entries and answers meet by index *and* term (S12).
@@ -65,7 +67,7 @@ func (m *RaftMachine) admit(p *peer, pr *Proposal) error {
 
 // proposeWaiting turns what waits into at most one entry.
 func (m *RaftMachine) proposeWaiting(p *peer) {
-	if len(p.waiting.queue) == 0 || p.ownEntryInFlight() {
+	if len(p.waiting.queue) == 0 || p.ownEntryInFlight() || len(p.pending) > 0 && !p.waiting.worthAnEntry() {
 		return
 	}
 	n, size := 0, 1
@@ -88,6 +90,12 @@ func (m *RaftMachine) proposeWaiting(p *peer) {
 			m.reply(pr.Done, p.notLeader())
 		}
 	}
+}
+
+// worthAnEntry reports whether so much waits that another entry costs little beside it.
+func (w *waitingWrites) worthAnEntry() bool {
+	const many, large = 64, 32 << 10
+	return len(w.queue) >= many || w.bytes >= large
 }
 
 // mayShare reports whether two proposals may stand in one entry.

@@ -76,6 +76,12 @@ func (m *RaftMachine) handle(one Mail) {
 		m.handleAdmin(mail.AdminRequest)
 	case Inspect:
 		m.handleInspect(mail)
+	case InstallFailed:
+		m.handleInstallFailed(mail)
+	case Reloaded:
+		m.handleReloaded(mail)
+	case Force:
+		m.handleForce(mail.ForceRequest)
 	case Tick:
 		m.handleTick()
 	case Persisted:
@@ -157,6 +163,8 @@ func (m *RaftMachine) refuse(one Mail) {
 	case Read:
 		m.round.Reply = append(m.round.Reply, Reply{Grant: mail.Grant, Err: stopped})
 	case Admin:
+		m.reply(mail.Done, stopped)
+	case Force:
 		m.reply(mail.Done, stopped)
 	case MergeBegin:
 		m.reply(mail.Done, stopped)
@@ -266,11 +274,14 @@ func (m *RaftMachine) lookAfter(p *peer) {
 	if p.ending {
 		return
 	}
-	if p.isLeader() {
-		m.proposeWaiting(p)
-	}
-	m.askReadIndex(p)
-	for !p.snap.installing && p.node.HasReady() {
+	for !p.snap.installing {
+		if p.isLeader() {
+			m.proposeWaiting(p)
+		}
+		m.askReadIndex(p)
+		if !p.node.HasReady() {
+			break
+		}
 		rd := p.node.Ready()
 		m.takeReady(p, &rd)
 	}
@@ -350,6 +361,7 @@ func (m *RaftMachine) handlePersisted(mail Persisted) {
 		return
 	}
 	p.persist.done = max(p.persist.done, mail.Number)
+	m.reload(p)
 	if mail.Number > p.persist.base {
 		p.node.Persisted(mail.Number - p.persist.base)
 	}
@@ -389,9 +401,11 @@ func (m *RaftMachine) handleApplied(mail Applied) {
 		m.resetLog(p, res)
 		return
 	}
-	m.countWritten(p, res)
 	if c := res.Change; c != nil {
 		m.afterConfChange(p, c)
+	}
+	if res.Forced != nil {
+		m.afterForce(p, res.Forced)
 	}
 	if c := res.Merge; c != nil {
 		m.afterMerge(p, c)
@@ -467,7 +481,8 @@ func (m *RaftMachine) publish(p *peer) {
 	v.Ready = v.IsLeader && p.applied.Term == v.Term
 	v.Log = p.logStatus()
 	decides := old.Region != v.Region || old.PeerID != v.PeerID || !samePeer(old.Leader, v.Leader) || old.Term != v.Term ||
-		old.IsLeader != v.IsLeader || old.Initialized != v.Initialized || old.Ready != v.Ready || old.LeaseEnd != v.LeaseEnd || old.Asleep != v.Asleep
+		old.IsLeader != v.IsLeader || old.Initialized != v.Initialized || old.Ready != v.Ready || old.LeaseEnd != v.LeaseEnd ||
+		old.Asleep != v.Asleep
 	if decides || old.Log != v.Log && p.ticks != p.duties.shownAt {
 		p.duties.shownAt = p.ticks
 		p.view = &v

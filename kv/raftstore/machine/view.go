@@ -37,6 +37,7 @@ type LogStatus struct {
 	Committed uint64 `json:"committed"`
 	Stabled   uint64 `json:"stabled"`
 	Last      uint64 `json:"last"`
+	LastTerm  uint64 `json:"last_term"`
 	// Bytes is about what the log takes.
 	Bytes uint64 `json:"bytes"`
 }

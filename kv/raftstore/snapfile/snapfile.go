@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/pingcap/errors"
 	"github.com/pingcap/kvproto/pkg/metapb"
@@ -49,7 +50,8 @@ type Manager struct {
 	fs FS
 
 	mu   sync.Mutex
-	busy map[string]bool // names of the files that are being written
+	busy map[string]bool    // names of the files that are being written
+	seen map[Item]time.Time // when Sweep met a file first
 }
 
 // New returns the manager of the files in dir, after it has removed those of an earlier run: a crash may have left names without their content.
@@ -102,6 +104,36 @@ func (m *Manager) DeleteAll() error {
 		return err
 	}
 	for _, i := range items {
+		if err := m.Delete(i.Key, i.Received); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Sweep removes the complete files that it met more than age before now. Whoever comes for one of them gets ErrNotFound.
+func (m *Manager) Sweep(now time.Time, age time.Duration) error {
+	items, err := m.List()
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	before := m.seen
+	m.seen = make(map[Item]time.Time, len(items))
+	var old []Item
+	for _, i := range items {
+		at, known := before[i]
+		if !known {
+			at = now
+		}
+		if now.Sub(at) > age {
+			old = append(old, i)
+		} else {
+			m.seen[i] = at
+		}
+	}
+	m.mu.Unlock()
+	for _, i := range old {
 		if err := m.Delete(i.Key, i.Received); err != nil {
 			return err
 		}

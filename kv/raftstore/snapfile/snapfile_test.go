@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/stretchr/testify/require"
@@ -534,4 +535,24 @@ func TestFlippedBitIsRefused(t *testing.T) {
 		var corrupt *CorruptError
 		require.ErrorAs(t, err, &corrupt)
 	}
+}
+
+// What nobody came for goes when it is old; what is young stays.
+func TestSweep(t *testing.T) {
+	m := newManager(t, NewMemFS())
+	_, err := m.Build(testKey, testRegion("b", "d"), fill(t, nil))
+	require.NoError(t, err)
+	at := time.Unix(1000, 0)
+	require.NoError(t, m.Sweep(at, time.Hour))
+	_, err = send(t, m, m, testKey)
+	require.NoError(t, err)
+	require.NoError(t, m.Sweep(at.Add(59*time.Minute), time.Hour))
+	require.NoError(t, m.Sweep(at.Add(61*time.Minute), time.Hour))
+	items, err := m.List()
+	require.NoError(t, err)
+	require.Len(t, items, 1)
+	require.True(t, items[0].Received)
+	require.NoError(t, m.Sweep(at.Add(121*time.Minute), time.Hour))
+	_, err = m.OpenToInstall(testKey)
+	require.ErrorIs(t, err, ErrNotFound)
 }

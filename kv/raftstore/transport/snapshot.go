@@ -167,6 +167,9 @@ func (t *Transport) receiveSnapshot(stream tikvpb.Tikv_SnapshotServer, from uint
 	}
 	defer file.Abort()
 	for {
+		if err := t.paceInbound(stream.Context(), len(chunk.Data)); err != nil {
+			return m, status.FromContextError(err).Err()
+		}
 		if _, err := file.Write(chunk.Data); err != nil {
 			return m, status.Error(codes.Internal, err.Error())
 		}
@@ -185,4 +188,16 @@ func (t *Transport) receiveSnapshot(stream tikvpb.Tikv_SnapshotServer, from uint
 		return m, status.Error(codes.Internal, err.Error())
 	}
 	return m, nil
+}
+
+// paceInbound waits until so many more bytes may be taken in. The sender waits with it, by the stream's flow control.
+func (t *Transport) paceInbound(ctx context.Context, n int) error {
+	for t.inbound != nil && n > 0 {
+		part := min(n, t.inbound.Burst())
+		if err := t.inbound.WaitN(ctx, part); err != nil {
+			return err
+		}
+		n -= part
+	}
+	return nil
 }

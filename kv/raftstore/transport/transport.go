@@ -29,6 +29,7 @@ import (
 	"github.com/pingcap/kvproto/pkg/raft_serverpb"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 
 	"github.com/shoal-kv/shoal/kv/raftstore/snapfile"
@@ -61,6 +62,8 @@ type Limits struct {
 	// SnapshotSends and SnapshotReceives bound the transfers at one time, SnapshotQueue those that wait to be sent.
 	// Defaults 4, 8 and 128.
 	SnapshotSends, SnapshotReceives, SnapshotQueue int
+	// SnapshotBytesPerSec bounds what is received of all snapshots together; 0 is no bound.
+	SnapshotBytesPerSec int64
 	// SnapshotStall is how long a snapshot's sender waits for any one chunk to leave, or for the answer. Default 30 s.
 	SnapshotStall time.Duration
 }
@@ -109,6 +112,7 @@ type Transport struct {
 	log      *zap.Logger
 	metrics  *metrics
 	sends    chan *raft_serverpb.RaftMessage // snapshot messages that wait for a worker
+	inbound  *rate.Limiter                   // of snapshots' bytes; nil when there is no bound
 	receives chan struct{}                   // a token for each snapshot that is being received
 
 	ctx  context.Context // ends with Close
@@ -130,6 +134,9 @@ func New(opts Options) (*Transport, error) {
 		sends:    make(chan *raft_serverpb.RaftMessage, opts.Limits.SnapshotQueue),
 		receives: make(chan struct{}, opts.Limits.SnapshotReceives),
 		remotes:  make(map[uint64]*remote),
+	}
+	if n := opts.Limits.SnapshotBytesPerSec; n > 0 {
+		t.inbound = rate.NewLimiter(rate.Limit(n), 4*chunkSize)
 	}
 	if t.log == nil {
 		t.log = zap.NewNop()

@@ -1,12 +1,14 @@
 // Package status is a store's HTTP side, for people, dashboards and the family's tools: is it up, how is it configured,
 // what does it count, what does it know about a region. Clients of the data never come here.
 //
-// It shows, and changes one thing, the level of the log: every answer comes from a function or a registry that was handed in,
+// It shows, and changes little: the level of the log, and on demand a region's replicas are compared, one of them is rebuilt, or a region is
+// merged. Every answer comes from a function or a registry that was handed in,
 // asked anew for each request. A path whose source was not handed in does not exist. It leans on net/http and the prometheus
 // client.
 package status
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -19,6 +21,7 @@ import (
 
 	"github.com/shoal-kv/shoal/log"
 	"github.com/shoal-kv/shoal/profiling"
+	"github.com/shoal-kv/shoal/proto/recovery"
 )
 
 // Options are the sources of what is shown.
@@ -29,6 +32,14 @@ type Options struct {
 	Metrics prometheus.Gatherer
 	// Region returns what the store knows about a region, as a value for JSON, or false when it has no such region.
 	Region func(id uint64) (any, bool)
+	// Compare begins a comparison of a region's replicas, and returns when it is under way; Rebuild makes the replica of a region
+	// on a store anew. Both are for the store whose peer leads.
+	Compare func(ctx context.Context, regionID uint64) error
+	Rebuild func(ctx context.Context, regionID, storeID uint64) error
+	// Merge begins the merge of a region that is led here into a neighbour.
+	Merge func(source, target uint64) error
+	// Recovery forces the membership of regions that have lost their majority.
+	Recovery Recovery
 	// Ready reports whether the store serves; nil means always.
 	Ready func() bool
 	// LogLevel is what /log-level shows and changes.
@@ -37,6 +48,13 @@ type Options struct {
 	Profiling bool
 	// Logger takes what goes wrong with connections; nil is silence.
 	Logger *zap.Logger
+}
+
+// Recovery tells what a store has of its regions, and carries out a person's orders. See package recovery.
+type Recovery interface {
+	Replicas() []recovery.Replica
+	// Force answers for each order.
+	Force(ctx context.Context, orders []recovery.Order) []recovery.Outcome
 }
 
 // headerTimeout bounds how long a client may take to say what it wants.
@@ -50,7 +68,7 @@ func NewServer(o Options) *http.Server {
 	return &http.Server{Handler: Handler(o), ReadHeaderTimeout: headerTimeout, ErrorLog: zap.NewStdLog(o.Logger.Named("status"))}
 }
 
-// Handler answers /status, /ready, /config, /metrics, /region/{id}, /log-level and, when allowed, /debug/pprof/.
+// Handler answers /status, /ready, /config, /metrics, /region/{id} and what is asked of it, /recover, /log-level and, when allowed, /debug/pprof/.
 func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(http.ResponseWriter, *http.Request) {}) // 200 and nothing else: the process answers
@@ -68,12 +86,47 @@ func Handler(o Options) http.Handler {
 	if o.Region != nil {
 		mux.HandleFunc("GET /region/{id}", func(w http.ResponseWriter, r *http.Request) { writeRegion(w, r.PathValue("id"), o.Region) })
 	}
+	if o.Compare != nil {
+		mux.HandleFunc("POST /region/{id}/consistency-check", func(w http.ResponseWriter, r *http.Request) {
+			act(w, r, func(id uint64) error { return o.Compare(r.Context(), id) })
+		})
+	}
+	if o.Rebuild != nil {
+		mux.HandleFunc("POST /region/{id}/rebuild", func(w http.ResponseWriter, r *http.Request) {
+			store, err := strconv.ParseUint(r.URL.Query().Get("store"), 10, 64)
+			if err != nil {
+				http.Error(w, "?store= must be the id of a store", http.StatusBadRequest)
+				return
+			}
+			act(w, r, func(id uint64) error { return o.Rebuild(r.Context(), id, store) })
+		})
+	}
+	if o.Merge != nil {
+		mux.HandleFunc("POST /region/{id}/merge", func(w http.ResponseWriter, r *http.Request) { mergeRegion(w, r, o.Merge) })
+	}
+	if o.Recovery != nil {
+		mux.HandleFunc("GET /recover", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, o.Recovery.Replicas()) })
+		mux.HandleFunc("POST /recover", func(w http.ResponseWriter, r *http.Request) { force(w, r, o.Recovery) })
+	}
 	if o.LogLevel != nil {
 		mux.HandleFunc("GET /log-level", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, logLevel{Level: o.LogLevel.Name()}) })
 		mux.HandleFunc("PUT /log-level", func(w http.ResponseWriter, r *http.Request) { changeLogLevel(w, r, o.LogLevel) })
 	}
 	mux.Handle(profiling.Path, profiling.Handler(o.Profiling, "server.enable-pprof"))
 	return mux
+}
+
+// longestOrders bounds the body of a recovery, in bytes: some hundred thousand regions.
+const longestOrders = 64 << 20
+
+// force answers what became of each order.
+func force(w http.ResponseWriter, r *http.Request, to Recovery) {
+	var orders []recovery.Order
+	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, longestOrders)).Decode(&orders); err != nil {
+		http.Error(w, fmt.Sprintf("the body must be a list of orders: %v", err), http.StatusBadRequest)
+		return
+	}
+	writeJSON(w, to.Force(r.Context(), orders))
 }
 
 // logLevel is the body of /log-level.
@@ -95,6 +148,18 @@ func changeLogLevel(w http.ResponseWriter, r *http.Request, level *log.Level) {
 	}
 	if err := level.Set(wanted.Level); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
+	}
+}
+
+// act does something to a region, and answers 200 when it is done, 409 with the reason when it was refused.
+func act(w http.ResponseWriter, r *http.Request, do func(id uint64) error) {
+	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
+	if err != nil {
+		http.Error(w, fmt.Sprintf("%q is not a region id", r.PathValue("id")), http.StatusBadRequest)
+		return
+	}
+	if err := do(id); err != nil {
+		http.Error(w, err.Error(), http.StatusConflict)
 	}
 }
 

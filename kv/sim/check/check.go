@@ -91,7 +91,7 @@ type regionRecord struct {
 	id      uint64
 	leaders map[uint64]*leadership // by term
 	votes   map[ballot]uint64
-	// promised is, by peer, the highest term in which it has promised something.
+	// promised is, by store, the highest term in which a peer of it has promised something. It holds for the next one.
 	promised map[uint64]uint64
 	// written are all entries that any log ever held, by index; a handful of them differ in their terms.
 	written indexed[[]writtenEntry]
@@ -143,8 +143,8 @@ func (c *Checker) found(st *store, f *Found) {
 		c.wroteEntry(st, rec, p, e)
 	}
 	term := f.State.GetHardState().GetTerm()
-	if term < rec.promised[p.id] {
-		c.fail("store %d: region %d peer %d starts in term %d, and has promised something in term %d", st.id, rec.id, p.id, term, rec.promised[p.id])
+	if term < rec.promised[st.id] {
+		c.fail("store %d: region %d peer %d starts in term %d, and the store has promised something in term %d", st.id, rec.id, p.id, term, rec.promised[st.id])
 	}
 	if chosen := rec.chosen.at(f.Applied.Index); chosen != nil && chosen.term != f.Applied.Term {
 		c.fail("store %d: region %d starts with an entry of term %d applied at %d; store %d applied one of term %d",

@@ -171,14 +171,14 @@ func TestBadLivesAreReported(t *testing.T) {
 			r.grant(3, 1, 6)
 			r.disks[3].vote(6, 12)
 			r.grant(3, 2, 6)
-		}, "votes for peer 12 in term 6, and has voted for peer 11"},
+		}, "votes for peer 12 in term 6, and the store has voted for peer 11"},
 		"a vote forgotten in a crash": {func(r *rig) {
 			r.disks[3].vote(6, 11)
 			r.grant(3, 1, 6)
 			r.Killed(3)
 			r.disks[3].vote(5, 0)
 			r.start(3)
-		}, "starts in term 5, and has promised something in term 6"},
+		}, "starts in term 5, and the store has promised something in term 6"},
 		"a vote that is not durable": {func(r *rig) {
 			r.disks[3].vote(6, 0)
 			r.grant(3, 1, 6)
@@ -369,19 +369,25 @@ func leads(r *rig, id uint64, shows func(v *machine.RegionView)) {
 	r.Decided(id, &machine.Round{Views: []*machine.RegionView{v}})
 }
 
-// A peer that was destroyed may still be heard, and its successor is another voter.
-func TestASuccessorIsAnotherPeer(t *testing.T) {
+// A peer that was destroyed may still be heard, and its successor on the store is bound by its vote.
+func TestAVoteOutlivesItsPeer(t *testing.T) {
 	r := newRig()
 	r.disks[3].vote(6, 11)
 	r.grant(3, 1, 6)
 	r.Decided(3, &machine.Round{Write: []machine.WriteTask{{Update: logstore.Update{RegionID: regionID, Destroy: true}, PeerID: 13}}})
-	r.disks[3].state = &raft_serverpb.RaftLocalState{HardState: &eraftpb.HardState{Term: 6, Vote: 12}}
-	r.Sent(3, &raft_serverpb.RaftMessage{
-		RegionId: regionID, FromPeer: &metapb.Peer{Id: 33, StoreId: 3}, ToPeer: peerOf(2),
-		Message: &eraftpb.Message{MsgType: eraftpb.MessageType_MsgRequestVoteResponse, Term: 6, To: 12},
-	})
+	succeed := func(term uint64) {
+		r.disks[3].vote(term, 12)
+		r.Sent(3, &raft_serverpb.RaftMessage{
+			RegionId: regionID, FromPeer: &metapb.Peer{Id: 33, StoreId: 3}, ToPeer: peerOf(2),
+			Message: &eraftpb.Message{MsgType: eraftpb.MessageType_MsgRequestVoteResponse, Term: term, To: 12},
+		})
+	}
+	succeed(7)
 	r.grant(3, 1, 6) // late
 	require.Empty(t, r.said)
+	succeed(6)
+	require.Len(t, r.said, 1)
+	require.Contains(t, r.said[0], "and the store has voted for peer 11")
 }
 
 // A crash may leave a snapshot's data without its index, which the log then mends.

@@ -7,8 +7,8 @@ type leadership struct {
 	acked map[uint64]uint64
 }
 
-// ballot is a peer's vote in a term.
-type ballot struct{ peer, term uint64 }
+// ballot is a store's vote in a term of a region: it outlives the peer that cast it.
+type ballot struct{ store, term uint64 }
 
 // leads notes who leads in a term.
 func (c *Checker) leads(st *store, rec *regionRecord, p *peer, term uint64) *leadership {
@@ -30,17 +30,17 @@ func (c *Checker) showsTerm(st *store, rec *regionRecord, p *peer, term uint64) 
 	if term < p.term {
 		c.fail("store %d: region %d peer %d goes back from term %d to term %d", st.id, rec.id, p.id, p.term, term)
 	}
-	if promised := rec.promised[p.id]; term < promised {
-		c.fail("store %d: region %d peer %d is in term %d, and has promised something in term %d", st.id, rec.id, p.id, term, promised)
+	if promised := rec.promised[st.id]; term < promised {
+		c.fail("store %d: region %d peer %d is in term %d, and the store has promised something in term %d", st.id, rec.id, p.id, term, promised)
 	}
 	p.term = term
 }
 
-// voted takes in a vote that leaves: a grant, or a candidate's request, which speaks of its own. One vote a term, over crashes too.
+// voted takes in a vote that leaves: a grant, or a candidate's request, which speaks of its own. One vote a store and term, over crashes and over peers.
 func (c *Checker) voted(st *store, rec *regionRecord, p *peer, term, candidate uint64) {
-	b := ballot{p.id, term}
+	b := ballot{st.id, term}
 	if before, ok := rec.votes[b]; ok && before != candidate {
-		c.fail("store %d: region %d peer %d votes for peer %d in term %d, and has voted for peer %d", st.id, rec.id, p.id, candidate, term, before)
+		c.fail("store %d: region %d peer %d votes for peer %d in term %d, and the store has voted for peer %d", st.id, rec.id, p.id, candidate, term, before)
 	}
 	rec.votes[b] = candidate
 	c.promises(st, rec, p, term, candidate)

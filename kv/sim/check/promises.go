@@ -5,7 +5,7 @@ import "github.com/pingcap/kvproto/pkg/eraftpb"
 // promises notes that a peer has promised something in a term, for which the term must be durable, and the vote unless candidate is 0. A later
 // term may have become durable in the same write; it takes nothing back.
 func (c *Checker) promises(st *store, rec *regionRecord, p *peer, term, candidate uint64) {
-	rec.promised[p.id] = max(rec.promised[p.id], term)
+	rec.promised[st.id] = max(rec.promised[st.id], term)
 	if p.destroyed {
 		return
 	}

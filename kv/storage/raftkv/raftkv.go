@@ -21,6 +21,7 @@ import (
 	"github.com/shoal-kv/shoal/kv/raftstore/command"
 	"github.com/shoal-kv/shoal/kv/raftstore/machine"
 	"github.com/shoal-kv/shoal/kv/storage"
+	"github.com/shoal-kv/shoal/kv/storage/loadsplit"
 	"github.com/shoal-kv/shoal/proto/region"
 )
 
@@ -32,7 +33,12 @@ type Storage struct {
 	clock   func() machine.Instant
 	// maxEntry is the largest command body that is proposed.
 	maxEntry uint64
+	// load takes samples of what is read and written; may be nil.
+	load *loadsplit.Recorder
 }
+
+// Sample has requests sampled; it must be called before the first of them.
+func (s *Storage) Sample(load *loadsplit.Recorder) { s.load = load }
 
 var _ storage.Storage = (*Storage)(nil)
 
@@ -71,7 +77,7 @@ func (s *Storage) Read(ctx context.Context, at storage.Target, done func(storage
 	if v.HasLease(s.clock()) {
 		snap := s.state.NewSnapshot()
 		if s.router.View(at.RegionID).StillHolds(v, s.clock()) {
-			done(&snapshot{Snapshot: snap, region: v.Region, term: v.Term}, nil)
+			done(&snapshot{snap, v.Region, v.Term, s.load}, nil)
 			return
 		}
 		_ = snap.Close() // nothing was read from it
@@ -95,7 +101,7 @@ func (s *Storage) granted(before *machine.RegionView, g machine.ReadGrant, err e
 		done(nil, err)
 		return
 	}
-	done(&snapshot{Snapshot: snap, region: g.Region, term: g.Term}, nil)
+	done(&snapshot{snap, g.Region, g.Term, s.load}, nil)
 }
 
 // Write implements storage.Storage.
@@ -116,6 +122,9 @@ func (s *Storage) Write(ctx context.Context, at storage.Target, snapshotTerm uin
 	if size := uint64(len(body)); size > s.maxEntry {
 		done(&region.RaftEntryTooLargeError{RegionID: at.RegionID, Size: size, Limit: s.maxEntry})
 		return
+	}
+	if len(batch) > 0 && s.load.Chosen() {
+		s.load.Add(v.Region, loadsplit.Sample{Start: batch[0].Key}, len(body))
 	}
 	s.router.Propose(&machine.Proposal{
 		RegionID: at.RegionID, PeerID: at.PeerID, Term: snapshotTerm, Done: done,
@@ -173,6 +182,28 @@ type snapshot struct {
 	engine.Snapshot
 	region *metapb.Region
 	term   uint64
+	load   *loadsplit.Recorder
+}
+
+// Get reads one key, and may sample that.
+func (s *snapshot) Get(cf engine.CF, key []byte) ([]byte, error) {
+	value, err := s.Snapshot.Get(cf, key)
+	if s.load.Chosen() {
+		s.load.Add(s.region, loadsplit.Sample{Start: key}, len(key)+len(value))
+	}
+	return value, err
+}
+
+// NewIterator reads a range, and may sample that; how many bytes it will be nobody knows yet.
+func (s *snapshot) NewIterator(cf engine.CF, opts engine.IterOptions) (engine.Iterator, error) {
+	if s.load.Chosen() {
+		r := loadsplit.Sample{Start: opts.Lower, End: opts.Upper}
+		if len(r.End) == 0 {
+			r.End = s.region.EndKey
+		}
+		s.load.Add(s.region, r, 0)
+	}
+	return s.Snapshot.NewIterator(cf, opts)
 }
 
 func (s *snapshot) Region() *metapb.Region { return s.region }

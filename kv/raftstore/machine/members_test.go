@@ -1,0 +1,85 @@
+package machine
+
+import (
+	"testing"
+
+	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/pingcap/kvproto/pkg/metapb"
+	"github.com/stretchr/testify/require"
+
+	"github.com/shoal-kv/shoal/kv/raftstore/command"
+	"github.com/shoal-kv/shoal/proto/region"
+)
+
+func change(kind eraftpb.ConfChangeType, id, store uint64) command.PeerChange {
+	return command.PeerChange{Type: kind, Peer: &metapb.Peer{Id: id, StoreId: store}}
+}
+
+const (
+	toVoter   = eraftpb.ConfChangeType_AddNode
+	toLearner = eraftpb.ConfChangeType_AddLearnerNode
+	toNothing = eraftpb.ConfChangeType_RemoveNode
+)
+
+func group() *metapb.Region {
+	return &metapb.Region{Id: 1, RegionEpoch: &metapb.RegionEpoch{Version: 1, ConfVer: 7}, Peers: []*metapb.Peer{
+		{Id: 11, StoreId: 1}, {Id: 12, StoreId: 2}, {Id: 13, StoreId: 3, Role: metapb.PeerRole_Learner},
+	}}
+}
+
+// R3: what makes no sense is refused, when it is proposed and when it is applied.
+func TestSenselessChangesAreRefused(t *testing.T) {
+	for want, changes := range map[string][]command.PeerChange{
+		"no peer":             nil,
+		"already":             {change(toVoter, 11, 1)},
+		"store 2 has peer":    {change(toVoter, 99, 2)},
+		"is on store 1":       {change(toVoter, 11, 4)},
+		"there is no peer 99": {change(toNothing, 99, 9)},
+		"changed twice":       {change(toVoter, 13, 3), change(toLearner, 13, 3)},
+		"make it a learner":   {change(toVoter, 13, 3), change(toNothing, 12, 2)},
+		"one after the other": {change(toLearner, 20, 5), change(toLearner, 21, 6)},
+		"last voter":          {change(toLearner, 11, 1), change(toLearner, 12, 2)},
+		"no peer that could":  {change(toVoter, 0, 4)},
+		"not known":           {change(9, 30, 4)},
+	} {
+		_, err := changeMembers(group(), changes)
+		require.ErrorContains(t, err, want)
+	}
+	joint, err := changeMembers(group(), []command.PeerChange{change(toVoter, 13, 3), change(toLearner, 12, 2)})
+	require.NoError(t, err)
+	_, err = changeMembers(joint, []command.PeerChange{change(toVoter, 20, 4)})
+	require.ErrorContains(t, err, "in the middle of a joint change", "S18")
+}
+
+// R14: the roles of the peers tell raft's configuration, also of a joint one.
+func TestRolesTellTheConfiguration(t *testing.T) {
+	joint, err := changeMembers(group(), []command.PeerChange{change(toVoter, 13, 3), change(toLearner, 12, 2), change(toLearner, 14, 4)})
+	require.NoError(t, err)
+	require.Equal(t, uint64(10), joint.RegionEpoch.ConfVer)
+	require.True(t, region.IsJoint(joint))
+	cs := ConfStateOf(joint)
+	require.Equal(t, []uint64{11, 13}, cs.Voters)
+	require.Equal(t, []uint64{11, 12}, cs.VotersOutgoing)
+	require.Equal(t, []uint64{12}, cs.LearnersNext)
+	require.Equal(t, []uint64{14}, cs.Learners)
+	require.True(t, cs.AutoLeave)
+
+	after := leaveJoint(joint)
+	require.Equal(t, uint64(12), after.RegionEpoch.ConfVer)
+	require.Equal(t, []uint64{11, 13}, ConfStateOf(after).Voters)
+	require.Equal(t, []uint64{12, 14}, ConfStateOf(after).Learners)
+	require.Nil(t, leaveJoint(after))
+}
+
+// R4: the leader of two voters keeps its vote, unless both halves of a joint configuration agree.
+func TestTheLeaderOfTwoStays(t *testing.T) {
+	for _, c := range []command.PeerChange{change(toNothing, 11, 1), change(toLearner, 11, 1)} {
+		next, err := changeMembers(group(), []command.PeerChange{c})
+		require.NoError(t, err)
+		require.ErrorContains(t, checkLeaderStays(group(), next, 11), "transfer the leadership first")
+		require.NoError(t, checkLeaderStays(group(), next, 12))
+	}
+	next, err := changeMembers(group(), []command.PeerChange{change(toLearner, 11, 1), change(toVoter, 13, 3)})
+	require.NoError(t, err)
+	require.NoError(t, checkLeaderStays(group(), next, 11))
+}
