@@ -49,7 +49,7 @@ func (s *Server) SplitRegion(ctx context.Context, req *kvrpcpb.SplitRegionReques
 	}
 	resp := &kvrpcpb.SplitRegionResponse{Regions: parts}
 	if len(parts) == 2 {
-		resp.Left, resp.Right = parts[0], parts[1] //nolint:staticcheck // old clients read nothing else
+		resp.Left, resp.Right = parts[0], parts[1] // old clients read nothing else
 	}
 	return resp, nil
 }
@@ -72,8 +72,8 @@ func (s *Server) splitRegion(ctx context.Context, from *caller, req *kvrpcpb.Spl
 // splitKeys are the keys of a request as they are stored, in order and without repetitions.
 func (s *Server) splitKeys(req *kvrpcpb.SplitRegionRequest) ([][]byte, error) {
 	list := slices.Clone(req.SplitKeys)
-	if len(req.SplitKey) > 0 { //nolint:staticcheck // old clients write nothing else
-		list = append(list, req.SplitKey) //nolint:staticcheck
+	if len(req.SplitKey) > 0 { // old clients write nothing else
+		list = append(list, req.SplitKey)
 	}
 	for i, k := range list {
 		if err := s.limits.checkKey(k); err != nil {

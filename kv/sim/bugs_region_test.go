@@ -4,11 +4,6 @@ package sim
 var regionBugs = []bug{
 	// Splits.
 	{
-		name: "dead-child-born", pitfall: "S5", file: "kv/raftstore/machine/op_split.go",
-		old:    `if self == nil || m.tombstones[r.Id] >= self.Id {`,
-		broken: `if self == nil {`,
-	},
-	{
 		name: "lease-through-a-split", pitfall: "S14", file: "kv/raftstore/machine/op_split.go",
 		old:    `if p.merge.frozen() || p.admin.Index > 0 && epochRules`,
 		broken: `if p.merge.frozen() || p.admin.Index > 0 && p.lease.end == 1 && epochRules`,
@@ -32,11 +27,6 @@ var regionBugs = []bug{
 		},
 	},
 	{
-		name: "birth-forgets-the-vote", pitfall: "S24", file: "kv/raftstore/machine/op_split.go",
-		old:    `		hs.Term, hs.Vote = old.Term, old.Vote`,
-		broken: `		hs.Term = InitTerm`,
-	},
-	{
 		name: "restart-bears-a-child-again", pitfall: "S24", file: "kv/raftstore/load.go",
 		old:    `if r.Raft.GetLastIndex() > 0 || r.Apply.AppliedIndex`,
 		broken: `if r.Apply.AppliedIndex`,
@@ -50,16 +40,16 @@ var regionBugs = []bug{
 		name: "range-unchecked-at-apply", pitfall: "S10", file: "kv/raftstore/machine/admin.go",
 		old:    `		return epochRule{checksVersion: true}`,
 		broken: `		return epochRule{}`,
+		also: &bug{
+			file:   "kv/raftstore/machine/op_write.go",
+			old:    `	if err := a.checkKeys(c.Body); err != nil {`,
+			broken: `	if err := a.checkKeys(c.Body); err != nil && a == nil {`,
+		},
 	},
 	{
 		name: "split-keeps-the-version", pitfall: "S10", file: "kv/raftstore/machine/op_split.go",
 		old:    `version := r.RegionEpoch.Version + uint64(len(parts))`,
 		broken: `version := r.RegionEpoch.Version`,
-	},
-	{
-		name: "split-within-a-joint-change", pitfall: "S18", file: "kv/raftstore/machine/op_split.go",
-		old:    `		if q.Role == metapb.PeerRole_IncomingVoter || q.Role == metapb.PeerRole_DemotingVoter {`,
-		broken: `		if q.Role > metapb.PeerRole_DemotingVoter {`,
 	},
 	{
 		name: "destruction-of-a-range-that-moved", pitfall: "S9", file: "kv/raftstore/machine/apply_machine.go",
@@ -77,11 +67,6 @@ var regionBugs = []bug{
 		broken: `	if len(now.EndKey) > 0 && len(old.EndKey) == 1<<20 {`,
 	},
 	// Merges.
-	{
-		name: "frozen-region-takes-writes", pitfall: "S17", file: "kv/raftstore/machine/op_merge.go",
-		old:    "	next.RegionEpoch.Version++\n	next.RegionEpoch.ConfVer++ // a change",
-		broken: "	next.RegionEpoch.ConfVer++ // a change",
-	},
 	{
 		name: "merge-without-all-of-the-source", pitfall: "S17", file: "kv/raftstore/machine/op_merge.go",
 		old:    `		ready = ready && pr.Match >= g.state.Commit`,

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/pingcap/kvproto/pkg/metapb"
+
 	"github.com/shoal-kv/shoal/kv/engine"
 	"github.com/shoal-kv/shoal/kv/engine/memdb"
 	"github.com/shoal-kv/shoal/kv/keys"
@@ -29,10 +31,18 @@ type disk struct {
 	ledger *ledger
 	// reshaped says that a region's state was written.
 	reshaped bool
+	// decoded is, by region, the region's state that was read last: it is read much more often than it changes.
+	decoded map[uint64]decodedState
+}
+
+// decodedState is a stored region state, and the region in it; nil for a tombstone.
+type decodedState struct {
+	raw    []byte
+	region *metapb.Region
 }
 
 func newDisk(w *world.World, name string) *disk {
-	return &disk{log: memdb.New(), state: memdb.New(), dir: snapfile.NewMemFS(), rng: w.Rand(name + "/disk"), diskFaults: diskFaults{slow: 1, flip: -1}}
+	return &disk{log: memdb.New(), state: memdb.New(), dir: snapfile.NewMemFS(), rng: w.Rand(name + "/disk"), diskFaults: diskFaults{slow: 1, flip: -1}, decoded: make(map[uint64]decodedState)}
 }
 
 // open is the disk as a store that starts sees it.

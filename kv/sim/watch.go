@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 
@@ -76,10 +77,15 @@ func (s *store) sumOf(regionID uint64) (uint64, bool) {
 
 // regionOnDisk is the region as the state engine has it, nil when it has none.
 func (s *store) regionOnDisk(id uint64) *metapb.Region {
-	state := new(raft_serverpb.RegionLocalState)
-	if b := s.read(s.disk.state, keys.RegionState(id)); b == nil || state.Unmarshal(b) != nil || state.State == raft_serverpb.PeerState_Tombstone {
-		return nil
+	b := s.read(s.disk.state, keys.RegionState(id))
+	if last := s.disk.decoded[id]; bytes.Equal(last.raw, b) {
+		return last.region
 	}
+	state := new(raft_serverpb.RegionLocalState)
+	if b == nil || state.Unmarshal(b) != nil || state.State == raft_serverpb.PeerState_Tombstone {
+		state.Region = nil
+	}
+	s.disk.decoded[id] = decodedState{b, state.Region}
 	return state.Region
 }
 

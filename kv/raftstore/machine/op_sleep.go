@@ -91,9 +91,9 @@ func (p *peer) atRest() bool {
 		return false
 	case len(p.waiting.queue) > 0 || len(p.pending) > 0 || len(p.newReads) > 0 || len(p.reads) > 0 || p.admin.Index > 0:
 		return false
-	case p.split.waits() || p.size.measuring || len(p.size.keys) > 0:
+	case p.split.waits() || p.size.measuring || len(p.size.keys) > 0 || len(p.departed) > 0:
 		return false
-	case p.merge.state != nil || p.merge.catchUp > p.applied.Index || p.merge.into != nil || len(p.departed) > 0:
+	case p.merge.state != nil || p.merge.catchUp > p.applied.Index || p.merge.into != nil:
 		return false
 	case p.snap.building || p.snap.claimed || p.snap.offered != nil || p.snap.installing || p.log.wanted.asked:
 		return false
@@ -109,7 +109,8 @@ func (m *RaftMachine) considerSleep(p *peer, began bool) {
 	switch lead := p.node.Raft.Lead; {
 	case m.cfg.SleepTicks == 0:
 	case p.isLeader():
-		s.ask = began && p.ticks-s.busyAt >= uint64(m.cfg.SleepTicks)
+		measured := p.size.known || m.cfg.Split.MaxSize == 0 // nobody would split a large region in its sleep
+		s.ask = began && measured && p.ticks-s.busyAt >= uint64(m.cfg.SleepTicks)
 	case lead != raft.None:
 		silent, patience := p.members.silence(lead, s.busyAt, p.ticks), uint64(max(m.cfg.ElectionTicks/2, m.cfg.HeartbeatTicks+1))
 		s.call = silent > 0 && silent%patience == 0

@@ -412,6 +412,7 @@ func (m *RaftMachine) handleApplied(mail Applied) {
 	}
 	p.applied = res.Applied
 	p.node.Applied(res.Applied.Index)
+	m.countWritten(p, res)
 	if res.HashAt > 0 {
 		p.check.Asked = res.HashAt
 	}

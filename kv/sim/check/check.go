@@ -223,7 +223,8 @@ func (c *Checker) viewed(st *store, v *machine.RegionView) {
 		return
 	}
 	if v.Gone {
-		p.view, p.region = nil, nil
+		// A peer that is read from disk again has lost what was not durable; a term in which it has promised nothing may be among that.
+		p.view, p.region, p.term = nil, nil, min(p.term, rec.promised[st.id])
 		return
 	}
 	c.showsTerm(st, rec, p, v.Term)
