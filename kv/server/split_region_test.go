@@ -45,7 +45,7 @@ func TestSplitRegion(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, resp.RegionError)
 	require.Equal(t, []uint64{7, 1}, []uint64{resp.Regions[0].Id, resp.Regions[1].Id})
-	require.Equal(t, uint64(7), resp.Left.Id)  // what old clients read
+	require.Equal(t, uint64(7), resp.Left.Id) // what old clients read
 	require.Equal(t, uint64(1), resp.Right.Id)
 	require.Equal(t, [][]byte{[]byte("a"), []byte("m")}, sp.keys, "in order, each once, as they are")
 	require.Equal(t, uint64(1), sp.at.RegionID)

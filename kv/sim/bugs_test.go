@@ -273,7 +273,7 @@ var bugs = []bug{
 	},
 	{
 		name: "old-leaders-heartbeat-accepted", pitfall: "P3", file: "scheduler/cluster/region.go",
-		old:    "			(r.Term > 0 && r.Term < known.Term) {",
-		broken: "\t\t\tfalse {",
+		old:    `epoch.GetConfVer() < old.GetConfVer() || r.Term > 0 && r.Term < known.Term`,
+		broken: `epoch.GetConfVer() < old.GetConfVer()`,
 	},
 }

@@ -109,7 +109,7 @@ func (s stage) play(seed uint64) (Result, int) {
 		cfg.Machine.LogGC.Ticks, cfg.Machine.LogGC.Threshold, cfg.Machine.LogGC.Count = 1, stageLogs/2, stageLogs
 	}
 	c := New(cfg, nil)
-	appended := 0
+	appended, changing := 0, true
 	c.guard(func() {
 		c.Boot()
 		c.setUp()
@@ -122,11 +122,12 @@ func (s stage) play(seed uint64) (Result, int) {
 			writers = append(writers, w)
 		}
 		if s.members {
-			s.changeMembers(c, c.w.Rand("members"))
+			s.changeMembers(c, c.w.Rand("members"), &changing)
 		}
 		for range stageRounds {
 			s.round(c, writers)
 		}
+		changing = false
 		for _, w := range writers {
 			w.compare(func() {})
 			appended += w.written
@@ -211,7 +212,10 @@ func (c *Cluster) splitInTwo() {
 }
 
 // changeMembers adds and removes peers of any region, all along; three stay at least.
-func (s stage) changeMembers(c *Cluster, rng *rand.Rand) {
+func (s stage) changeMembers(c *Cluster, rng *rand.Rand, changing *bool) {
+	if !*changing {
+		return
+	}
 	key := fmt.Appendf(nil, "%02d%08d", rng.IntN(s.clients), rng.IntN(200))
 	if v, at := c.leadership(key); v != nil && at.runs() && !region.IsJoint(v.Region) {
 		free := c.storesWithout(v.Region)
@@ -222,7 +226,7 @@ func (s stage) changeMembers(c *Cluster, rng *rand.Rand) {
 			at.change(v.Region, pdpb.ChangePeer{ChangeType: eraftpb.ConfChangeType_RemoveNode, Peer: who})
 		}
 	}
-	c.w.After(world.Between(rng, 50*time.Millisecond, 500*time.Millisecond), func() { s.changeMembers(c, rng) })
+	c.w.After(world.Between(rng, 50*time.Millisecond, 500*time.Millisecond), func() { s.changeMembers(c, rng, changing) })
 }
 
 // checkLogs wants every log short (S15): what is applied and not cut away stays below twice the limit, as far as a view shows it.

@@ -83,6 +83,18 @@ func TestOverlappingRegionsHigherVersionWins(t *testing.T) { // P3, P4
 	require.Equal(t, uint64(1), p.RegionOf([]byte("b")).ID())
 }
 
+func TestHolesAreNotFilledWithThePast(t *testing.T) { // P3, P4
+	p := NewPicture()
+	put(t, p, region(1, "", "m", 4, 2, 7, 1))
+	put(t, p, region(2, "", "", 5, 1, 9, 1)) // it took region 1 in
+	put(t, p, region(2, "m", "", 6, 1, 9, 1))
+	stale(t, p, region(1, "", "m", 3, 2, 6, 2))
+	stale(t, p, region(1, "", "m", 4, 2, 6, 2))
+	stale(t, p, region(1, "", "m", 4, 1, 7, 2))
+	put(t, p, region(1, "", "m", 6, 2, 7, 1))
+	stale(t, p, region(1, "", "m", 5, 2, 7, 1))
+}
+
 func TestSplitReportsInAnyOrder(t *testing.T) { // P4
 	for _, order := range [][]int{{0, 1}, {1, 0}} {
 		p := withStores(1)

@@ -125,11 +125,14 @@ func (p *Picture) CheckRegion(r *Region) (Change, error) {
 	epoch := r.Meta.GetRegionEpoch()
 	known := p.Region(r.ID())
 	if known == nil {
+		// A leader that was cut off must not fill the hole that its region has left with what it remembers (P3, P4).
+		if last := p.displaced[r.ID()]; last != nil && r.behind(last) {
+			return Change{}, &StaleError{Reported: r, Known: last}
+		}
 		change.Meta, change.Leader = true, r.Leader != nil
 	} else {
 		old := known.Meta.GetRegionEpoch()
-		if epoch.GetVersion() < old.GetVersion() || epoch.GetConfVer() < old.GetConfVer() ||
-			(r.Term > 0 && r.Term < known.Term) {
+		if r.behind(known) {
 			return Change{}, &StaleError{Reported: r, Known: known}
 		}
 		change.Meta = epoch.GetVersion() != old.GetVersion() || epoch.GetConfVer() != old.GetConfVer() ||
@@ -151,12 +154,20 @@ func (p *Picture) CheckRegion(r *Region) (Change, error) {
 	return change, nil
 }
 
+// behind says that another picture of the same region is newer in version, conf version or raft term.
+func (r *Region) behind(known *Region) bool {
+	epoch, old := r.Meta.GetRegionEpoch(), known.Meta.GetRegionEpoch()
+	return epoch.GetVersion() < old.GetVersion() || epoch.GetConfVer() < old.GetConfVer() || r.Term > 0 && r.Term < known.Term
+}
+
 // PutRegion takes in a region that CheckRegion let through, with the change that it found. The region is the picture's from now on: its
 // flow is worked out, and what it has in common with the one before is shared with it.
 func (p *Picture) PutRegion(r *Region, change Change) {
 	for _, other := range change.Overlapped {
 		p.dropRegion(other)
+		p.displaced[other.ID()] = other
 	}
+	delete(p.displaced, r.ID())
 	old := p.Region(r.ID())
 	if old != nil {
 		r.Flow = old.Flow.after(r.Load)

@@ -108,7 +108,7 @@ func regionCommand(opts *options) *cobra.Command {
 	}
 	f.flags(cmd)
 	cmd.Flags().StringVar(&key, "key", "", "the region that holds this `key`")
-	cmd.AddCommand(mergeCommand(opts))
+	cmd.AddCommand(splitCommand(opts, &f), mergeCommand(opts))
 	return cmd
 }
 

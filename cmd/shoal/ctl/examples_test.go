@@ -55,7 +55,7 @@ func TestTabOffersIDs(t *testing.T) {
 	pd := scheduler(t)
 	for args, want := range map[string]string{
 		"store ":                  "1\t10.0.0.1:20160\n:4\n",
-		"region ":                 "merge\tMake a region vanish in a neighbour on the same stores\n2\tfrom ''\n:4\n",
+		"region ":                 "merge\tMake a region vanish in a neighbour on the same stores\nsplit\tDivide a region at keys, or in the middle\n2\tfrom ''\n:4\n",
 		"member leader transfer ": "a\n:4\n",
 		"member delete name ":     "a\n:4\n",
 		"store 1 ":                ":4\n",

@@ -40,6 +40,7 @@ func TestKV(t *testing.T) {
 	t.Run("StandardStreams", c.standardStreams)
 	t.Run("NoTTL", c.noTTL)
 	t.Run("Shell", c.shell)
+	t.Run("Split", c.split)
 	t.Run("OneConnection", func(t *testing.T) { oneConnection(t, pd) })
 	cluster.StopStore(0)
 	t.Run("NobodyAnswers", c.nobodyAnswers)

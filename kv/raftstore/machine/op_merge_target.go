@@ -236,7 +236,10 @@ func (m *ApplyMachine) absorb(round *ApplyRound, s *applier, into *raft_serverpb
 func (m *ApplyMachine) absorbByInstall(round *ApplyRound, in *Installation, batch engine.Batch) {
 	for _, id := range in.Absorbs {
 		s := m.appliers[id]
-		if s == nil || !s.yielded {
+		if s == nil {
+			continue // snapshots of several of its heirs were on their way, and another was faster
+		}
+		if !s.yielded {
 			panic(errors.Errorf("region %d: its snapshot takes in region %d, which has not yielded (%v)", in.Region.Id, id, s.describe()))
 		}
 		if p := m.parked[id]; p != nil {

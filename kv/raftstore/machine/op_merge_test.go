@@ -397,3 +397,21 @@ func TestForgottenSourceIsTold(t *testing.T) {
 	mail := lone.Handle([]Mail{MergedAway{RegionID: 1, PeerID: 11, Into: into}}, 0).Mail
 	require.IsType(t, Discard{}, mail[0].Mail)
 }
+
+// S3: two of a source's heirs may send their snapshots at once; the first takes it in, and the other finds its place free.
+func TestSnapshotsOfTwoHeirs(t *testing.T) {
+	b := newMergeBench(t)
+	b.yield(1)
+	install := func(id uint64, start, end string) {
+		peers := []*metapb.Peer{{Id: id*10 + 1, StoreId: 1}}
+		r := &metapb.Region{Id: id, StartKey: []byte(start), EndKey: []byte(end), RegionEpoch: &metapb.RegionEpoch{Version: 5, ConfVer: 1}, Peers: peers}
+		b.task(ApplyTask{RegionID: id, PeerID: id*10 + 1, Install: &Installation{Region: r, At: Pair{20, 6}, Absorbs: []uint64{1}}})
+	}
+	install(7, "a", "b")
+	_, absorbed := find[Absorbed](b)
+	require.True(t, absorbed)
+	install(8, "b", "c")
+	_, absorbed = find[Absorbed](b)
+	require.False(t, absorbed)
+	require.NotNil(t, b.m.appliers[8])
+}
