@@ -28,6 +28,7 @@ const (
 // all the run, and see now, fits together.
 func (c *Cluster) judge() {
 	deadline := c.w.Now() + world.Time(recovery)
+	c.sched.calm()
 	for _, cl := range c.clients {
 		cl.resting = true
 	}
