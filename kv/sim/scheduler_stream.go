@@ -167,6 +167,7 @@ func (t *schedulerTerm) push(command *operator.Command) {
 	if l == nil {
 		return
 	}
+	t.checkOrder(command)
 	res := wire.Command(command, clusterID)
 	b, err := res.Marshal()
 	t.s.g.c.must(err)
