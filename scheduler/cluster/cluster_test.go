@@ -102,12 +102,12 @@ func TestMergedRegionsAreForgottenInTheEnd(t *testing.T) {
 	for i := range uint64(3 * mostDisplaced) {
 		put(t, p, region(i+2, "a", "z", i+2, 1, 6, 1, 2, 3))
 	}
-	require.Len(t, p.displaced.last, mostDisplaced)
-	require.LessOrEqual(t, len(p.displaced.order), mostDisplaced)
+	require.Len(t, p.displaced, mostDisplaced)
+	require.LessOrEqual(t, len(p.displacedIDs), mostDisplaced)
 	last := uint64(3*mostDisplaced) + 1
-	require.NotNil(t, p.displaced.last[last-1])
+	require.NotNil(t, p.displaced[last-1])
 	put(t, p, region(last-1, "a", "z", last+1, 1, 6, 1, 2, 3))
-	require.Nil(t, p.displaced.last[last-1])
+	require.Nil(t, p.displaced[last-1])
 }
 
 func TestSplitReportsInAnyOrder(t *testing.T) { // P4

@@ -1,27 +1,16 @@
 package cluster
 
-// displaced remembers regions whose whole range others have taken, as they were last: most were merged, and the few that were only overtaken by what was split
-// off them report again. A hole is not to be filled with the past (P3, P4), and a hole is short: the latest of them are enough.
-type displaced struct {
-	last  map[uint64]*Region
-	order []uint64 // oldest first
-}
-
-// mostDisplaced bounds what is remembered.
+// mostDisplaced bounds how many displaced regions are remembered.
 const mostDisplaced = 1 << 14
 
-func newDisplaced() displaced { return displaced{last: make(map[uint64]*Region)} }
-
-func (d *displaced) add(r *Region) {
-	if d.last[r.ID()] == nil {
-		d.order = append(d.order, r.ID())
+// displace remembers a region whose whole range others have taken. A hole must not be filled with the past (P3, P4); and since holes are short, the latest are enough.
+func (p *Picture) displace(r *Region) {
+	if p.displaced[r.ID()] == nil {
+		p.displacedIDs = append(p.displacedIDs, r.ID())
 	}
-	d.last[r.ID()] = r
-	if len(d.order) > mostDisplaced {
-		delete(d.last, d.order[0])
-		d.order = d.order[1:]
+	p.displaced[r.ID()] = r
+	if len(p.displacedIDs) > mostDisplaced {
+		delete(p.displaced, p.displacedIDs[0]) // if it has come back meanwhile and gone again, it is forgotten too early: no harm
+		p.displacedIDs = p.displacedIDs[1:]
 	}
 }
-
-// back forgets a region that is in the picture again. Its place in the order stays, which at worst makes it the oldest too early.
-func (d *displaced) back(id uint64) { delete(d.last, id) }

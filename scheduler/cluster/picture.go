@@ -38,9 +38,12 @@ type Picture struct {
 	stores  map[uint64]*Store
 	sorted  []*Store // the same by id
 	regions regionTree
-	displaced displaced
-	tallies   map[uint64]*Tally
-	places    places
+	// displaced are regions whose whole range others have taken, as they were last: most were merged, and the few that were only overtaken by
+	// what was split off them report again. displacedIDs has the oldest first.
+	displaced    map[uint64]*Region
+	displacedIDs []uint64
+	tallies      map[uint64]*Tally
+	places       places
 	// heard counts the regions that have reported in this term.
 	heard int
 	// downAfter is how long a store may be silent before it counts as down.
@@ -52,7 +55,7 @@ func NewPicture() *Picture {
 	return &Picture{
 		stores:    make(map[uint64]*Store),
 		regions:   newRegionTree(),
-		displaced: newDisplaced(),
+		displaced: make(map[uint64]*Region),
 		tallies:   make(map[uint64]*Tally),
 		places:    make(places),
 		downAfter: DownAfter,
