@@ -160,7 +160,7 @@ format: tools
 
 # --- the staged suites: a stage is the end of its tests' names --------------------------------------------------------
 
-.PHONY: project1 project2 project2a project2aa project2ab project2ac project2b project2c project3a project3b
+.PHONY: project1 project2 project2a project2aa project2ab project2ac project2b project2c project3a project3b project3c
 
 project1:
 	$(STAGE) ./kv/server -run '1$$'
@@ -185,3 +185,6 @@ project3a:
 
 project3b:
 	$(STAGE) ./kv/test_raftstore ./kv/sim -run '3B$$'
+
+project3c:
+	$(STAGE) ./scheduler/cluster ./scheduler/schedule -run '3C$$'

@@ -12,8 +12,8 @@ import (
 	"github.com/shoal-kv/shoal/proto/region"
 )
 
-// Leaders are told to hand over, and a region's peers are removed, added, moved, promoted and demoted; the schedulers add what is missing, and the
-// mender (mender.go) puts right what they do not know yet. What is asked may be refused, or come to nothing. Key says which region is meant.
+// Leaders are told to hand over, and a region's peers are removed, added, moved, promoted and demoted; the schedulers put it right.
+// What is asked may be refused, or come to nothing. Key says which region is meant.
 
 func memberNemeses() []nemesis {
 	return []nemesis{

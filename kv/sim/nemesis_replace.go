@@ -13,7 +13,7 @@ import (
 )
 
 // A store's disk is lost for good. The machine comes back with an empty one, as another store: with its old id it would have forgotten what it has
-// promised (S19). Whoever mends the regions replaces the peers that are lost (mender.go).
+// promised (S19). The schedulers replace the peers that are lost.
 
 func replaceNemeses() []nemesis {
 	return []nemesis{{name: "replace", every: 15 * time.Second, draw: drawReplace, do: doReplace}}

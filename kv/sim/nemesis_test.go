@@ -29,7 +29,7 @@ var effects = map[string]func(t *testing.T, calm, r Result){
 // alone is a run with one kind of faults, over a cluster that is short of log, so that snapshots are needed.
 func alone(seed uint64, name string) Config {
 	cfg := Default(seed)
-	cfg.Duration, cfg.Mends = 30*time.Second, true
+	cfg.Duration, cfg.LostAfter = 30*time.Second, 3*time.Second
 	cfg.Machine.LogGC.Ticks, cfg.Machine.LogGC.Threshold, cfg.Machine.LogGC.Count = 2, 3, 10
 	if name != "" {
 		cfg.Faults = map[string]float64{name: 3}

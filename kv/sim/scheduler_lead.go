@@ -128,7 +128,10 @@ func (t *schedulerTerm) renew() {
 // load builds the term from the map; it serves when its first save is durable.
 func (t *schedulerTerm) load() {
 	e := t.s.g.etcd
-	l := machine.NewLoader(machine.Config{ClusterID: clusterID, Replicas: t.s.g.c.cfg.Replicas, TimestampWindow: timestampWindow}, t.s.now())
+	l := machine.NewLoader(machine.Config{
+		ClusterID: clusterID, Replicas: t.s.g.c.cfg.Replicas, TimestampWindow: timestampWindow,
+		Schedule: t.s.g.c.cfg.schedule(), Seed: t.s.g.c.cfg.Seed + uint64(t.revision),
+	}, t.s.now())
 	e.ask(t.s, electionCallBy, func() any { return e.scan(l.Prefixes()) }, func(res any) {
 		ops, ok := res.([]machine.Op)
 		if t.over {
@@ -161,6 +164,7 @@ func (t *schedulerTerm) begin() {
 	c.w.Trace.Add(world.Scheduler, t.s.p, []byte("leads"))
 	c.w.Trace.Tell(world.Scheduler, t.s.p, nil, "leads the schedulers")
 	t.s.p.After(timestampWindow/6, t.keepAhead)
+	t.schedule(1)
 }
 
 // keepAhead saves bounds before they are needed.

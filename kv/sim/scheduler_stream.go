@@ -1,12 +1,13 @@
 package sim
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/pingcap/kvproto/pkg/pdpb"
 
 	"github.com/shoal-kv/shoal/kv/sim/world"
-	"github.com/shoal-kv/shoal/scheduler/machine"
+	"github.com/shoal-kv/shoal/scheduler/schedule/operator"
 	"github.com/shoal-kv/shoal/scheduler/wire"
 )
 
@@ -161,15 +162,20 @@ func (t *schedulerTerm) regionHeartbeat(l *link, hb *pdpb.RegionHeartbeatRequest
 }
 
 // push sends a command to the store that leads the region, if that has a stream.
-func (t *schedulerTerm) push(command *machine.Command) {
+func (t *schedulerTerm) push(command *operator.Command) {
 	l := t.streams[command.Leader.StoreId]
 	if l == nil {
 		return
 	}
+	t.checkOrder(command)
 	res := wire.Command(command, clusterID)
 	b, err := res.Marshal()
 	t.s.g.c.must(err)
-	t.s.g.c.w.Trace.Add(world.Scheduler, t.s.p, b)
+	tr := t.s.g.c.w.Trace
+	tr.Add(world.Scheduler, t.s.p, b)
+	if tr.Telling() {
+		tr.Tell(world.Scheduler, t.s.p, l.s.p, fmt.Sprintf("region %d %s", command.Region, command.For))
+	}
 	once := false
 	t.s.g.c.net.Send(t.s.p, l.s.p, func() {
 		if !once && !l.gone() && l.t == t {

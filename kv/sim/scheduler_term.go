@@ -8,6 +8,7 @@ import (
 
 	"github.com/shoal-kv/shoal/kv/sim/world"
 	"github.com/shoal-kv/shoal/scheduler/machine"
+	"github.com/shoal-kv/shoal/scheduler/schedule"
 	"github.com/shoal-kv/shoal/scheduler/wire"
 )
 
@@ -154,6 +155,40 @@ func (t *schedulerTerm) write(ops []machine.Op, absent string, done func(outcome
 	})
 }
 
+// scheduleEvery is how often schedulers may look, and upkeepEvery how many such looks there are to each look after drained stores.
+const (
+	scheduleEvery = 100 * time.Millisecond
+	upkeepEvery   = 10
+)
+
+// schedule is the schedulers' configuration.
+func (c *Config) schedule() schedule.Config {
+	cfg := schedule.DefaultConfig()
+	if c.LostAfter > 0 {
+		cfg.MaxStoreDownTime = schedule.Duration(c.LostAfter)
+	}
+	if c.MergeAfter > 0 {
+		cfg.SplitMergeInterval = schedule.Duration(c.MergeAfter)
+	}
+	return cfg
+}
+
+// schedule lets the schedulers work, for the n-th time.
+func (t *schedulerTerm) schedule(n int) {
+	if t.over {
+		return
+	}
+	if t.holds() {
+		for _, command := range t.m.Tick(t.moment()) {
+			t.push(command)
+		}
+	}
+	if n%upkeepEvery == 0 {
+		t.change(t.m.Upkeep, func(error) {})
+	}
+	t.s.p.After(scheduleEvery, func() { t.schedule(n + 1) })
+}
+
 // saveBehind writes region metas, one batch after the other.
 func (t *schedulerTerm) saveBehind() {
 	if t.behind || t.over || !t.m.Lags() {
@@ -213,13 +248,10 @@ func (t *schedulerTerm) answer(granted any, err error, answer func(any)) {
 }
 
 func (t *schedulerTerm) storeHeartbeat(stats *pdpb.StoreStats, answer func(any)) {
-	commands, err := t.m.StoreHeartbeat(stats.StoreId, wire.Stats(stats), t.moment())
+	err := t.m.StoreHeartbeat(stats.StoreId, wire.Stats(stats), t.moment())
 	if !t.holds() {
 		answer(notLeader{})
 		return
-	}
-	for i := range commands {
-		t.push(&commands[i])
 	}
 	if err != nil {
 		answer(err)

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bufio"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -145,7 +146,7 @@ func (s *script) begin() error {
 			return false
 		}
 		v := l.st.View(s.region)
-		if len(v.Region.Peers) != s.c.cfg.Replicas {
+		if len(v.Region.Peers) != s.c.cfg.Replicas || slices.ContainsFunc(v.Region.Peers, learns) {
 			return false
 		}
 		for _, p := range v.Region.Peers {

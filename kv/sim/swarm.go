@@ -34,7 +34,9 @@ func Draw(seed uint64) Config {
 	if cfg.Faults["replace"] > 0 { // a region is made whole step by step, each after a report
 		cfg.Machine.RegionHeartbeatTicks = min(cfg.Machine.RegionHeartbeatTicks, int(4*time.Second/cfg.Tick))
 	}
-	cfg.Mends = true
+	schedule := world.Stream(seed, "swarm/schedule")
+	cfg.LostAfter = pick(schedule, 3*time.Second, 10*time.Second)
+	cfg.MergeAfter = pick(schedule, 0, 0, 0, 5*time.Second)
 	cfg.Machine.Split = drawSplits(world.Stream(seed, "swarm/regions"))
 	cfg.Padding = pick(world.Stream(seed, "swarm/padding"), 0, 20, 100)
 	cfg.ReplicaReads = pick(world.Stream(seed, "swarm/reads"), 0, 0.2, 0.7)
@@ -150,6 +152,7 @@ func (c Config) String() string {
 		}
 		fmt.Fprintf(&b, "%s:%g", name, c.Faults[name])
 	}
+	fmt.Fprintf(&b, " lost=%s merge=%s", c.LostAfter, c.MergeAfter)
 	return b.String()
 }
 

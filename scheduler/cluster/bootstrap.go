@@ -34,7 +34,7 @@ func CheckBootstrap(store *metapb.Store, region *metapb.Region) error {
 
 // CheckSplit says why ids for a split of a region, as its leader describes it, cannot be given.
 func (p *Picture) CheckSplit(region *metapb.Region) error {
-	known := p.regions.byID[region.GetId()]
+	known := p.Region(region.GetId())
 	if known == nil {
 		return errors.Errorf("region %d not found", region.GetId())
 	}

@@ -44,7 +44,7 @@ func stale(t require.TestingT, p *Picture, r *Region) {
 }
 
 func withStores(n int) *Picture {
-	p := NewPicture(DefaultReplicas)
+	p := NewPicture()
 	p.SetCluster(&metapb.Cluster{Id: 1})
 	for id := uint64(1); id <= uint64(n); id++ {
 		p.PutStore(&metapb.Store{Id: id, Address: fmt.Sprintf("s%d", id), Version: "8.5.0"}, t0)
@@ -84,7 +84,7 @@ func TestOverlappingRegionsHigherVersionWins(t *testing.T) { // P3, P4
 }
 
 func TestHolesAreNotFilledWithThePast(t *testing.T) { // P3, P4
-	p := NewPicture(3)
+	p := NewPicture()
 	put(t, p, region(1, "", "m", 4, 2, 7, 1))
 	put(t, p, region(2, "", "", 5, 1, 9, 1)) // it took region 1 in
 	put(t, p, region(2, "m", "", 6, 1, 9, 1))
@@ -93,6 +93,21 @@ func TestHolesAreNotFilledWithThePast(t *testing.T) { // P3, P4
 	stale(t, p, region(1, "", "m", 4, 1, 7, 2))
 	put(t, p, region(1, "", "m", 6, 2, 7, 1))
 	stale(t, p, region(1, "", "m", 5, 2, 7, 1))
+}
+
+// What is remembered of regions that were merged stays bounded, and is the latest.
+func TestMergedRegionsAreForgottenInTheEnd(t *testing.T) {
+	p := NewPicture()
+	put(t, p, region(1, "a", "z", 1, 1, 6, 1, 2, 3))
+	for i := range uint64(3 * mostDisplaced) {
+		put(t, p, region(i+2, "a", "z", i+2, 1, 6, 1, 2, 3))
+	}
+	require.Len(t, p.displaced, mostDisplaced)
+	require.LessOrEqual(t, len(p.displacedIDs), mostDisplaced)
+	last := uint64(3*mostDisplaced) + 1
+	require.NotNil(t, p.displaced[last-1])
+	put(t, p, region(last-1, "a", "z", last+1, 1, 6, 1, 2, 3))
+	require.Nil(t, p.displaced[last-1])
 }
 
 func TestSplitReportsInAnyOrder(t *testing.T) { // P4
@@ -108,7 +123,7 @@ func TestSplitReportsInAnyOrder(t *testing.T) { // P4
 		require.Equal(t, uint64(2), p.RegionBefore([]byte("m")).ID())
 		require.Nil(t, p.RegionBefore([]byte("a")))
 		stale(t, p, region(1, "", "", 1, 1, 9, 1))
-		require.Equal(t, Tally{Regions: 2, Leaders: 2}, p.Tally(1))
+		require.Equal(t, Tally{Regions: 2, Leaders: 2, RegionWeight: 2, LeaderWeight: 2}, p.Tally(1))
 	}
 }
 
@@ -135,12 +150,12 @@ func TestTallyFollowsHeartbeats(t *testing.T) {
 	r.Load.Size = 40
 	put(t, p, r)
 	require.Equal(t, Tally{}, p.Tally(1))
-	require.Equal(t, Tally{Regions: 1, Leaders: 1, RegionSize: 40, LeaderSize: 40}, p.Tally(2))
-	require.Equal(t, Tally{Regions: 1, RegionSize: 40}, p.Tally(3))
+	require.Equal(t, Tally{Regions: 1, Leaders: 1, RegionSize: 40, LeaderSize: 40, RegionWeight: 1, LeaderWeight: 1}, p.Tally(2))
+	require.Equal(t, Tally{Regions: 1, RegionSize: 40, RegionWeight: 1}, p.Tally(3))
 }
 
 func TestStoreStates(t *testing.T) {
-	p := NewPicture(3)
+	p := NewPicture()
 	p.PutStore(&metapb.Store{Id: 1}, t0)
 	require.Equal(t, Disconnected, p.Store(1).State(t0), "registered, but not heard of")
 	require.Equal(t, Down, p.Store(1).State(t0.Add(DownAfter+1)))
@@ -179,97 +194,7 @@ func TestCheckStore(t *testing.T) { // S19
 	var buried *TombstoneError
 	require.ErrorAs(t, check(3, "s3", "8.5.0"), &buried)
 	require.Equal(t, "8.5.0", p.Version())
-	require.Empty(t, NewPicture(3).Version())
-}
-
-func TestAddReplicaUntilThereAreEnough(t *testing.T) { // P8
-	p := withStores(4)
-	put(t, p, region(1, "", "m", 1, 1, 1, 1))
-	put(t, p, region(2, "m", "", 1, 1, 1, 2, 3))
-	require.Equal(t, &metapb.Peer{StoreId: 4}, p.AddReplica(1, t0), "the emptiest store")
-	require.Equal(t, &metapb.Peer{StoreId: 4}, p.AddReplica(1, t0), "asking changes nothing")
-	proposed := &metapb.Peer{Id: 9, StoreId: 4}
-	p.Propose(1, proposed)
-	require.Equal(t, proposed, p.AddReplica(1, t0), "until it shows up the same peer is sent again")
-	require.Equal(t, &metapb.Peer{StoreId: 1}, p.AddReplica(2, t0), "what is awaited counts, the least id among equals")
-
-	shown := region(1, "", "m", 1, 2, 1, 1)
-	shown.Meta.Peers = append(shown.Meta.Peers, proposed)
-	shown.Pending = []*metapb.Peer{proposed}
-	put(t, p, shown)
-	require.Nil(t, p.AddReplica(1, t0), "no second one while the first is pending")
-	well := *shown
-	well.Pending = nil
-	put(t, p, &well)
-	require.Equal(t, &metapb.Peer{StoreId: 2}, p.AddReplica(1, t0))
-	full := region(1, "", "m", 1, 3, 1, 1, 2, 4)
-	put(t, p, full)
-	require.Nil(t, p.AddReplica(1, t0))
-}
-
-// P5, S7: a proposed peer was added and removed again, and no heartbeat came through in between. Its store has buried it: it must not be proposed again.
-// Found by the simulator.
-func TestProposalEndsWithTheMembersItWasMadeFor(t *testing.T) {
-	p := withStores(3)
-	put(t, p, region(1, "", "", 1, 5, 1, 1))
-	p.Propose(1, &metapb.Peer{Id: 9, StoreId: 3})
-	put(t, p, region(1, "", "", 1, 5, 1, 1))
-	require.Equal(t, uint64(9), p.AddReplica(1, t0).Id, "nothing has happened")
-	put(t, p, region(1, "", "", 1, 7, 1, 1))
-	require.Zero(t, p.AddReplica(1, t0).Id)
-	require.Empty(t, p.proposed)
-	require.Zero(t, p.awaited[3])
-}
-
-func TestAddReplicaOnlyWhereItHelps(t *testing.T) { // P8
-	later := t0.Add(DisconnectedAfter + 1)
-	p := withStores(2)
-	put(t, p, region(1, "", "", 1, 1, 1, 1))
-	require.Nil(t, p.AddReplica(7, t0), "an unknown region")
-	require.Nil(t, p.AddReplica(1, later), "no store is up")
-	p.HearStore(1, StoreStats{}, later, later)
-	require.Nil(t, p.AddReplica(1, later), "only its own store is up")
-
-	unled := region(1, "", "", 1, 2, 0)
-	unled.Meta.Peers = []*metapb.Peer{{Id: 101, StoreId: 1}}
-	put(t, p, unled)
-	require.Nil(t, p.AddReplica(1, t0), "known from the map only: wait for its leader")
-
-	down := region(1, "", "", 1, 2, 1, 1)
-	down.Down = []DownPeer{{Peer: down.Leader, Seconds: 1}}
-	put(t, p, down)
-	require.Nil(t, p.AddReplica(1, t0), "one of its peers is down")
-
-	joint := region(1, "", "", 1, 3, 1, 1)
-	joint.Meta.Peers[0].Role = metapb.PeerRole_IncomingVoter
-	put(t, p, joint)
-	require.Nil(t, p.AddReplica(1, t0), "its members are changing")
-
-	learner := region(1, "", "", 1, 4, 1, 1, 2)
-	learner.Meta.Peers[1].Role = metapb.PeerRole_Learner
-	put(t, p, learner)
-	require.Nil(t, p.AddReplica(1, t0), "every store has a peer, if only a learner")
-	p.PutStore(&metapb.Store{Id: 3, Version: "8.5.0"}, t0)
-	p.HearStore(3, StoreStats{}, t0, t0)
-	require.Equal(t, &metapb.Peer{StoreId: 3}, p.AddReplica(1, t0), "a learner is no voter")
-}
-
-func TestAddReplicaElsewhereWhenTheStoreIsGone(t *testing.T) { // P8
-	later := t0.Add(DisconnectedAfter + 1)
-	p := withStores(3)
-	put(t, p, region(1, "", "", 1, 1, 1, 1))
-	p.Propose(1, &metapb.Peer{Id: 9, StoreId: 2})
-	p.HearStore(1, StoreStats{}, later, later)
-	p.HearStore(3, StoreStats{}, later, later)
-	require.Equal(t, &metapb.Peer{StoreId: 3}, p.AddReplica(1, later))
-	p.Propose(1, &metapb.Peer{Id: 10, StoreId: 3})
-	require.Equal(t, uint64(10), p.AddReplica(1, later).Id)
-	require.Zero(t, p.awaited[2])
-	require.Equal(t, 1, p.awaited[3])
-	// A region that is pushed out of the picture takes its proposal along.
-	put(t, p, region(2, "", "", 2, 1, 1, 1))
-	require.Zero(t, p.awaited[3])
-	require.Empty(t, p.proposed)
+	require.Empty(t, NewPicture().Version())
 }
 
 func TestCheckBootstrap(t *testing.T) {

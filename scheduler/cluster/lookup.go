@@ -3,10 +3,18 @@ package cluster
 import "bytes"
 
 // Region is nil if the id is unknown.
-func (p *Picture) Region(id uint64) *Region { return p.regions.byID[id] }
+func (p *Picture) Region(id uint64) *Region {
+	if e := p.regions.byID[id]; e != nil {
+		return e.region
+	}
+	return nil
+}
 
 // RegionCount is the number of known regions.
 func (p *Picture) RegionCount() int { return len(p.regions.byID) }
+
+// Heard is how many regions have reported in this term; the others are known from the durable map only.
+func (p *Picture) Heard() int { return p.heard }
 
 // RegionOf is the region that holds key; nil if the key lies in a hole, which happens while the halves of a split report
 // one after the other (PITFALLS P4).
@@ -19,6 +27,18 @@ func (p *Picture) RegionBefore(key []byte) *Region {
 		return nil
 	}
 	return p.regions.endingAt(at.Meta.StartKey)
+}
+
+// RegionAfter is the region that begins where r ends; nil if r is the last, or its neighbour is not known.
+func (p *Picture) RegionAfter(r *Region) *Region {
+	if len(r.Meta.EndKey) == 0 {
+		return nil
+	}
+	next := p.regions.containing(r.Meta.EndKey)
+	if next == nil || string(next.Meta.StartKey) != string(r.Meta.EndKey) {
+		return nil
+	}
+	return next
 }
 
 // Scan lists in key order at most limit regions (all, if limit is not positive) that overlap [start, end); an empty end

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
@@ -27,7 +28,15 @@ func TestPictureAgainstModel(t *testing.T) { // P3, P4
 			stores := rapid.SliceOfNDistinct(rapid.Uint64Range(1, 4), 1, 3, rapid.ID[uint64]).Draw(rt, "stores")
 			r := region(rapid.Uint64Range(1, 6).Draw(rt, "id"), start, end, rapid.Uint64Range(1, 5).Draw(rt, "version"),
 				rapid.Uint64Range(1, 3).Draw(rt, "conf"), rapid.Uint64Range(1, 3).Draw(rt, "term"), stores...)
-			r.Load.Size = rapid.Uint64Range(0, 9).Draw(rt, "size")
+			r.Load.Size = rapid.Uint64Range(0, 3<<20).Draw(rt, "size")
+			r.Load.BytesRead, r.Load.BytesWritten = rapid.Uint64Range(0, 1<<22).Draw(rt, "read"), rapid.Uint64Range(0, 1<<20).Draw(rt, "written")
+			last := len(stores) - 1
+			if last > 0 && rapid.Bool().Draw(rt, "learns") {
+				r.Meta.Peers[last].Role = metapb.PeerRole_Learner
+			}
+			if rapid.Bool().Draw(rt, "lags") {
+				r.Pending = r.Meta.Peers[last:]
+			}
 			change, err := p.CheckRegion(r)
 			known, isKnown := seen[r.ID()]
 			e := r.Meta.RegionEpoch
@@ -64,15 +73,27 @@ func checkPicture(t require.TestingT, p *Picture) {
 			tally := tallies[peer.StoreId]
 			tally.Regions++
 			tally.RegionSize += r.Load.Size
+			tally.RegionWeight += r.Weight()
+			tally.Write.add(r.Flow.Write, +1)
+			if peer.Role == metapb.PeerRole_Learner {
+				tally.Learners++
+			}
+			if r.IsPending(peer.Id) {
+				tally.Pending++
+			}
 			if peer.Id == r.Leader.Id {
 				tally.Leaders++
 				tally.LeaderSize += r.Load.Size
+				tally.LeaderWeight += r.Weight()
+				tally.Read.add(r.Flow.Read, +1)
+				tally.LeaderWrite.add(r.Flow.Write, +1)
 			}
 			tallies[peer.StoreId] = tally
 		}
 	}
 	for store := uint64(1); store <= 4; store++ {
 		require.Equal(t, tallies[store], p.Tally(store))
+		checkPlaces(t, p, all, store)
 	}
 	for _, key := range []string{"", "a", "b", "c5", "f", "i", "j", "z"} {
 		var holds, before *Region
@@ -88,5 +109,36 @@ func checkPicture(t require.TestingT, p *Picture) {
 		}
 		require.Equal(t, holds, p.RegionOf([]byte(key)))
 		require.Equal(t, before, p.RegionBefore([]byte(key)))
+	}
+}
+
+// checkPlaces compares the regions filed under a store's roles with what all regions say.
+func checkPlaces(t require.TestingT, p *Picture, all []*Region, store uint64) {
+	want := map[Role][]*Region{}
+	for _, r := range all {
+		peer := r.OnStore(store)
+		if peer == nil {
+			continue
+		}
+		role := Follows
+		switch {
+		case peer.Id == r.Leader.GetId():
+			role = Leads
+		case peer.Role == metapb.PeerRole_Learner:
+			role = Learns
+		}
+		want[role] = append(want[role], r)
+		if r.IsPending(peer.Id) {
+			want[Lags] = append(want[Lags], r)
+		}
+		if role == Leads && r.Flow.ReadHeat >= hotAfter {
+			want[ReadHot] = append(want[ReadHot], r)
+		}
+		if r.Flow.WriteHeat >= hotAfter {
+			want[WriteHot] = append(want[WriteHot], r)
+		}
+	}
+	for role := Leads; role <= WriteHot; role++ {
+		require.ElementsMatch(t, want[role], p.RegionsOn(store, role), "role %d on store %d", role, store)
 	}
 }

@@ -16,19 +16,14 @@ type Region struct {
 	Down    []DownPeer
 	Pending []*metapb.Peer
 	Load    Load
+	// Flow is what the picture makes of one report after the other.
+	Flow Flow
 }
 
 // DownPeer is a peer that its leader has not heard of for Seconds.
 type DownPeer struct {
 	Peer    *metapb.Peer
 	Seconds uint64
-}
-
-// Load is a region's estimated size and its traffic since the heartbeat before, in bytes and keys.
-type Load struct {
-	Size, Keys                uint64
-	BytesWritten, KeysWritten uint64
-	BytesRead, KeysRead       uint64
 }
 
 // ID is the region's id.
@@ -43,6 +38,65 @@ func (r *Region) OnStore(store uint64) *metapb.Peer {
 	}
 	return nil
 }
+
+// Peer is the region's peer of an id, or nil.
+func (r *Region) Peer(id uint64) *metapb.Peer {
+	for _, peer := range r.Meta.Peers {
+		if peer.Id == id {
+			return peer
+		}
+	}
+	return nil
+}
+
+// LeaderStore is the store whose peer leads, 0 if that is not known.
+func (r *Region) LeaderStore() uint64 { return r.Leader.GetStoreId() }
+
+// IsPending says that a peer is not caught up.
+func (r *Region) IsPending(id uint64) bool {
+	for _, peer := range r.Pending {
+		if peer.Id == id {
+			return true
+		}
+	}
+	return false
+}
+
+// DownSeconds is for how long the leader has not heard of a peer; 0 if it has.
+func (r *Region) DownSeconds(id uint64) uint64 {
+	for _, d := range r.Down {
+		if d.Peer.GetId() == id {
+			return max(1, d.Seconds)
+		}
+	}
+	return 0
+}
+
+// Voters is how many peers vote, in both configurations if there are two.
+func (r *Region) Voters() int {
+	n := 0
+	for _, peer := range r.Meta.Peers {
+		if peer.Role != metapb.PeerRole_Learner {
+			n++
+		}
+	}
+	return n
+}
+
+// InJoint says that the region is in the middle of a change of several peers.
+func (r *Region) InJoint() bool {
+	for _, peer := range r.Meta.Peers {
+		if peer.Role == metapb.PeerRole_IncomingVoter || peer.Role == metapb.PeerRole_DemotingVoter {
+			return true
+		}
+	}
+	return false
+}
+
+// Weight is what the region weighs when stores are compared: its size in MiB, and 1 at least, so that empty regions count too.
+func (r *Region) Weight() int64 { return int64(max(1, (r.Load.Size+mebibyte-1)/mebibyte)) }
+
+const mebibyte = 1 << 20
 
 // StaleError says that a region report is older than what is known.
 type StaleError struct{ Reported, Known *Region }
@@ -69,7 +123,7 @@ type Change struct {
 func (p *Picture) CheckRegion(r *Region) (Change, error) {
 	var change Change
 	epoch := r.Meta.GetRegionEpoch()
-	known := p.regions.byID[r.ID()]
+	known := p.Region(r.ID())
 	if known == nil {
 		// A leader that was cut off must not fill the hole that its region has left with what it remembers (P3, P4).
 		if last := p.displaced[r.ID()]; last != nil && r.behind(last) {
@@ -106,42 +160,76 @@ func (r *Region) behind(known *Region) bool {
 	return epoch.GetVersion() < old.GetVersion() || epoch.GetConfVer() < old.GetConfVer() || r.Term > 0 && r.Term < known.Term
 }
 
-// PutRegion takes in a region that CheckRegion let through, with the change that it found.
+// PutRegion takes in a region that CheckRegion let through, with the change that it found. The region is the picture's from now on: its
+// flow is worked out, and what it has in common with the one before is shared with it.
 func (p *Picture) PutRegion(r *Region, change Change) {
 	for _, other := range change.Overlapped {
 		p.dropRegion(other)
-		p.displaced[other.ID()] = other
+		p.displace(other)
 	}
 	delete(p.displaced, r.ID())
-	if old := p.regions.byID[r.ID()]; old != nil {
-		p.count(old, -1)
-		if old.Meta.GetRegionEpoch().GetConfVer() != r.Meta.GetRegionEpoch().GetConfVer() {
-			// What was proposed is a member now, or was one and has been removed before any heartbeat showed it: its id must not be used
-			// again, for its store has buried it (S7, P5).
-			p.forgetProposal(r.ID())
+	old := p.Region(r.ID())
+	if old != nil {
+		r.Flow = old.Flow.after(r.Load)
+		if !change.Meta && sameRange(old.Meta, r.Meta) {
+			r.Meta = old.Meta
 		}
+	} else {
+		r.Flow = Flow{}.after(r.Load)
 	}
-	p.regions.put(r)
+	if leader := r.Peer(r.Leader.GetId()); leader != nil && leader.StoreId == r.Leader.StoreId {
+		r.Leader = leader
+	}
+	if r.Leader != nil && (old == nil || old.Leader == nil) {
+		p.heard++
+	} else if r.Leader == nil && old != nil && old.Leader != nil {
+		p.heard--
+	}
+	if old != nil {
+		p.count(old, -1)
+	}
 	p.count(r, +1)
+	p.places.move(p.regions.put(r), old)
 }
 
 func (p *Picture) dropRegion(r *Region) {
+	e := p.regions.byID[r.ID()]
 	p.regions.remove(r)
+	p.places.clear(e)
 	p.count(r, -1)
-	p.forgetProposal(r.ID())
+	if r.Leader != nil {
+		p.heard--
+	}
 }
 
 func (p *Picture) count(r *Region, sign int) {
 	size := r.Load.Size * uint64(sign) // wraps around on purpose: adding it takes away
+	weight := int64(sign) * r.Weight()
 	for _, peer := range r.Meta.Peers {
 		t := p.tallies[peer.StoreId]
+		if t == nil {
+			t = new(Tally)
+			p.tallies[peer.StoreId] = t
+		}
 		t.Regions += sign
 		t.RegionSize += size
+		t.RegionWeight += weight
+		t.Write.add(r.Flow.Write, sign)
+		if peer.Role == metapb.PeerRole_Learner {
+			t.Learners += sign
+		}
 		if r.Leader != nil && peer.Id == r.Leader.Id {
 			t.Leaders += sign
 			t.LeaderSize += size
+			t.LeaderWeight += weight
+			t.Read.add(r.Flow.Read, sign)
+			t.LeaderWrite.add(r.Flow.Write, sign)
 		}
-		p.tallies[peer.StoreId] = t
+	}
+	for _, peer := range r.Pending {
+		if t := p.tallies[peer.StoreId]; t != nil {
+			t.Pending += sign
+		}
 	}
 }
 

@@ -11,18 +11,18 @@ const treeDegree = 64
 
 // regionTree indexes disjoint regions by id and by start key. An empty end key is the end of the key space.
 type regionTree struct {
-	byID  map[uint64]*Region
+	byID  map[uint64]*entry
 	byKey *btree.BTreeG[treeItem]
 }
 
 type treeItem struct {
-	start  []byte
-	region *Region
+	start []byte
+	entry *entry
 }
 
 func newRegionTree() regionTree {
 	return regionTree{
-		byID: make(map[uint64]*Region),
+		byID: make(map[uint64]*entry),
 		byKey: btree.NewG(treeDegree, func(a, b treeItem) bool {
 			return bytes.Compare(a.start, b.start) < 0
 		}),
@@ -30,12 +30,23 @@ func newRegionTree() regionTree {
 }
 
 // put replaces the region of the same id. Regions of other ids that overlap must have been removed.
-func (t *regionTree) put(r *Region) {
-	if old := t.byID[r.ID()]; old != nil && !bytes.Equal(old.Meta.StartKey, r.Meta.StartKey) {
-		t.byKey.Delete(treeItem{start: old.Meta.StartKey})
+func (t *regionTree) put(r *Region) *entry {
+	e := t.byID[r.ID()]
+	if e == nil {
+		e = &entry{region: r}
+		t.byID[r.ID()] = e
+	} else {
+		old := e.region.Meta
+		e.region = r
+		switch {
+		case old == r.Meta:
+			return e
+		case !bytes.Equal(old.StartKey, r.Meta.StartKey):
+			t.byKey.Delete(treeItem{start: old.StartKey})
+		}
 	}
-	t.byID[r.ID()] = r
-	t.byKey.ReplaceOrInsert(treeItem{start: r.Meta.StartKey, region: r})
+	t.byKey.ReplaceOrInsert(treeItem{start: r.Meta.StartKey, entry: e})
+	return e
 }
 
 func (t *regionTree) remove(r *Region) {
@@ -47,8 +58,8 @@ func (t *regionTree) remove(r *Region) {
 func (t *regionTree) containing(key []byte) *Region {
 	var found *Region
 	t.byKey.DescendLessOrEqual(treeItem{start: key}, func(it treeItem) bool {
-		if contains(it.region.Meta, key) {
-			found = it.region
+		if contains(it.entry.region.Meta, key) {
+			found = it.entry.region
 		}
 		return false
 	})
@@ -65,7 +76,7 @@ func (t *regionTree) ascend(start, end []byte, visit func(*Region) bool) {
 		if len(end) > 0 && bytes.Compare(it.start, end) >= 0 {
 			return false
 		}
-		return visit(it.region)
+		return visit(it.entry.region)
 	})
 }
 
@@ -88,8 +99,8 @@ func (t *regionTree) endingAt(start []byte) *Region {
 		if bytes.Equal(it.start, start) {
 			return true
 		}
-		if bytes.Equal(it.region.Meta.EndKey, start) {
-			found = it.region
+		if bytes.Equal(it.entry.region.Meta.EndKey, start) {
+			found = it.entry.region
 		}
 		return false
 	})

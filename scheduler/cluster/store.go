@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-semver/semver"
@@ -12,7 +13,7 @@ import (
 const (
 	// DisconnectedAfter is how long a store may be silent before it counts as disconnected.
 	DisconnectedAfter = 20 * time.Second
-	// DownAfter is how long a store may be silent before it counts as down.
+	// DownAfter is how long a store may be silent before it counts as down, unless it is set.
 	DownAfter = 30 * time.Minute
 	// baseVersion is what a store that names no version counts as.
 	baseVersion = "1.0.0"
@@ -54,8 +55,25 @@ type StoreStats struct {
 	StartTime                     uint32 // seconds of unix time
 	SendingSnapshots              uint32
 	ReceivingSnapshots            uint32
+	ApplyingSnapshots             uint32
 	IsBusy                        bool
+	// SlowScore is 1 for a store that is well, up to 100 for one that is very slow; 0 if it does not say.
+	SlowScore uint64
+	// Read and Write are the store's own count of its traffic.
+	Read, Write Rate
 }
+
+// Tuning is what operators set for one store.
+type Tuning struct {
+	LeaderWeight float64 `json:"leader-weight"`
+	RegionWeight float64 `json:"region-weight"`
+	// AddPeer and RemovePeer are how many peers a minute may come and go; 0 means as configured for all stores.
+	AddPeer    float64 `json:"add-peer"`
+	RemovePeer float64 `json:"remove-peer"`
+}
+
+// DefaultTuning is that of a store for which nothing was set.
+func DefaultTuning() Tuning { return Tuning{LeaderWeight: 1, RegionWeight: 1} }
 
 // Store is what is known of one store. It is immutable.
 type Store struct {
@@ -66,6 +84,29 @@ type Store struct {
 	Known, Heard time.Time
 	// LastHeartbeat is the wall time of the last heartbeat, for showing.
 	LastHeartbeat time.Time
+	Tuning        Tuning
+	downAfter     time.Duration
+}
+
+// ID is the store's id.
+func (s *Store) ID() uint64 { return s.Meta.Id }
+
+// Label is the value of one of the store's labels, empty if it has none of that name.
+func (s *Store) Label(key string) string {
+	for _, l := range s.Meta.Labels {
+		if strings.EqualFold(l.Key, key) {
+			return l.Value
+		}
+	}
+	return ""
+}
+
+// Used is the part of the store's capacity that is not available, from 0 to 1; 0 if the capacity is not known.
+func (s *Store) Used() float64 {
+	if s.Stats.Capacity == 0 || s.Stats.Available > s.Stats.Capacity {
+		return 0
+	}
+	return 1 - float64(s.Stats.Available)/float64(s.Stats.Capacity)
 }
 
 // State judges the store at instant now. A store that this term has not heard of yet is not Up: nothing says that it
@@ -82,7 +123,7 @@ func (s *Store) State(now time.Time) State {
 		last = s.Known
 	}
 	switch silent := now.Sub(last); {
-	case silent > DownAfter:
+	case silent > s.downAfter:
 		return Down
 	case silent > DisconnectedAfter || s.Heard.IsZero():
 		return Disconnected

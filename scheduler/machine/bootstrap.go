@@ -18,7 +18,7 @@ func (t *Term) Bootstrap(store *metapb.Store, region *metapb.Region, at Moment) 
 	if err := cluster.CheckBootstrap(store, region); err != nil {
 		return nil, err
 	}
-	first := &metapb.Cluster{Id: t.clusterID, MaxPeerCount: uint32(t.Picture.Replicas())}
+	first := &metapb.Cluster{Id: t.clusterID, MaxPeerCount: uint32(t.settings.config.MaxReplicas)}
 	return &Save{
 		Ops: []Op{
 			{clusterKey, mustMarshal(first)},

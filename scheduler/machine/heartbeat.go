@@ -9,22 +9,12 @@ import (
 
 	"github.com/shoal-kv/shoal/scheduler/cluster"
 	"github.com/shoal-kv/shoal/scheduler/oracle"
+	"github.com/shoal-kv/shoal/scheduler/schedule/operator"
 )
-
-// Command is what a region's leader is to be told. It holds for the region as it was reported: with another epoch it is refused.
-type Command struct {
-	Region uint64
-	Epoch  *metapb.RegionEpoch
-	Leader *metapb.Peer
-	// Add is the peer to add.
-	Add *metapb.Peer
-	// First says that this is not a repetition.
-	First bool
-}
 
 // RegionHeartbeat takes one leader's report in. The answer is what to tell it, or nil; an error says why the report was refused,
 // a *cluster.StaleError among them.
-func (t *Term) RegionHeartbeat(r *cluster.Region, at Moment) (*Command, error) {
+func (t *Term) RegionHeartbeat(r *cluster.Region, at Moment) (*operator.Command, error) {
 	if err := t.checkReport(r); err != nil {
 		return nil, err
 	}
@@ -32,9 +22,20 @@ func (t *Term) RegionHeartbeat(r *cluster.Region, at Moment) (*Command, error) {
 	if err != nil {
 		return nil, err
 	}
+	shrank := isPart(r, t.Picture.Region(r.ID()))
 	t.Picture.PutRegion(r, change)
 	t.behind.changed(r, change)
-	return t.repair(r.ID(), at), nil
+	t.moment = at
+	return t.Schedule.Heartbeat(r, shrank, change, at.Now), nil
+}
+
+// isPart says that a region is what is left of it, or new, after a split.
+func isPart(r, old *cluster.Region) bool {
+	if old == nil {
+		return true
+	}
+	return bytes.Compare(r.Meta.StartKey, old.Meta.StartKey) > 0 ||
+		len(r.Meta.EndKey) > 0 && (len(old.Meta.EndKey) == 0 || bytes.Compare(r.Meta.EndKey, old.Meta.EndKey) < 0)
 }
 
 // checkReport says what is wrong with a report by itself, and whether its store is known.
@@ -57,50 +58,33 @@ func (t *Term) checkReport(r *cluster.Region) error {
 	return nil
 }
 
-// repair is the command that a region's leader needs to hear, or nil. Without an id in stock there is none now; the
-// region's next heartbeat asks again.
-func (t *Term) repair(region uint64, at Moment) *Command {
-	add := t.Picture.AddReplica(region, at.Now)
-	if add == nil {
-		return nil
-	}
-	first := add.Id == 0
-	if first {
-		g := t.ids.Next(1, at.Now, at.LeaseEnd)
-		if g.Verdict != oracle.Granted {
-			return nil
-		}
-		add.Id = g.First
-		t.Picture.Propose(region, add)
-	}
-	r := t.Picture.Region(region)
-	return &Command{Region: region, Epoch: r.Meta.RegionEpoch, Leader: r.Leader, Add: add, First: first}
-}
-
-// StoreHeartbeat takes in what a store says of itself. A store that has just come up is put to use at once: regions that lack
-// a replica need not wait for their next heartbeat. An error says why the store may not report, a *cluster.TombstoneError
-// among them.
-func (t *Term) StoreHeartbeat(id uint64, stats cluster.StoreStats, at Moment) ([]Command, error) {
+// StoreHeartbeat takes in what a store says of itself. An error says why the store may not report, a *cluster.TombstoneError among them.
+func (t *Term) StoreHeartbeat(id uint64, stats cluster.StoreStats, at Moment) error {
 	if !t.Bootstrapped() {
-		return nil, ErrNotBootstrapped
+		return ErrNotBootstrapped
 	}
 	store := t.Picture.Store(id)
 	switch {
 	case store == nil:
-		return nil, fmt.Errorf("store %d not found", id)
+		return fmt.Errorf("store %d not found", id)
 	case store.Meta.State == metapb.StoreState_Tombstone:
-		return nil, &cluster.TombstoneError{Store: store.Meta}
+		return &cluster.TombstoneError{Store: store.Meta}
 	}
-	wasUp := store.State(at.Now) == cluster.Up
 	t.Picture.HearStore(id, stats, at.Now, at.Wall)
-	if wasUp {
-		return nil, nil
+	return nil
+}
+
+// Tick lets the schedulers work. It returns what to tell leaders unasked, and is to be called some ten times a second.
+func (t *Term) Tick(at Moment) []*operator.Command {
+	if !t.Bootstrapped() {
+		return nil
 	}
-	var commands []Command
-	for _, region := range t.Picture.Lacking() {
-		if c := t.repair(region, at); c != nil {
-			commands = append(commands, *c)
-		}
-	}
-	return commands, nil
+	t.moment = at
+	return t.Schedule.Tick(at.Now)
+}
+
+// newID takes an id out of the stock for a decision that is being made.
+func (t *Term) newID() (uint64, bool) {
+	g := t.ids.Next(1, t.moment.Now, t.moment.LeaseEnd)
+	return g.First, g.Verdict == oracle.Granted
 }

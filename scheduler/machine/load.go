@@ -9,6 +9,7 @@ import (
 
 	"github.com/shoal-kv/shoal/scheduler/cluster"
 	"github.com/shoal-kv/shoal/scheduler/oracle"
+	"github.com/shoal-kv/shoal/scheduler/schedule"
 )
 
 // Loader builds a term from the durable map.
@@ -16,21 +17,31 @@ type Loader struct {
 	cfg        Config
 	picture    *cluster.Picture
 	safe       safePoints
+	settings   settings
 	timestamps int64
 	ids        uint64
 	now        time.Time
-	// Outdated are regions that were found beside others that replaced them: saves lag behind heartbeats.
+	// Outdated are regions that were found beside others that replaced them (saves lag behind heartbeats), and settings that no longer make sense.
 	Outdated []error
 }
 
 // NewLoader begins; now is of the monotonic clock.
 func NewLoader(cfg Config, now time.Time) *Loader {
-	return &Loader{cfg: cfg, picture: cluster.NewPicture(cfg.Replicas), safe: newSafePoints(), now: now}
+	base := cfg.Schedule
+	if base.MaxReplicas == 0 {
+		base = schedule.DefaultConfig()
+	}
+	if cfg.Replicas > 0 {
+		base.MaxReplicas = cfg.Replicas
+	}
+	return &Loader{cfg: cfg, picture: cluster.NewPicture(), safe: newSafePoints(), settings: newSettings(base), now: now}
 }
 
 // Prefixes begin the keys that a term is made of. All of them are to be taken, in the order of the keys, as they are once the
 // leadership is won: whatever is written later is written by the term itself.
-func (l *Loader) Prefixes() []string { return []string{idKey, "gc/", clusterKey, timestampKey} }
+func (l *Loader) Prefixes() []string {
+	return []string{idKey, "gc/", clusterKey, schedulePrefix, timestampKey}
+}
 
 // Take takes one key of the map.
 func (l *Loader) Take(key string, value []byte) (err error) {
@@ -54,6 +65,8 @@ func (l *Loader) Take(key string, value []byte) (err error) {
 		if err = m.Unmarshal(value); err == nil {
 			l.takeRegion(m)
 		}
+	case strings.HasPrefix(key, schedulePrefix):
+		err = l.settings.load(key, value)
 	case strings.HasPrefix(key, gcKey):
 		err = l.safe.load(key, value)
 	}
@@ -76,7 +89,10 @@ func (l *Loader) Term(at Moment) (*Term, *Save) {
 	ts := &Timestamps{oracle.NewTimestamps(l.timestamps, at.Wall.UnixMilli(), l.cfg.TimestampWindow)}
 	t := &Term{
 		Timestamps: ts, Picture: l.picture, clusterID: l.cfg.ClusterID,
-		ids: oracle.NewIDs(l.ids, idWindow), safe: l.safe, behind: newBehind(),
+		ids: oracle.NewIDs(l.ids, idWindow), safe: l.safe, behind: newBehind(), settings: l.settings, moment: at,
+	}
+	if err := t.begin(l.cfg.Seed, at.Now); err != nil {
+		l.Outdated = append(l.Outdated, err)
 	}
 	all := &Save{}
 	times, _ := ts.Renew(at)

@@ -11,6 +11,9 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/shoal-kv/shoal/scheduler/cluster"
+	"github.com/shoal-kv/shoal/scheduler/schedule"
+	"github.com/shoal-kv/shoal/scheduler/schedule/operator"
+	"github.com/shoal-kv/shoal/scheduler/schedule/placement"
 )
 
 var (
@@ -124,8 +127,7 @@ func TestNextTermKnowsWhatIsDurable(t *testing.T) {
 // A heartbeat never waits for a write: without an id in stock its region waits for the next one. P8
 func TestProposalsTakeIDsFromStock(t *testing.T) {
 	d, m := bootstrapped(t)
-	_, err := m.StoreHeartbeat(2, cluster.StoreStats{}, now())
-	require.NoError(t, err)
+	require.NoError(t, m.StoreHeartbeat(2, cluster.StoreStats{}, now()))
 	for left := true; left; { // use the stock up
 		_, s, err := m.AllocIDs(100, now())
 		require.NoError(t, err)
@@ -139,32 +141,135 @@ func TestProposalsTakeIDsFromStock(t *testing.T) {
 	command, err := m.RegionHeartbeat(report(first(), 5), now())
 	require.NoError(t, err)
 	require.Nil(t, command)
+	reason, ok := m.Schedule.Reason(2)
+	require.True(t, ok)
+	require.Equal(t, operator.ErrNoIDs.Error(), reason.Text)
 	s, err := m.RenewIDs(now())
 	d.save(t, s, err)
 	command, err = m.RegionHeartbeat(report(first(), 5), now())
 	require.NoError(t, err)
 	require.True(t, command.First)
-	require.Equal(t, uint64(2), command.Add.StoreId)
+	require.Equal(t, uint64(2), added(command).StoreId)
 	again, err := m.RegionHeartbeat(report(first(), 5), now())
 	require.NoError(t, err)
 	require.False(t, again.First)
-	require.Equal(t, command.Add, again.Add)
+	require.Equal(t, added(command), added(again))
 }
 
-// A store that comes up is told of at once, once.
+func added(c *operator.Command) *metapb.Peer { return c.Order.(operator.ChangePeer).Peer }
+
+// A store that comes up is used at the next tick.
 func TestStoreThatComesUpIsUsed(t *testing.T) {
 	_, m := bootstrapped(t)
 	_, err := m.RegionHeartbeat(report(first(), 5), now())
 	require.NoError(t, err)
-	_, err = m.StoreHeartbeat(9, cluster.StoreStats{}, now())
-	require.EqualError(t, err, "store 9 not found")
-	commands, err := m.StoreHeartbeat(2, cluster.StoreStats{}, now())
-	require.NoError(t, err)
+	require.Empty(t, m.Tick(now()))
+	require.EqualError(t, m.StoreHeartbeat(9, cluster.StoreStats{}, now()), "store 9 not found")
+	require.NoError(t, m.StoreHeartbeat(2, cluster.StoreStats{}, now()))
+	commands := m.Tick(now())
 	require.Len(t, commands, 1)
-	require.Equal(t, uint64(2), commands[0].Add.StoreId)
-	commands, err = m.StoreHeartbeat(2, cluster.StoreStats{}, now())
+	require.Equal(t, uint64(2), added(commands[0]).StoreId)
+	require.Empty(t, m.Tick(now()))
+}
+
+// P10: what operators set is in force when it is durable, and the next leader has it.
+func TestSettingsOutliveTerms(t *testing.T) {
+	d, m := bootstrapped(t)
+	s, err := m.SetConfig(map[string]string{"max-replicas": "5", "max-store-down-time": "10m", "location-labels": "zone,host"})
 	require.NoError(t, err)
-	require.Empty(t, commands)
+	require.Equal(t, 3, m.Schedule.Config().MaxReplicas, "it is not before it is durable")
+	d.save(t, s, err)
+	s, err = m.SetRules(Rules{Set: []*placement.Rule{{GroupID: "g", ID: "r", Role: placement.Learner, Count: 1, StartKey: []byte("a")}}})
+	d.save(t, s, err)
+	s, err = m.SetScheduler(schedule.SchedulerConfig{Name: schedule.EvictLeader, Stores: []uint64{2}})
+	d.save(t, s, err)
+	s, err = m.SetScheduler(schedule.SchedulerConfig{Name: schedule.BalanceRegion, Removed: true})
+	d.save(t, s, err)
+	s, err = m.TuneStore(3, cluster.Tuning{LeaderWeight: 2, RegionWeight: 0.5, AddPeer: 30})
+	d.save(t, s, err)
+	s, err = m.DeleteStore(2, false)
+	require.Equal(t, metapb.StoreState_Up, m.Picture.Store(2).Meta.State, "it is not before it is durable")
+	d.save(t, s, err)
+	s, err = m.LabelStore(3, map[string]string{"zone": "z1"}, false)
+	d.save(t, s, err)
+
+	next := d.load(t, now())
+	require.Equal(t, m.Schedule.Config(), next.Schedule.Config())
+	require.Equal(t, 5, next.Schedule.Config().MaxReplicas)
+	require.Equal(t, schedule.Labels{"zone", "host"}, next.Schedule.Config().LocationLabels)
+	require.Equal(t, m.Schedule.Rules().Rules(), next.Schedule.Rules().Rules())
+	require.Len(t, next.Schedule.Rules().For([]byte("b")), 2)
+	require.Len(t, next.Schedule.Rules().For(nil), 1)
+	var names []string
+	for _, w := range next.Schedule.Schedulers() {
+		names = append(names, w.Name)
+	}
+	require.Contains(t, names, schedule.EvictLeader)
+	require.NotContains(t, names, schedule.BalanceRegion)
+	require.Equal(t, cluster.Tuning{LeaderWeight: 2, RegionWeight: 0.5, AddPeer: 30}, next.Picture.Store(3).Tuning)
+	require.Equal(t, cluster.Offline, next.Picture.Store(2).State(t0))
+	require.Equal(t, "z1", next.Picture.Store(3).Label("zone"))
+	s, err = next.ReviveStore(2)
+	d.save(t, s, err)
+	require.Equal(t, metapb.StoreState_Up, d.load(t, now()).Picture.Store(2).Meta.State)
+}
+
+func TestWrongSettingsAreRefused(t *testing.T) {
+	_, m := bootstrapped(t)
+	for text, values := range map[string]map[string]string{
+		"config item max-replica not found":           {"max-replica": "3"},
+		"max-replicas is 0; it must lie between":      {"max-replicas": "0"},
+		"max-replicas cannot be \"three\"":            {"max-replicas": "three"},
+		"max-store-down-time is 0s":                   {"max-store-down-time": "0s"},
+		"invalid duration":                            {"max-store-down-time": "soon"},
+		"isolation-level is \"rack\"; it must be one": {"isolation-level": "rack", "location-labels": "zone"},
+		"both must lie between 0 and 1":               {"low-space-ratio": "0.5", "high-space-ratio": "0.6"},
+		"leader-schedule-limit is -1":                 {"leader-schedule-limit": "-1"},
+		"leader-schedule-policy is \"luck\"":          {"leader-schedule-policy": "luck"},
+	} {
+		_, err := m.SetConfig(values)
+		require.ErrorContains(t, err, text)
+	}
+	_, err := m.SetRules(Rules{Set: []*placement.Rule{{GroupID: "g", ID: "r", Role: "boss", Count: 1}}})
+	require.ErrorContains(t, err, "must be voter, leader, follower or learner")
+	_, err = m.SetRules(Rules{Set: []*placement.Rule{{GroupID: "pd", ID: "default", Role: placement.Learner, Count: 1}}})
+	require.ErrorContains(t, err, "no rule asks for a voter")
+	_, err = m.SetRules(Rules{Drop: []string{"g/x"}})
+	require.EqualError(t, err, "rule g/x not found")
+	_, err = m.SetScheduler(schedule.SchedulerConfig{Name: "luck-scheduler"})
+	require.ErrorContains(t, err, "not found")
+	_, err = m.SetScheduler(schedule.SchedulerConfig{Name: schedule.EvictLeader})
+	require.ErrorContains(t, err, "needs the id of a store")
+	_, err = m.TuneStore(3, cluster.Tuning{LeaderWeight: -1})
+	require.ErrorContains(t, err, "must not be negative")
+	_, err = m.DeleteStore(77, false)
+	require.ErrorContains(t, err, "store 77 not found")
+}
+
+// A drained store is buried when nothing is left on it, and does not come back.
+func TestDrainedStoreIsBuried(t *testing.T) {
+	d, m := bootstrapped(t)
+	_, err := m.RegionHeartbeat(report(first(), 5), now())
+	require.NoError(t, err)
+	s, err := m.DeleteStore(1, false)
+	d.save(t, s, err)
+	s, err = m.Upkeep(now())
+	require.NoError(t, err)
+	require.Nil(t, s, "it holds a region")
+	moved := &metapb.Region{Id: 2, RegionEpoch: &metapb.RegionEpoch{Version: 1, ConfVer: 3}, Peers: []*metapb.Peer{{Id: 9, StoreId: 2}}}
+	_, err = m.RegionHeartbeat(report(moved, 6), now())
+	require.NoError(t, err)
+	s, err = m.Upkeep(now())
+	d.save(t, s, err)
+	require.Equal(t, cluster.Tombstone, m.Picture.Store(1).State(t0))
+	var buried *cluster.TombstoneError
+	require.ErrorAs(t, m.StoreHeartbeat(1, cluster.StoreStats{}, now()), &buried)
+	_, err = m.ReviveStore(1)
+	require.ErrorAs(t, err, &buried)
+	d.save(t, m.ForgetTombstones(), nil)
+	require.Nil(t, m.Picture.Store(1))
+	require.Nil(t, d.load(t, now()).Picture.Store(1))
+	require.Nil(t, m.ForgetTombstones())
 }
 
 // What is saved behind keeps the order in which regions first changed, and of each only the newest.

@@ -21,8 +21,9 @@ const (
 	BootstrapTimeKey = "raft/status/raft_bootstrap_time"
 )
 
-func storeKey(id uint64) string  { return fmt.Sprintf("%s%020d", storePrefix, id) }
-func regionKey(id uint64) string { return fmt.Sprintf("%s%020d", regionPrefix, id) }
+func storeKey(id uint64) string       { return fmt.Sprintf("%s%020d", storePrefix, id) }
+func storeTuningKey(id uint64) string { return fmt.Sprintf("%s%020d", tuningPrefix, id) }
+func regionKey(id uint64) string      { return fmt.Sprintf("%s%020d", regionPrefix, id) }
 
 // Op is one change of the durable map.
 type Op struct {

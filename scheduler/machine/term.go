@@ -14,8 +14,8 @@
 // Whoever is granted ids or timestamps looks at the lease once more, with an instant taken after the grant, before
 // answering (package oracle says why).
 //
-// The package has no clock, lock, I/O or goroutine. It leans on scheduler/cluster for the picture and on scheduler/oracle for
-// ids and timestamps. The shell (scheduler/server, or the simulator) calls one method at a time; Timestamps is a machine of its own
+// The package has no clock, lock, I/O or goroutine. It leans on scheduler/cluster for the picture, on scheduler/schedule for what should change in the
+// cluster, and on scheduler/oracle for ids and timestamps. The shell (scheduler/server, or the simulator) calls one method at a time; Timestamps is a machine of its own
 // beside the rest, so that nobody who asks for the time waits for a long scan.
 package machine
 
@@ -25,6 +25,7 @@ import (
 
 	"github.com/shoal-kv/shoal/scheduler/cluster"
 	"github.com/shoal-kv/shoal/scheduler/oracle"
+	"github.com/shoal-kv/shoal/scheduler/schedule"
 )
 
 // What may be wrong with a request, apart from what its own method says.
@@ -51,8 +52,11 @@ type Moment struct {
 // Config is what a term does not find in the durable map.
 type Config struct {
 	ClusterID uint64
-	// Replicas is the wanted number of voters of each region.
+	// Schedule is the configuration of scheduling while nothing was set; the default if zero. Replicas, unless it is 0, is its number of replicas.
+	Schedule schedule.Config
 	Replicas int
+	// Seed decides where any choice will do.
+	Seed uint64
 	// TimestampWindow is how far ahead bounds of timestamps are saved.
 	TimestampWindow time.Duration
 }
@@ -61,11 +65,16 @@ type Config struct {
 type Term struct {
 	Timestamps *Timestamps
 	// Picture is for reading; the term alone changes it.
-	Picture   *cluster.Picture
+	Picture *cluster.Picture
+	// Schedule decides what should change. What must last goes through the term: SetConfig, SetRules, SetScheduler, TuneStore.
+	Schedule  *schedule.Coordinator
+	settings  settings
 	clusterID uint64
 	ids       *oracle.IDs
 	safe      safePoints
 	behind    behind
+	// moment is when the decision at hand is made.
+	moment Moment
 }
 
 // Bootstrapped says whether the cluster has its first store and region.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/shoal-kv/shoal/scheduler/cluster"
 	"github.com/shoal-kv/shoal/scheduler/machine"
+	"github.com/shoal-kv/shoal/scheduler/schedule"
 )
 
 // IsBootstrapped says whether the cluster has its first store and region.
@@ -41,7 +42,9 @@ func (s *service) Bootstrap(_ context.Context, req *pdpb.BootstrapRequest) (*pdp
 	return &pdpb.BootstrapResponse{Header: t.header(), ReplicationStatus: &replication_modepb.ReplicationStatus{}}, nil
 }
 
-func (t *term) replicas() int { return read(t, (*cluster.Picture).Replicas) }
+func (t *term) replicas() int {
+	return scheduling(t, func(c *schedule.Coordinator) int { return c.Config().MaxReplicas })
+}
 
 // GetClusterConfig returns the cluster's meta.
 func (s *service) GetClusterConfig(_ context.Context, req *pdpb.GetClusterConfigRequest) (*pdpb.GetClusterConfigResponse, error) {

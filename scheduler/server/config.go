@@ -10,7 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/shoal-kv/shoal/log"
-	"github.com/shoal-kv/shoal/scheduler/cluster"
+	"github.com/shoal-kv/shoal/scheduler/schedule"
 )
 
 const (
@@ -41,7 +41,9 @@ type Config struct {
 	// URLs of a running group to become a member of. At most one of them is given, and both are ignored once the data
 	// directory knows the group.
 	InitialCluster, Join string
-	// MaxReplicas is how many voters a region should have; 3 if 0.
+	// Schedule is the configuration of scheduling while nothing was set at run time; the default if zero. MaxReplicas is how many voters a region should
+	// have; 3 if 0.
+	Schedule    schedule.Config
 	MaxReplicas int
 	// TSOSaveInterval is how far ahead the bound of timestamps is persisted, LeaderLease how long a leader may lead without
 	// renewing (whole seconds); 3 s each if 0.
@@ -88,7 +90,7 @@ func (c Config) check() (Config, error) {
 		c.AdvertisePeerURLs = c.PeerURLs
 	}
 	if c.MaxReplicas == 0 {
-		c.MaxReplicas = cluster.DefaultReplicas
+		c.MaxReplicas = schedule.DefaultConfig().MaxReplicas
 	}
 	if c.TSOSaveInterval == 0 {
 		c.TSOSaveInterval = defaultTSOSaveInterval

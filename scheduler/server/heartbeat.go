@@ -11,6 +11,7 @@ import (
 
 	"github.com/shoal-kv/shoal/scheduler/cluster"
 	"github.com/shoal-kv/shoal/scheduler/machine"
+	"github.com/shoal-kv/shoal/scheduler/schedule/operator"
 	"github.com/shoal-kv/shoal/scheduler/wire"
 )
 
@@ -74,7 +75,7 @@ func (s *service) receiveHeartbeats(t *term, stream pdpb.PD_RegionHeartbeatServe
 func (t *term) heartbeat(req *pdpb.RegionHeartbeatRequest) (*pdpb.RegionHeartbeatResponse, error) {
 	began := time.Now()
 	store := req.GetLeader().GetStoreId()
-	var command *machine.Command
+	var command *operator.Command
 	lags := false
 	_, err := t.desk.ask(func(at machine.Moment) (_ *machine.Save, err error) {
 		command, err = t.machine.RegionHeartbeat(wire.Region(req), at)
@@ -100,14 +101,14 @@ func (t *term) heartbeat(req *pdpb.RegionHeartbeatRequest) (*pdpb.RegionHeartbea
 }
 
 // told is a command on its way to a store. A leader whose lease is over commands nobody: the next one may see more.
-func (t *term) told(c *machine.Command) (*pdpb.RegionHeartbeatResponse, error) {
+func (t *term) told(c *operator.Command) (*pdpb.RegionHeartbeatResponse, error) {
 	switch {
 	case !t.leadership.Holds():
 		return nil, errNotLeader
 	case c == nil:
 		return nil, nil
 	case c.First:
-		t.log.Info("adding a replica", zap.Uint64("region", c.Region), zap.Stringer("peer", c.Add))
+		t.log.Info("telling a leader", zap.Uint64("region", c.Region), zap.Uint64("store", c.Leader.GetStoreId()), zap.String("operator", c.For))
 	}
 	return wire.Command(c, t.clusterID), nil
 }

@@ -31,7 +31,7 @@ func (r *rig) eventually(id uint64, check func(*pdpb.GetRegionResponse) bool) {
 	require.Eventually(r.t, func() bool { return check(r.region(id)) }, soon, poll)
 }
 
-// The answer to a heartbeat adds what is missing, the same peer again until it shows, and one at a time. P8
+// The answer to a heartbeat adds what is missing: a learner, the same one again until it shows, which votes when it is caught up; and one at a time. P8
 func TestHeartbeatAddsMissingReplicas(t *testing.T) {
 	r := newRig(t)
 	r.bootstrap()
@@ -43,34 +43,39 @@ func TestHeartbeatAddsMissingReplicas(t *testing.T) {
 	r.report(beats, region) // no other store is known to live: no answer
 	r.eventually(2, func(g *pdpb.GetRegionResponse) bool { return g.GetLeader() != nil })
 
+	next := func(kind eraftpb.ConfChangeType, store uint64) *pdpb.RegionHeartbeatResponse {
+		t.Helper()
+		for { // what was pushed meanwhile is repeated
+			res, err := beats.Recv()
+			require.NoError(t, err)
+			require.Nil(t, res.GetHeader().GetError())
+			require.Equal(t, uint64(2), res.GetRegionId())
+			if c := res.GetChangePeer(); c.GetChangeType() == kind && c.GetPeer().GetStoreId() == store {
+				return res
+			}
+		}
+	}
 	r.storeHeartbeat(4) // a store that comes up is used at once
-	res, err := beats.Recv()
-	require.NoError(t, err)
-	require.Nil(t, res.GetHeader().GetError())
-	require.Equal(t, uint64(2), res.GetRegionId())
+	res := next(eraftpb.ConfChangeType_AddLearnerNode, 4)
 	require.Equal(t, region.RegionEpoch, res.GetRegionEpoch())
 	require.Equal(t, region.Peers[0], res.GetTargetPeer())
-	require.Equal(t, eraftpb.ConfChangeType_AddNode, res.GetChangePeer().GetChangeType())
 	added := res.GetChangePeer().GetPeer()
-	require.Equal(t, uint64(4), added.GetStoreId())
 	require.NotZero(t, added.GetId())
-
 	r.report(beats, region)
-	again, err := beats.Recv()
-	require.NoError(t, err)
-	require.Equal(t, added, again.GetChangePeer().GetPeer(), "not a second one")
-
+	require.Equal(t, added, next(eraftpb.ConfChangeType_AddLearnerNode, 4).GetChangePeer().GetPeer(), "not a second one")
 	r.storeHeartbeat(5)
-	again, err = beats.Recv()
-	require.NoError(t, err)
-	require.Equal(t, added, again.GetChangePeer().GetPeer(), "still not a second one")
-	shown := &metapb.Region{Id: 2, RegionEpoch: &metapb.RegionEpoch{Version: 1, ConfVer: 2}, Peers: []*metapb.Peer{region.Peers[0], added}}
-	r.report(beats, shown, func(q *pdpb.RegionHeartbeatRequest) { q.PendingPeers = []*metapb.Peer{added} })
-	r.report(beats, shown)
-	res, err = beats.Recv() // of the second report: the first had a pending peer
-	require.NoError(t, err)
-	require.Equal(t, uint64(5), res.GetChangePeer().GetPeer().GetStoreId())
-	require.Equal(t, uint64(2), res.GetRegionEpoch().GetConfVer())
+	r.report(beats, region)
+	require.Equal(t, added, next(eraftpb.ConfChangeType_AddLearnerNode, 4).GetChangePeer().GetPeer(), "still not a second one")
+
+	learns := &metapb.Region{Id: 2, RegionEpoch: &metapb.RegionEpoch{Version: 1, ConfVer: 2}, Peers: []*metapb.Peer{region.Peers[0], added}}
+	r.report(beats, learns, func(q *pdpb.RegionHeartbeatRequest) { q.PendingPeers = []*metapb.Peer{added} })
+	r.report(beats, learns)
+	res = next(eraftpb.ConfChangeType_AddNode, 4)
+	require.Equal(t, added.GetId(), res.GetChangePeer().GetPeer().GetId())
+	voter := &metapb.Peer{Id: added.GetId(), StoreId: 4}
+	r.report(beats, &metapb.Region{Id: 2, RegionEpoch: &metapb.RegionEpoch{Version: 1, ConfVer: 3}, Peers: []*metapb.Peer{region.Peers[0], voter}})
+	res = next(eraftpb.ConfChangeType_AddLearnerNode, 5)
+	require.Equal(t, uint64(3), res.GetRegionEpoch().GetConfVer())
 	require.Greater(t, res.GetChangePeer().GetPeer().GetId(), added.GetId())
 }
 

@@ -4,12 +4,17 @@ import (
 	"context"
 
 	"github.com/pingcap/kvproto/pkg/pdpb"
+	"go.uber.org/zap"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/shoal-kv/shoal/scheduler/cluster"
+	"github.com/shoal-kv/shoal/scheduler/machine"
+	"github.com/shoal-kv/shoal/scheduler/schedule/operator"
 )
 
-// ScatterRegion answers that the work is done: with regions spread by their heartbeats' answers alone there is nothing to
-// scatter yet.
+// ScatterRegion spreads regions over the stores, apart from others of the same group. The percentage says how many are on their way or where they should be; a client calls
+// again for the rest.
 func (s *service) ScatterRegion(_ context.Context, req *pdpb.ScatterRegionRequest) (*pdpb.ScatterRegionResponse, error) {
 	t, err := s.leads(req.GetHeader())
 	if err != nil {
@@ -18,18 +23,44 @@ func (s *service) ScatterRegion(_ context.Context, req *pdpb.ScatterRegionReques
 	if h := t.needsBootstrap(); h != nil {
 		return &pdpb.ScatterRegionResponse{Header: h}, nil
 	}
-	if len(req.GetRegionsId()) == 0 && req.GetRegion() == nil {
-		t.desk.mu.RLock()
-		r := t.machine.Picture.Region(req.GetRegionId()) //nolint:staticcheck // older clients send nothing else
-		t.desk.mu.RUnlock()
-		if r == nil {
-			return nil, status.Errorf(codes.Unknown, "[PD:region:ErrRegionNotFound]region %d not found", req.GetRegionId()) //nolint:staticcheck // as above
+	ids := req.GetRegionsId()
+	if len(ids) == 0 {
+		id := req.GetRegionId() //nolint:staticcheck // older clients send nothing else
+		if req.GetRegion() != nil {
+			id = req.GetRegion().GetId()
 		}
+		if read(t, func(p *cluster.Picture) *cluster.Region { return p.Region(id) }) == nil {
+			return nil, status.Errorf(codes.Unknown, "[PD:region:ErrRegionNotFound]region %d not found", id)
+		}
+		ids = []uint64{id}
 	}
-	return &pdpb.ScatterRegionResponse{Header: t.header(), FinishedPercentage: 100}, nil
+	return &pdpb.ScatterRegionResponse{Header: t.header(), FinishedPercentage: t.scatter(ids, req.GetGroup())}, nil
 }
 
-// GetOperator answers that there is none: a missing replica is added by the answer to its region's heartbeat.
+// scatter says how many percent of the regions could be scattered.
+func (t *term) scatter(ids []uint64, group string) uint64 {
+	done := 0
+	_, _ = t.desk.ask(func(at machine.Moment) (*machine.Save, error) { // what fails is counted
+		for _, id := range ids {
+			if err := t.machine.Scatter(id, group, at); err != nil {
+				t.log.Info("a region is not scattered", zap.Uint64("region", id), zap.Error(err))
+			} else {
+				done++
+			}
+		}
+		return nil, nil
+	})
+	return percentage(done, len(ids))
+}
+
+func percentage(done, of int) uint64 {
+	if of == 0 {
+		return 100
+	}
+	return uint64(100 * done / of)
+}
+
+// GetOperator says what is being done about a region, or what was done last.
 func (s *service) GetOperator(_ context.Context, req *pdpb.GetOperatorRequest) (*pdpb.GetOperatorResponse, error) {
 	t, err := s.leads(req.GetHeader())
 	if err != nil {
@@ -38,7 +69,34 @@ func (s *service) GetOperator(_ context.Context, req *pdpb.GetOperatorRequest) (
 	if h := t.needsBootstrap(); h != nil {
 		return &pdpb.GetOperatorResponse{Header: h}, nil
 	}
-	return &pdpb.GetOperatorResponse{Header: t.failed(pdpb.ErrorType_REGION_NOT_FOUND, "Not Found")}, nil
+	rec, ok := t.operator(req.GetRegionId())
+	if !ok {
+		return &pdpb.GetOperatorResponse{Header: t.failed(pdpb.ErrorType_REGION_NOT_FOUND, "Not Found")}, nil
+	}
+	return &pdpb.GetOperatorResponse{
+		Header: t.header(), RegionId: rec.Region, Desc: []byte(rec.Desc), Kind: []byte(rec.Kind.String()), Status: operatorStatus[rec.Status],
+	}, nil
+}
+
+var operatorStatus = map[operator.Status]pdpb.OperatorStatus{
+	operator.Started: pdpb.OperatorStatus_RUNNING, operator.Success: pdpb.OperatorStatus_SUCCESS, operator.Timeout: pdpb.OperatorStatus_TIMEOUT,
+	operator.Canceled: pdpb.OperatorStatus_CANCEL, operator.Replaced: pdpb.OperatorStatus_REPLACE,
+}
+
+// operator is the one in flight for a region, or the last that ended.
+func (t *term) operator(region uint64) (rec operator.Record, ok bool) {
+	t.desk.mu.RLock()
+	defer t.desk.mu.RUnlock()
+	ops := t.machine.Schedule.Operators()
+	if rec, ok = ops.Of(region); ok {
+		return rec, true
+	}
+	for _, rec := range ops.History(0) {
+		if rec.Region == region {
+			return rec, true
+		}
+	}
+	return rec, false
 }
 
 // ReportMinResolvedTS takes note of nothing yet; stores only want to hear that it arrived.

@@ -84,21 +84,12 @@ func (s *service) StoreHeartbeat(_ context.Context, req *pdpb.StoreHeartbeatRequ
 	if req.GetStats() == nil {
 		return nil, status.Errorf(codes.Unknown, "invalid store heartbeat command, but %v", req)
 	}
-	var commands []machine.Command
-	_, err = t.desk.ask(func(at machine.Moment) (_ *machine.Save, err error) {
-		commands, err = t.machine.StoreHeartbeat(req.Stats.StoreId, wire.Stats(req.Stats), at)
-		return nil, err
+	_, err = t.desk.ask(func(at machine.Moment) (*machine.Save, error) {
+		return nil, t.machine.StoreHeartbeat(req.Stats.StoreId, wire.Stats(req.Stats), at)
 	})
 	if err != nil {
 		h, err := t.refused(err)
 		return &pdpb.StoreHeartbeatResponse{Header: h}, err
-	}
-	for i := range commands {
-		res, err := t.told(&commands[i])
-		if err != nil {
-			return nil, err
-		}
-		t.streams.push(res.TargetPeer.StoreId, res)
 	}
 	return &pdpb.StoreHeartbeatResponse{
 		Header:            t.header(),

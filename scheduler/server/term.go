@@ -45,12 +45,16 @@ func newTerm(ctx context.Context, s *Server, leadership *meta.Leadership) (*term
 	}
 	t.desk = desk{t: t}
 	t.timestamps.desk = desk{t: t, saved: t.metrics.savedBound}
-	err := t.load(ctx, machine.Config{ClusterID: t.clusterID, Replicas: s.cfg.MaxReplicas, TimestampWindow: s.cfg.TSOSaveInterval})
+	err := t.load(ctx, machine.Config{
+		ClusterID: t.clusterID, Replicas: s.cfg.MaxReplicas, TimestampWindow: s.cfg.TSOSaveInterval,
+		Schedule: s.cfg.Schedule, Seed: uint64(s.cfg.Clocks.Wall().UnixNano()),
+	})
 	if err != nil {
 		return nil, err
 	}
 	t.regions = newRegionSaver(t)
 	t.running.Go(func() { t.regions.run(leadership.Lost()) })
+	t.running.Go(func() { t.schedule(leadership.Lost()) })
 	t.running.Go(func() { t.keepAhead(s.cfg.TSOSaveInterval/renewalsPerWindow, leadership.Lost()) })
 	return t, nil
 }
@@ -63,7 +67,7 @@ func (t *term) load(ctx context.Context, cfg machine.Config) error {
 		}
 	}
 	for _, err := range l.Outdated {
-		t.log.Info("a saved region is outdated", zap.Error(err))
+		t.log.Info("something saved is outdated", zap.Error(err))
 	}
 	at := t.moment()
 	m, save := l.Term(at)

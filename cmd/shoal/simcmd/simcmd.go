@@ -70,6 +70,7 @@ One line a seed goes to standard output. The exit status is 1 when something was
 	p.BoolVar(&f.json, "json", false, "one JSON object a seed instead of a line")
 	p.DurationVar(&f.limit, "for", 0, "begin no further seed after this much real time")
 	p.IntVar(&f.parallel, "parallel", runtime.GOMAXPROCS(0), "seeds to run at a time")
+	cmd.AddCommand(schedulerCommand())
 	return cmd
 }
 

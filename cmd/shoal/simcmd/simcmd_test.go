@@ -111,3 +111,24 @@ func TestMistakesAreTold(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, out, "partition")
 }
+
+// What the scheduler makes of a small cluster on paper: hardly more moves than it takes, and a picture of it.
+func TestSchedulerOnPaper(t *testing.T) {
+	var out bytes.Buffer
+	cmd := Command()
+	cmd.SetOut(&out)
+	file := filepath.Join(t.TempDir(), "balance.svg")
+	cmd.SetArgs([]string{"scheduler", "--stores", "5", "--regions", "300", "--svg", file})
+	require.NoError(t, cmd.Execute())
+	require.NotContains(t, out.String(), "not within")
+	require.Contains(t, out.String(), "lookups a second beside heartbeats")
+	picture, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, 6, bytes.Count(picture, []byte("<polyline")))
+
+	cmd = Command()
+	cmd.SetOut(&out)
+	cmd.SetErr(&out)
+	cmd.SetArgs([]string{"scheduler", "--stores", "2"})
+	require.ErrorContains(t, cmd.Execute(), "there must be at least 4 and 1")
+}
