@@ -121,20 +121,20 @@ func (r *Raft) requestSnapshot() bool {
 	return true
 }
 
-// refuseForSnapshot asks for the snapshot in answer to an append, and acknowledges the log that there is: without that, the entries up to the
+// refuseForSnapshot asks for the snapshot, also in answer to an append. It acknowledges the log that there is: without that, the entries up to the
 // index that is wanted might never be committed.
 func (r *Raft) refuseForSnapshot() {
-	answer := eraftpb.Message{MsgType: eraftpb.MessageType_MsgAppendResponse, To: r.Lead, Commit: r.RaftLog.committed}
-	acknowledged, refused := answer, answer
-	acknowledged.Index = r.renewal
-	refused.Reject, refused.RequestSnapshot = true, r.renewal
-	r.send(acknowledged)
-	r.send(refused)
+	r.send(eraftpb.Message{
+		MsgType: eraftpb.MessageType_MsgAppendResponse, To: r.Lead, Index: r.renewal, Commit: r.RaftLog.committed, RequestSnapshot: r.renewal,
+	})
 }
 
 // handleSnapshotRequest sends a snapshot, unless one is on its way.
 func (r *Raft) handleSnapshotRequest(m eraftpb.Message, pr *Progress) {
-	if !r.async() || m.RequestSnapshot > r.RaftLog.LastIndex() || pr.State == ProgressSnapshot {
+	if pr.maybeUpdate(m.Index) {
+		r.advanceCommit()
+	}
+	if !r.async() || pr.State == ProgressSnapshot {
 		return
 	}
 	if pr.State != ProgressProbe || pr.Wanted == 0 {

@@ -74,6 +74,56 @@ func TestADamagedReplicaIsRebuilt(t *testing.T) {
 	}
 }
 
+// Nobody reads what is damaged, but a compaction: the store finds out whose it is, has it rebuilt, and the compaction gets on.
+func TestDamageThatACompactionMeets(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	c, err := local.Start(ctx, local.Options{Dir: dir})
+	require.NoError(t, err)
+	defer c.Close()
+	require.NoError(t, c.WaitWhole(ctx))
+	values := fill(t, ctx, c)
+	require.NoError(t, c.StopStore(0))
+	require.NoError(t, c.StartStore(ctx, 0)) // moves what was in the engine's log into a table
+	require.NoError(t, c.StopStore(0))
+	flipInLargestTable(t, filepath.Join(dir, "store-1", "kv"))
+	api, err := pdapi.New(c.PD())
+	require.NoError(t, err)
+	at := &replicaReader{t: t, ctx: ctx, api: api, addr: c.Addrs()[0], values: values}
+	at.connect()
+	servers, err := findStatusServers(ctx, api)
+	require.NoError(t, err)
+	self := at.store()
+	found := func() bool {
+		for _, line := range strings.Split(metrics(t, servers[self]), "\n") {
+			if count, ok := strings.CutPrefix(line, "shoal_raftstore_damaged_replicas_total "); ok && count != "0" {
+				return true
+			}
+		}
+		return false
+	}
+	require.NoError(t, c.StartStore(ctx, 0))
+	for i := 0; i < 20 && !found(); i++ { // each start makes one more table, until there are enough for a compaction
+		_, err := run(t, "--pd", c.PD(), "--timeout", "20s", "kv", "put", fmt.Sprintf("key%03dx", i), "v")
+		require.NoError(t, err)
+		require.NoError(t, c.StopStore(0))
+		require.NoError(t, c.StartStore(ctx, 0))
+	}
+	require.Eventually(t, found, time.Minute, 10*time.Millisecond, "the damage is met")
+	id := fmt.Sprint(at.region().ID)
+	require.Eventually(t, func() bool {
+		out, err := run(t, "--pd", c.PD(), "--timeout", "10s", "consistency-check", id)
+		return err == nil && strings.Contains(out, "equal")
+	}, time.Minute, 100*time.Millisecond)
+	require.Eventually(t, func() bool { right, _ := at.read(); return right == len(values) }, time.Minute, 50*time.Millisecond)
+	select {
+	case err := <-c.Fatal():
+		t.Fatalf("a store gave up: %v", err)
+	default:
+	}
+}
+
 // fill writes values that cannot be compressed, and returns them.
 func fill(t *testing.T, ctx context.Context, c *local.Cluster) map[string]string {
 	client, err := rawkv.NewClient(ctx, []string{c.PD()}, config.DefaultConfig().Security)
