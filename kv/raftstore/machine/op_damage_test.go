@@ -78,7 +78,7 @@ func TestADamagedFollowerIsMended(t *testing.T) {
 	require.True(t, g.views[1].Damaged)
 
 	state := &raft_serverpb.RegionLocalState{Region: threeRegion()}
-	data, err := SnapshotData(state, 0).Marshal()
+	data, err := SnapshotData(state).Marshal()
 	require.NoError(t, err)
 	g.run(leader(&eraftpb.Message{MsgType: eraftpb.MessageType_MsgSnapshot, Snapshot: &eraftpb.Snapshot{
 		Data: data, Metadata: &eraftpb.SnapshotMetadata{Index: InitIndex + 1, Term: 7, ConfState: ConfStateOf(threeRegion())},
