@@ -31,6 +31,7 @@ func (d *Disk) Load(storeID uint64) (machine.StoreState, error) {
 		for _, p := range s.RemovedRecords {
 			found.Tombstones[s.Region.Id] = machine.Tombstone{
 				PeerID: p.Id, ConfVer: s.Region.GetRegionEpoch().GetConfVer(), Members: s.Region.GetPeers(), Into: s.MergeState,
+				Epoch: s.Region.GetRegionEpoch(), Records: s.MergedRecords,
 			}
 		}
 		return d.finishDestroy(snap, s.Region)

@@ -118,8 +118,8 @@ var pitfallBugs = []bug{
 	},
 	{
 		name: "tombstone-not-synced", pitfall: "S7, S24", file: "kv/raftstore/machine/apply_machine.go",
-		old:    "max(m.tombstones[t.RegionID], t.PeerID)\n	round.Sync = true\n",
-		broken: "max(m.tombstones[t.RegionID], t.PeerID)\n",
+		old:    "	m.remember(r, t.PeerID, records)\n	round.Sync = true\n",
+		broken: "	m.remember(r, t.PeerID, records)\n",
 	},
 	// Sleep.
 	{

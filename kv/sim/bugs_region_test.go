@@ -102,7 +102,7 @@ var regionBugs = []bug{
 	},
 	{
 		name: "absorbed-region-keeps-its-record", pitfall: "S17", file: "kv/raftstore/machine/op_merge_target.go",
-		old:    `	putTombstone(batch, s.region, &metapb.Peer{Id: s.peerID, StoreId: m.storeID}, into)`,
+		old:    `	putTombstone(batch, s.region, &metapb.Peer{Id: s.peerID, StoreId: m.storeID}, s.records, into)`,
 		broken: `	_ = into.Target`,
 	},
 	{

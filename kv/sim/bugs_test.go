@@ -227,7 +227,7 @@ var bugs = []bug{
 	},
 	{
 		name: "no-tombstone", pitfall: "S7", file: "kv/raftstore/machine/apply_machine.go",
-		old:    `	putTombstone(batch, r, &metapb.Peer{Id: t.PeerID, StoreId: m.storeID}, t.Into)`,
+		old:    `	putTombstone(batch, r, &metapb.Peer{Id: t.PeerID, StoreId: m.storeID}, records, t.Into)`,
 		broken: "\tbatch.Delete(engine.Local, keys.RegionState(t.RegionID))",
 	},
 	{

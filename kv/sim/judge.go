@@ -146,8 +146,14 @@ func (c *Cluster) rest() {
 			return
 		}
 	}
-	if lacking := c.lacking(); lacking != "" {
-		c.violate("at rest %s", lacking)
+	// An entry of somebody's own accord, a cut of the log for one, may be on its way at any time.
+	for deadline = c.w.Now() + world.Time(quiet); c.lacking() != ""; c.w.RunUntil(c.w.Now() + world.Time(100*time.Millisecond)) {
+		if c.w.Now() >= deadline {
+			c.violate("at rest %s", c.lacking())
+		}
+		if c.w.Halted() {
+			return
+		}
 	}
 }
 

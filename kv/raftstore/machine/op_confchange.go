@@ -146,7 +146,7 @@ func (a *applier) setMembers(next *metapb.Region, batch engine.Batch, change *er
 	a.region = next
 	removed := region.FindPeer(next, a.peerID) == nil
 	if removed {
-		putTombstone(batch, next, &metapb.Peer{Id: a.peerID, StoreId: a.storeID}, nil)
+		putTombstone(batch, next, &metapb.Peer{Id: a.peerID, StoreId: a.storeID}, a.records, nil)
 	} else {
 		a.putRegion(batch)
 	}

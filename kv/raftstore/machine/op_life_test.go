@@ -97,3 +97,34 @@ func TestPeerMadeByItsFarewellIsBuried(t *testing.T) {
 	require.Len(t, round.Apply, 1)
 	require.NotNil(t, round.Apply[0].Destroy)
 }
+
+// S8: such a peer knows nobody but the leader that removed it. When that one leads no more, it names the others, although it knows no later change. Found by the
+// simulator.
+func TestPeerMadeByItsFarewellIsGuided(t *testing.T) {
+	g := newRig(t, threeRegion())
+	question := &raft_serverpb.RaftMessage{
+		RegionId: 1, FromPeer: &metapb.Peer{Id: 14, StoreId: 4}, ToPeer: &metapb.Peer{Id: 11, StoreId: 1}, RegionEpoch: threeRegion().RegionEpoch,
+		ExtraMsg: &raft_serverpb.ExtraMessage{Type: raft_serverpb.ExtraMessageType_MsgCheckStalePeer},
+	}
+	g.sent = nil
+	g.run(Step{question})
+	require.Len(t, g.sent, 1)
+	require.False(t, g.sent[0].IsTombstone, "it does not lead")
+	require.Equal(t, threeRegion().Peers, g.sent[0].ExtraMsg.CheckPeers)
+
+	m, err := NewRaftMachine(testConfig(4), nil)
+	require.NoError(t, err)
+	farewell := message(1, 11, 14, eraftpb.MessageType_MsgHeartbeat, threeRegion().RegionEpoch.ConfVer)
+	m.Handle([]Mail{Create{RegionID: 1, PeerID: 14, First: farewell}}, 1)
+	m.Handle([]Mail{Step{farewell}, Step{g.sent[0]}}, 2)
+	var asked []uint64
+	for range staleAfter * testConfig(4).ElectionTicks {
+		round := m.Handle([]Mail{Tick{}}, 3)
+		for _, msg := range round.Send {
+			if msg.ExtraMsg.GetType() == raft_serverpb.ExtraMessageType_MsgCheckStalePeer {
+				asked = append(asked, msg.ToPeer.StoreId)
+			}
+		}
+	}
+	require.Subset(t, asked, []uint64{2, 3})
+}
