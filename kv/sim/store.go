@@ -295,7 +295,11 @@ func (s *store) receiveSnapshot(key snapfile.Key, data []byte) bool {
 // beat reports the store to the scheduler now and then.
 func (s *store) beat() {
 	s.c.sched.storeHeartbeat(s, s.step.StoreStats(uint32(s.lives)))
-	s.p.After(5*time.Second, s.beat)
+	every := 5 * time.Second
+	if lost := s.c.cfg.LostAfter; lost > 0 {
+		every = min(every, lost/3) // or it would be taken for lost between two reports
+	}
+	s.p.After(every, s.beat)
 }
 
 // StoreHeartbeat implements raftstore.Scheduler; beat does it here.
