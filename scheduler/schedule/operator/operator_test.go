@@ -311,6 +311,12 @@ func TestMergesComeInPairs(t *testing.T) {
 	c.Judge(joined, t0)
 	require.Equal(t, []Status{Success, Success}, []Status{from.run.status, to.run.status})
 
+	p, c, _, to = neighbours()
+	divided := voters(6, 1, 2, 3)
+	divided.Meta.Id, divided.Meta.StartKey, divided.Meta.RegionEpoch.Version = 2, []byte("m"), 5
+	c.Judge(show(p, divided), t0)
+	require.Equal(t, Success, to.run.status, "merged, and split where it was, between two reports")
+
 	p, c, from, to = neighbours()
 	changed := voters(6, 1, 2)
 	changed.Meta.Id, changed.Meta.StartKey = 2, []byte("m")
