@@ -20,11 +20,11 @@ func splitCommand(opts *options, f *forms) *cobra.Command {
 		Use:   "split ID [KEY...]",
 		Short: "Divide a region at keys, or in the middle",
 		Long: "Asks the store that leads a region to divide it at raw keys, which must lie in the region, or in the middle of what it holds. " +
-			"The region keeps its id and its last part; the answer shows all parts.",
+			"The region keeps its id and its last part; the answer shows all parts. (`shoal ctl operator add split-region` has the scheduler do it, and does not wait.)",
 		Example: `  shoal ctl region split 12
   shoal ctl region split 12 user3000 user6000
   shoal ctl region split 12 7573 --read-as hex`,
-		Args: cobra.MinimumNArgs(1), ValidArgsFunction: opts.completeRegion,
+		Args: cobra.MinimumNArgs(1), ValidArgsFunction: opts.complete(regionIDs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			keys, err := f.parse(args[1:])
 			if err != nil {
@@ -35,7 +35,7 @@ func splitCommand(opts *options, f *forms) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return opts.print(cmd.OutOrStdout(), parts, func(t table.Writer) { regionRows(t, parts, f.out) })
+				return opts.print(cmd.OutOrStdout(), parts, func(t table.Writer) { regionRows(t, parts, f.out, nil) })
 			})
 		},
 	}

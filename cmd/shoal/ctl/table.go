@@ -1,0 +1,104 @@
+package ctl
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+)
+
+// How tables look: what is a number stands at the right, a column that nobody fills is left out, and long keys are cut, so that a table fits into a
+// terminal of 100 columns. JSON has everything as it is.
+
+// longestKey is how much of a key a table shows that has other columns too.
+const longestKey = 22
+
+// head names the columns; a > after the name puts a column to the right.
+func head(t table.Writer, names ...string) {
+	var row table.Row
+	var configs []table.ColumnConfig
+	for i, name := range names {
+		name, right := strings.CutSuffix(name, ">")
+		row = append(row, name)
+		if right {
+			configs = append(configs, table.ColumnConfig{Number: i + 1, Align: text.AlignRight, AlignHeader: text.AlignRight})
+		}
+	}
+	t.AppendHeader(row)
+	t.SetColumnConfigs(configs)
+	t.SuppressEmptyColumns()
+}
+
+// facts is a table about one thing: a line for each of pairs of a name and a value. Empty values are left out.
+func facts(t table.Writer, pairs ...any) {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if value := fmt.Sprint(pairs[i+1]); value != "" {
+			t.AppendRow(table.Row{pairs[i], value})
+		}
+	}
+	t.SetColumnConfigs([]table.ColumnConfig{{Number: 2, WidthMax: 76, WidthMaxEnforcer: text.WrapSoft}})
+}
+
+// cut shortens what is too long for a column.
+func cut(s string, most int) string {
+	if letters := []rune(s); len(letters) > most {
+		return string(letters[:most-1]) + "…"
+	}
+	return s
+}
+
+// mebibytes shows a size that is given in MiB.
+func mebibytes(n uint64) string { return bytesSize(float64(n) * (1 << 20)) }
+
+// bytesSize shows a size in at most four digits, with a blank before its unit.
+func bytesSize(n float64) string {
+	return units.CustomSize("%.4g %s", n, 1024, []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"})
+}
+
+// sizeOf shows a size that the scheduler has put in words, such as 1.5GiB.
+func sizeOf(words string) string {
+	if n, err := units.RAMInBytes(words); err == nil {
+		return bytesSize(float64(n))
+	}
+	return words
+}
+
+// brief shows how long something takes in its two largest units.
+func brief(d time.Duration) string {
+	day := 24 * time.Hour
+	switch {
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return d.Round(time.Second).String()
+	case d < time.Hour:
+		return strings.TrimSuffix(d.Round(time.Second).String(), "0s")
+	case d < day:
+		return strings.TrimSuffix(strings.TrimSuffix(d.Round(time.Minute).String(), "0s"), "0m")
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour), "0h")
+}
+
+// ago says how long before now a time of the API was.
+func ago(at string, now time.Time) string {
+	if at == "" {
+		return "never"
+	}
+	t, err := time.Parse(time.RFC3339Nano, at)
+	if err != nil {
+		return at
+	}
+	return brief(now.Sub(t)) + " ago"
+}
+
+// list writes numbers or words with commas between them.
+func list[T any](all []T) string {
+	var words []string
+	for _, one := range all {
+		words = append(words, fmt.Sprint(one))
+	}
+	return strings.Join(words, ", ")
+}
