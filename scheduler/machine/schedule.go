@@ -3,6 +3,7 @@ package machine
 import (
 	"encoding/json"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -116,6 +117,9 @@ func (t *Term) SetConfig(values map[string]string) (*Save, error) {
 	cfg, err := t.settings.config.With(values)
 	if err != nil {
 		return nil, err
+	}
+	if own := t.settings.rules[placement.DefaultGroup+"/"+placement.DefaultID]; own != nil && !reflect.DeepEqual(cfg.Replication, t.settings.config.Replication) {
+		return nil, errors.Errorf("rule %s was set and holds in place of max-replicas, location-labels and isolation-level: change or delete that rule", own.Name())
 	}
 	if _, err := schedule.CheckConfig(cfg, t.settings.ruleList(), t.settings.groupList()); err != nil {
 		return nil, err
