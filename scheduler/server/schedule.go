@@ -57,3 +57,6 @@ func scheduling[T any](t *term, f func(*schedule.Coordinator) T) T {
 	defer t.desk.mu.RUnlock()
 	return f(t.machine.Schedule)
 }
+
+// config is the configuration of scheduling that is in force.
+func (t *term) config() schedule.Config { return scheduling(t, (*schedule.Coordinator).Config) }

@@ -32,6 +32,15 @@ func (k Kind) String() string {
 	return [...]string{"admin", "leader", "region", "replica", "hot-region", "merge", "split", "scatter"}[k]
 }
 
+// KindNames lists the names of all kinds.
+func KindNames() []string {
+	var names []string
+	for k := range kinds {
+		names = append(names, k.String())
+	}
+	return names
+}
+
 // Priority says which operator may take the place of which.
 type Priority uint8
 
