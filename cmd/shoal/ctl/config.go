@@ -152,7 +152,9 @@ func configSetCommand(opts *options) *cobra.Command {
 			return opts.complete(offers...)(cmd, args, toComplete)
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return opts.asking(cmd, func(ctx context.Context, api *pdapi.Client) error { return opts.setConfig(ctx, cmd, api, args[0], args[1]) })
+			return opts.asking(cmd, func(ctx context.Context, api *pdapi.Client) error {
+				return opts.setConfig(ctx, cmd, api, args[0], args[1])
+			})
 		},
 	}
 }

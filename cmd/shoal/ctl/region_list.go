@@ -63,7 +63,9 @@ type order struct {
 }
 
 func epochColumn() *column {
-	return &column{"epoch", func(r pdapi.Region) string { return fmt.Sprintf("version %d, conf %d", r.Epoch.Version, r.Epoch.ConfVer) }}
+	return &column{"epoch", func(r pdapi.Region) string {
+		return fmt.Sprintf("version %d, conf %d", r.Epoch.Version, r.Epoch.ConfVer)
+	}}
 }
 
 // orders are by what regions can be sorted.
