@@ -11,6 +11,7 @@ import (
 func statusOf(r *rig, store string) object {
 	return shows[object](r, "/store/"+store)["status"].(object)
 }
+
 func metaOfStore(r *rig, id string) object { return shows[object](r, "/store/"+id)["store"].(object) }
 
 // What is set of stores lasts over a restart of the scheduler (P10).
