@@ -90,8 +90,10 @@ func (s *Server) onTerm(h handler) http.HandlerFunc {
 func (s *Server) onCluster(h handler) http.HandlerFunc {
 	return s.onTerm(func(t *term, r *http.Request) (any, error) {
 		if t.needsBootstrap() != nil {
-			return nil, &apiError{http.StatusInternalServerError,
-				"[PD:cluster:ErrNotBootstrapped]TiKV cluster not bootstrapped, please start TiKV first"}
+			return nil, &apiError{
+				http.StatusInternalServerError,
+				"[PD:cluster:ErrNotBootstrapped]TiKV cluster not bootstrapped, please start TiKV first",
+			}
 		}
 		return h(t, r)
 	})

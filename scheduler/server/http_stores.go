@@ -47,8 +47,7 @@ type storeJSON struct {
 
 type storeMetaJSON struct {
 	*metapb.Store
-	LastHeartbeat int64  `json:"last_heartbeat,omitempty"`
-	StateName     string `json:"state_name"`
+	StateName string `json:"state_name"`
 }
 
 type storeStatusJSON struct {
@@ -92,8 +91,12 @@ const leastWeight = 1e-6
 
 func storeView(s *cluster.Store, tally cluster.Tally, now time.Time) storeJSON {
 	leaderWeight, regionWeight := max(s.Tuning.LeaderWeight, leastWeight), max(s.Tuning.RegionWeight, leastWeight)
+	meta := *s.Meta
+	if meta.State == metapb.StoreState_Up {
+		meta.NodeState = metapb.NodeState_Serving // a store that has registered serves at once: there is no preparing
+	}
 	view := storeJSON{
-		Store: storeMetaJSON{Store: s.Meta, StateName: s.State(now).String()},
+		Store: storeMetaJSON{Store: &meta, StateName: s.State(now).String()},
 		Status: storeStatusJSON{
 			Capacity:  units.BytesSize(float64(s.Stats.Capacity)),
 			Available: units.BytesSize(float64(s.Stats.Available)),
@@ -113,7 +116,7 @@ func storeView(s *cluster.Store, tally cluster.Tally, now time.Time) storeJSON {
 		},
 	}
 	if !s.LastHeartbeat.IsZero() {
-		view.Store.LastHeartbeat = s.LastHeartbeat.UnixNano()
+		meta.LastHeartbeat = s.LastHeartbeat.UnixNano()
 		start, last := time.Unix(int64(s.Stats.StartTime), 0).UTC(), s.LastHeartbeat.UTC()
 		view.Status.StartTS, view.Status.LastHeartbeatTS = &start, &last
 		view.Status.Uptime = last.Sub(start).String()

@@ -84,6 +84,7 @@ func TestHTTPShapes(t *testing.T) {
     "version": "8.5.0",
     "status_address": "127.0.0.1:20180",
     "last_heartbeat": 1,
+    "node_state": 1,
     "state_name": "Up"
   },
   "status": {
