@@ -3,6 +3,7 @@ package ctl
 import (
 	"context"
 	"fmt"
+	"os"
 	"strconv"
 
 	"github.com/pingcap/errors"
@@ -69,7 +70,7 @@ func (o *options) say(cmd *cobra.Command, said, format string, args ...any) erro
 
 // ctl is how this cluster is asked from a shell, for hints.
 func (o *options) ctl(rest string) string {
-	if o.pd == usualPD {
+	if o.pd == usualPD || o.pd == os.Getenv(endpointsVariable) {
 		return "`shoal ctl " + rest + "`"
 	}
 	return fmt.Sprintf("`shoal ctl --pd %s %s`", o.pd, rest)

@@ -11,6 +11,7 @@ import (
 	"github.com/shoal-kv/shoal/cmd/shoal/ctl/form"
 	"github.com/shoal-kv/shoal/cmd/shoal/ctl/rowfile"
 	"github.com/shoal-kv/shoal/cmd/shoal/pdapi"
+	"github.com/shoal-kv/shoal/scheduler/schedule/operator"
 )
 
 // What Tab offers, in the shells that `shoal completion` serves and in our own.
@@ -24,6 +25,9 @@ func flagValues() map[string][]string {
 		"format":   rowfile.Formats,
 		"output":   {string(asTable), string(asJSON)},
 		"cf":       {"default", "lock", "write"},
+		"by":       orderNames(),
+		"kind":     operator.KindNames(),
+		"only":     {addPeerLimit, removePeerLimit},
 	}
 }
 

@@ -170,7 +170,7 @@ func (o *options) setConfig(ctx context.Context, cmd *cobra.Command, api *pdapi.
 	}
 	said, err := api.SetConfig(ctx, map[string]any{name: value})
 	var refused *pdapi.Error
-	if stderrors.As(err, &refused) && refused.Code == http.StatusBadRequest && items[at].Allowed != "" {
+	if stderrors.As(err, &refused) && refused.Code == http.StatusBadRequest && items[at].Allowed != "" && !strings.Contains(refused.Message, " must ") {
 		return errors.Errorf("%s: %s; it must be %s", name, refused.Message, items[at].Allowed)
 	}
 	if err != nil {

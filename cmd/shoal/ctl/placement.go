@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/pingcap/errors"
 	"github.com/spf13/cobra"
 
@@ -35,7 +36,7 @@ Keys are those of regions. Keys of transactions are encoded in them: "shoal ctl 
   shoal ctl placement get --key hello
   shoal ctl placement replicas --prefix orders/ 5
   shoal ctl placement set rules.json
-  shoal ctl placement remove pd replicas-6F6F-6F70`,
+  shoal ctl placement remove pd replicas-user1-user5`,
 		Args: onlySubcommands, ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: help,
 	}
@@ -134,7 +135,7 @@ func ruleRows(t table.Writer, rules []*placement.Rule, f form.Form) {
 			override = "yes"
 		}
 		t.AppendRow(table.Row{
-			cut(r.Name(), widest+4), showKey(f, r.StartKey, "first"), showKey(f, r.EndKey, "last"), peersWanted(r), wrap(constraints(r), widest), apart, override,
+			text.WrapHard(r.Name(), widest+6), showKey(f, r.StartKey, "first"), showKey(f, r.EndKey, "last"), peersWanted(r), wrap(constraints(r), widest), apart, override,
 		})
 	}
 }
@@ -167,7 +168,7 @@ func placementRemoveCommand(opts *options) *cobra.Command {
 	return &cobra.Command{
 		Use:     "remove GROUP ID",
 		Short:   "Remove a rule",
-		Example: `  shoal ctl placement remove pd replicas-6F6F-6F70`,
+		Example: `  shoal ctl placement remove pd replicas-user1-user5`,
 		Args:    cobra.ExactArgs(2),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 			ids := func(ctx context.Context, api *pdapi.Client) (ids []string, err error) {

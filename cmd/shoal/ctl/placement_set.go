@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -157,12 +158,25 @@ Regions are divided where the range begins and ends. "shoal ctl placement remove
 				if err != nil {
 					return err
 				}
-				return opts.putRules(ctx, cmd, api, f, []*placement.Rule{rule})
+				if err := opts.putRules(ctx, cmd, api, f, []*placement.Rule{rule}); err != nil || opts.output == asJSON {
+					return err
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s ends it\n", opts.ctl("placement remove "+rule.GroupID+" "+rule.ID))
+				return err
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&prefix, "prefix", false, "the keys that begin with START")
 	return cmd
+}
+
+// replicasName is the id of the rule for a range: its keys as they are where that is unmistakable, or else in hexadecimal digits.
+func replicasName(span keyRange) string {
+	plain := regexp.MustCompile(`^[g-zG-Z][0-9A-Za-z_.]{0,30}$`) // not to be taken for digits
+	if plain.Match(span.start) && plain.Match(span.end) {
+		return fmt.Sprintf("%s-%s-%s", replicasRule, span.start, span.end)
+	}
+	return fmt.Sprintf("%s-%X-%X", replicasRule, span.start, span.end)
 }
 
 // replicas makes the rule that asks for n replicas of a range, after those that hold.
@@ -172,7 +186,7 @@ func replicas(ctx context.Context, api *pdapi.Client, span keyRange, n int) (*pl
 		return nil, err
 	}
 	r := &placement.Rule{
-		GroupID: placement.DefaultGroup, ID: fmt.Sprintf("%s-%X-%X", replicasRule, span.start, span.end), Override: true,
+		GroupID: placement.DefaultGroup, ID: replicasName(span), Override: true,
 		StartKey: span.start, EndKey: span.end, Role: placement.Voter, Count: n,
 	}
 	for _, other := range rules {

@@ -142,7 +142,14 @@ func schedulerRows(t table.Writer, all []shownScheduler) {
 		if does == "" {
 			does = schedulerMeanings()[s.Name]
 		}
-		t.AppendRow(table.Row{s.Name, list(s.Stores), s.Status, wrap(does, widest)})
+		state := s.Status
+		switch state {
+		case "pending":
+			state = "idle"
+		case "scheduling":
+			state = "at work"
+		}
+		t.AppendRow(table.Row{s.Name, list(s.Stores), state, wrap(does, widest)})
 	}
 }
 
@@ -197,7 +204,7 @@ func schedulerRemoveCommand(opts *options) *cobra.Command {
 				if err != nil {
 					return opts.unknownScheduler(err, name)
 				}
-				return opts.say(cmd, said, "%s is stopped; %s starts it again", name, opts.ctl("scheduler add "+args[0]))
+				return opts.say(cmd, said, "%s is stopped; %s starts it again", name, opts.ctl("scheduler add"))
 			})
 		},
 	}
@@ -310,7 +317,7 @@ func (o *options) showSchedulerConfig(cmd *cobra.Command, name string) error {
 			return o.unknownScheduler(err, name)
 		}
 		return o.print(cmd.OutOrStdout(), cfg, func(t table.Writer) {
-			facts(t, "scheduler", name, "purpose", schedulerMeanings()[name], "stores", list(slices.Sorted(maps.Keys(cfg.Stores))), "batch", cfg.Batch)
+			facts(t, "scheduler", name, "purpose", strings.TrimSuffix(schedulerMeanings()[name], "; needs STORE"), "stores", list(slices.Sorted(maps.Keys(cfg.Stores))), "batch", cfg.Batch)
 		})
 	})
 }

@@ -53,9 +53,16 @@ func cut(s string, most int) string {
 // mebibytes shows a size that is given in MiB.
 func mebibytes(n uint64) string { return bytesSize(float64(n) * (1 << 20)) }
 
-// bytesSize shows a size in at most four digits, with a blank before its unit.
+// bytesSize shows a size in two or more digits, with a blank before its unit.
 func bytesSize(n float64) string {
-	return units.CustomSize("%.4g %s", n, 1024, []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"})
+	names := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
+	for len(names) > 1 && n >= 1000 {
+		n, names = n/1024, names[1:]
+	}
+	if n < 10 {
+		return strings.TrimSuffix(fmt.Sprintf("%.1f", n), ".0") + " " + names[0]
+	}
+	return fmt.Sprintf("%.0f %s", n, names[0])
 }
 
 // sizeOf shows a size that the scheduler has put in words, such as 1.5GiB.
@@ -68,18 +75,26 @@ func sizeOf(words string) string {
 
 // brief shows how long something takes in its two largest units.
 func brief(d time.Duration) string {
-	day := 24 * time.Hour
-	switch {
-	case d < time.Second:
+	if d < time.Second {
 		return d.Round(time.Millisecond).String()
-	case d < time.Minute:
-		return d.Round(time.Second).String()
-	case d < time.Hour:
-		return strings.TrimSuffix(d.Round(time.Second).String(), "0s")
-	case d < day:
-		return strings.TrimSuffix(strings.TrimSuffix(d.Round(time.Minute).String(), "0s"), "0m")
 	}
-	return strings.TrimSuffix(fmt.Sprintf("%dd%dh", d/day, d%day/time.Hour), "0h")
+	spans := []struct {
+		name string
+		size time.Duration
+	}{{"d", 24 * time.Hour}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}}
+	for i, u := range spans {
+		if d < u.size {
+			continue
+		}
+		text := fmt.Sprintf("%d%s", d/u.size, u.name)
+		if i+1 < len(spans) {
+			if rest := d % u.size / spans[i+1].size; rest > 0 {
+				text += fmt.Sprintf("%d%s", rest, spans[i+1].name)
+			}
+		}
+		return text
+	}
+	panic("a second is a second")
 }
 
 // ago says how long before now a time of the API was.
