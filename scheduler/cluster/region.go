@@ -199,7 +199,7 @@ func (p *Picture) Forget(id uint64) bool {
 		return false
 	}
 	p.dropRegion(r)
-	p.displaced[id] = r
+	p.displaced.add(r)
 	return true
 }
 
