@@ -24,16 +24,19 @@ const (
 )
 
 // judge is the end of a run. Everything has just been healed: no fault is in force, and every process runs. Then, within the time of recovery,
-// every operation is answered, every region has one leader and its replicas, and they are equal; and what the clients saw in
-// all the run, and see now, fits together.
+// every operation is answered, every region has one leader and its replicas, and they are equal; leaders are spread as well as the replicas allow, and the schedulers'
+// picture is what the stores say. Then the cluster comes to rest: schedulers that go on moving things when nothing happens are wrong somewhere (P7). And what the clients
+// saw in all the run, and see now, fits together.
 func (c *Cluster) judge() {
 	deadline := c.w.Now() + world.Time(recovery)
+	c.sched.calm()
 	for _, cl := range c.clients {
 		cl.resting = true
 	}
 	c.w.RunWhile(deadline, c.clientsBusy)
 	c.sweep(deadline)
 	c.settle(deadline)
+	c.rest()
 	if c.w.Halted() {
 		return
 	}
@@ -115,6 +118,36 @@ func (c *Cluster) settle(deadline world.Time) {
 			return
 		}
 		c.w.RunUntil(c.w.Now() + world.Time(100*time.Millisecond))
+	}
+}
+
+// quiet is how long the schedulers must find nothing to do. Each of them looks again within half of it.
+const quiet = 10 * time.Second
+
+// rest waits until the schedulers have nothing to do any more, and everything is still right then.
+func (c *Cluster) rest() {
+	if c.sched.off || c.w.Halted() {
+		return
+	}
+	deadline := c.w.Now() + world.Time(recovery)
+	var term *schedulerTerm
+	var made uint64
+	for since := c.w.Now(); c.w.Now() < since+world.Time(quiet); c.w.RunUntil(c.w.Now() + world.Time(100*time.Millisecond)) {
+		t := c.sched.leading()
+		if t == nil || t != term || t.made() != made {
+			if since = c.w.Now(); since > deadline {
+				c.violate("the schedulers find no rest %s after the cluster is right: %s", recovery, c.sched.busyWith())
+			}
+			if term = t; t != nil {
+				made = t.made()
+			}
+		}
+		if c.w.Halted() {
+			return
+		}
+	}
+	if lacking := c.lacking(); lacking != "" {
+		c.violate("at rest %s", lacking)
 	}
 }
 

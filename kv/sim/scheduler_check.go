@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
+	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
 
 	"github.com/shoal-kv/shoal/kv/raftstore/machine"
 	"github.com/shoal-kv/shoal/proto/region"
 	"github.com/shoal-kv/shoal/scheduler/cluster"
+	"github.com/shoal-kv/shoal/scheduler/schedule/operator"
 )
 
 // grants holds what was handed out against what must hold of it: timestamps and ids are never handed out twice, and what was asked for after an
@@ -109,7 +112,33 @@ func (g *schedulers) settled() string {
 	if len(regions) == 0 || len(end) > 0 {
 		return fmt.Sprintf("%s's picture ends at %q", t.s.p.Name, end)
 	}
-	return g.differs(t)
+	if what := g.differs(t); what != "" {
+		return what
+	}
+	return g.uneven()
+}
+
+// mostUneven is by how many leaders two stores may differ when one of them could take one of the other's: what balancing leaves alone, and one more.
+const mostUneven = 2
+
+// uneven names a region that should be led from elsewhere; empty when leaders are spread as well as the replicas allow. (It says so of what it sees in the stores,
+// not in the schedulers' picture.)
+func (g *schedulers) uneven() string {
+	leaders := g.leaders()
+	count := make(map[uint64]int)
+	for _, v := range leaders { // order-free: counts
+		count[region.FindPeer(v.Region, v.PeerID).GetStoreId()]++
+	}
+	for _, id := range slices.Sorted(maps.Keys(leaders)) {
+		v := leaders[id]
+		from := region.FindPeer(v.Region, v.PeerID).GetStoreId()
+		for _, p := range v.Region.Peers {
+			if count[from]-count[p.StoreId] > mostUneven {
+				return fmt.Sprintf("store %d leads %d regions, and store %d, which could lead region %d, leads %d", from, count[from], p.StoreId, id, count[p.StoreId])
+			}
+		}
+	}
+	return ""
 }
 
 // differs compares the picture with what the stores' leaders say of themselves.
@@ -167,4 +196,61 @@ func (g *schedulers) why(region uint64) string {
 		return fmt.Sprintf(" (%s: %s)", reason.Who, reason.Text)
 	}
 	return ""
+}
+
+// checkOrder looks at what a leader is about to be told: no order may take a region's voters below both what they are and what there should be (P6, P8). Who shall
+// be replaced goes after the new one has come.
+func (t *schedulerTerm) checkOrder(command *operator.Command) {
+	r := t.m.Picture.Region(command.Region)
+	if r == nil {
+		return
+	}
+	var changes []operator.ChangePeer
+	switch o := command.Order.(type) {
+	case operator.ChangePeer:
+		changes = []operator.ChangePeer{o}
+	case operator.ChangePeers:
+		changes = o.Changes
+	}
+	before := 0
+	for _, p := range r.Meta.Peers {
+		if p.Role == metapb.PeerRole_Voter || p.Role == metapb.PeerRole_IncomingVoter {
+			before++
+		}
+	}
+	after := before
+	for _, change := range changes {
+		voted := r.Peer(change.Peer.GetId()).GetRole() == metapb.PeerRole_Voter && r.Peer(change.Peer.GetId()) != nil
+		switch votes := change.Type == eraftpb.ConfChangeType_AddNode; {
+		case votes && !voted:
+			after++
+		case !votes && voted:
+			after--
+		}
+	}
+	if after < min(before, t.s.g.c.cfg.Replicas) {
+		t.s.g.c.violate("%s tells region %d to go from %d voters to %d, of %d that there should be: %s", t.s.p.Name, command.Region, before, after, t.s.g.c.cfg.Replicas, command.For)
+	}
+}
+
+// made counts the operators of a term.
+func (t *schedulerTerm) made() (n uint64) {
+	ops := t.m.Schedule.Operators()
+	for s := operator.Started; s <= operator.Replaced; s++ {
+		n += ops.Ended(s)
+	}
+	return n + uint64(ops.Count())
+}
+
+// busyWith lists the latest operators.
+func (g *schedulers) busyWith() string {
+	t := g.leading()
+	if t == nil {
+		return "no scheduler leads"
+	}
+	var list []string
+	for _, op := range append(t.m.Schedule.Operators().Running(), t.m.Schedule.Operators().History(10)...) {
+		list = append(list, fmt.Sprintf("region %d %s {%s} %s %s", op.Region, op.Desc, op.Brief, op.Status, op.Why))
+	}
+	return strings.Join(list, "; ")
 }

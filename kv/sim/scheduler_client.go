@@ -205,3 +205,19 @@ func (g *schedulers) register(s *store) {
 		}
 	})
 }
+
+// calm stops merges, for good. The stores divide what is larger than a few hundred bytes, and the schedulers, for whom everything below 20 MiB is small, merge it:
+// with such a configuration, which real ones keep apart (P7), there is no rest. Everything else goes on.
+func (g *schedulers) calm() {
+	g.client(g.founder).call(recovery, func(t *schedulerTerm, answer func(any)) {
+		t.change(func(machine.Moment) (*machine.Save, error) {
+			return t.m.SetConfig(map[string]string{"merge-schedule-limit": "0"})
+		}, func(err error) {
+			if err != nil {
+				answer(notLeader{})
+				return
+			}
+			answer(true)
+		})
+	}, func(any) {})
+}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/pingcap/kvproto/pkg/pdpb"
@@ -166,10 +167,15 @@ func (t *schedulerTerm) push(command *operator.Command) {
 	if l == nil {
 		return
 	}
+	t.checkOrder(command)
 	res := wire.Command(command, clusterID)
 	b, err := res.Marshal()
 	t.s.g.c.must(err)
-	t.s.g.c.w.Trace.Add(world.Scheduler, t.s.p, b)
+	tr := t.s.g.c.w.Trace
+	tr.Add(world.Scheduler, t.s.p, b)
+	if tr.Telling() {
+		tr.Tell(world.Scheduler, t.s.p, l.s.p, fmt.Sprintf("region %d %s", command.Region, command.For))
+	}
 	once := false
 	t.s.g.c.net.Send(t.s.p, l.s.p, func() {
 		if !once && !l.gone() && l.t == t {

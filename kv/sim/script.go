@@ -3,6 +3,7 @@ package sim
 import (
 	"bufio"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -153,7 +154,7 @@ func (s *script) begin() error {
 			return false
 		}
 		v := l.st.View(s.region)
-		if len(v.Region.Peers) != s.c.cfg.Replicas {
+		if len(v.Region.Peers) != s.c.cfg.Replicas || slices.ContainsFunc(v.Region.Peers, learns) {
 			return false
 		}
 		for _, p := range v.Region.Peers {

@@ -64,7 +64,7 @@ func TestSensitivity(t *testing.T) {
 	require.GreaterOrEqual(t, caught*100, len(chosen)*95, "too much passes unseen")
 }
 
-func everyBug() []bug { return slices.Concat(bugs, regionBugs) }
+func everyBug() []bug { return slices.Concat(bugs, regionBugs, schedulerBugs) }
 
 func chooseBugs(t *testing.T) (chosen []bug) {
 	names := sample

@@ -22,9 +22,11 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/pingcap/errors"
+	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/pingcap/kvproto/pkg/raft_serverpb"
 
 	"github.com/shoal-kv/shoal/kv/sim/check"
@@ -148,12 +150,12 @@ func (c *Cluster) live(steps []Step) {
 	c.result.Healed = time.Duration(c.w.Now() - healed)
 }
 
-// setUp waits until the first region has its replicas.
+// setUp waits until the first region has its replicas, and all of them vote.
 func (c *Cluster) setUp() {
 	deadline := c.w.Now() + world.Time(recovery)
 	for !c.w.Halted() {
 		v, _ := c.leadership(nil)
-		if v != nil && len(v.Region.Peers) == min(c.cfg.Replicas, len(c.stores)) && c.initialized(v) {
+		if v != nil && len(v.Region.Peers) == min(c.cfg.Replicas, len(c.stores)) && !slices.ContainsFunc(v.Region.Peers, learns) && c.initialized(v) {
 			return
 		}
 		if c.w.Now() >= deadline {
@@ -162,6 +164,8 @@ func (c *Cluster) setUp() {
 		c.w.RunUntil(c.w.Now() + world.Time(100*time.Millisecond))
 	}
 }
+
+func learns(p *metapb.Peer) bool { return p.Role == metapb.PeerRole_Learner }
 
 func (c *Cluster) finish() Result {
 	c.result.Hash = c.w.Trace.Sum()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
@@ -184,9 +185,26 @@ func (s *store) tellView(v *machine.RegionView) {
 	}
 	s.c.w.Trace.TellMore(world.View, s.p, nil, world.Entry{
 		Region: v.Region.Id, Term: v.Term, Role: role,
-		Text: fmt.Sprintf("region %d peer %d %s term %d applied %d committed %d last %d",
-			v.Region.Id, v.PeerID, role, v.Term, v.Log.Applied, v.Log.Committed, v.Log.Last),
+		Text: fmt.Sprintf("region %d peer %d %s term %d applied %d committed %d last %d epoch %d.%d on%s",
+			v.Region.Id, v.PeerID, role, v.Term, v.Log.Applied, v.Log.Committed, v.Log.Last, v.Region.RegionEpoch.GetVersion(), v.Region.RegionEpoch.GetConfVer(), members(v.Region)),
 	})
+}
+
+// members lists the stores of a region's peers; a learner has an l behind it, and of the voters in the middle of a joint change + marks who comes and - who goes.
+func members(r *metapb.Region) string {
+	var b strings.Builder
+	for _, p := range r.Peers {
+		fmt.Fprintf(&b, " %d", p.StoreId)
+		switch p.Role {
+		case metapb.PeerRole_Learner:
+			b.WriteByte('l')
+		case metapb.PeerRole_IncomingVoter:
+			b.WriteByte('+')
+		case metapb.PeerRole_DemotingVoter:
+			b.WriteByte('-')
+		}
+	}
+	return b.String()
 }
 
 func bits(flags ...bool) (b byte) {

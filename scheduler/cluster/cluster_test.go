@@ -95,6 +95,21 @@ func TestHolesAreNotFilledWithThePast(t *testing.T) { // P3, P4
 	stale(t, p, region(1, "", "m", 5, 2, 7, 1))
 }
 
+// What is remembered of regions that were merged stays bounded, and is the latest.
+func TestMergedRegionsAreForgottenInTheEnd(t *testing.T) {
+	p := NewPicture()
+	put(t, p, region(1, "a", "z", 1, 1, 6, 1, 2, 3))
+	for i := range uint64(3 * mostDisplaced) {
+		put(t, p, region(i+2, "a", "z", i+2, 1, 6, 1, 2, 3))
+	}
+	require.Len(t, p.displaced.last, mostDisplaced)
+	require.LessOrEqual(t, len(p.displaced.order), mostDisplaced)
+	last := uint64(3*mostDisplaced) + 1
+	require.NotNil(t, p.displaced.last[last-1])
+	put(t, p, region(last-1, "a", "z", last+1, 1, 6, 1, 2, 3))
+	require.Nil(t, p.displaced.last[last-1])
+}
+
 func TestSplitReportsInAnyOrder(t *testing.T) { // P4
 	for _, order := range [][]int{{0, 1}, {1, 0}} {
 		p := withStores(1)

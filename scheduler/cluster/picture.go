@@ -38,9 +38,7 @@ type Picture struct {
 	stores  map[uint64]*Store
 	sorted  []*Store // the same by id
 	regions regionTree
-	// displaced are regions whose whole range others have taken, as they were last: most were merged, and the few that were only overtaken by
-	// what was split off them report again.
-	displaced map[uint64]*Region
+	displaced displaced
 	tallies   map[uint64]*Tally
 	places    places
 	// heard counts the regions that have reported in this term.
@@ -54,7 +52,7 @@ func NewPicture() *Picture {
 	return &Picture{
 		stores:    make(map[uint64]*Store),
 		regions:   newRegionTree(),
-		displaced: make(map[uint64]*Region),
+		displaced: newDisplaced(),
 		tallies:   make(map[uint64]*Tally),
 		places:    make(places),
 		downAfter: DownAfter,

@@ -126,7 +126,7 @@ func (p *Picture) CheckRegion(r *Region) (Change, error) {
 	known := p.Region(r.ID())
 	if known == nil {
 		// A leader that was cut off must not fill the hole that its region has left with what it remembers (P3, P4).
-		if last := p.displaced[r.ID()]; last != nil && r.behind(last) {
+		if last := p.displaced.last[r.ID()]; last != nil && r.behind(last) {
 			return Change{}, &StaleError{Reported: r, Known: last}
 		}
 		change.Meta, change.Leader = true, r.Leader != nil
@@ -165,9 +165,9 @@ func (r *Region) behind(known *Region) bool {
 func (p *Picture) PutRegion(r *Region, change Change) {
 	for _, other := range change.Overlapped {
 		p.dropRegion(other)
-		p.displaced[other.ID()] = other
+		p.displaced.add(other)
 	}
-	delete(p.displaced, r.ID())
+	p.displaced.back(r.ID())
 	old := p.Region(r.ID())
 	if old != nil {
 		r.Flow = old.Flow.after(r.Load)
@@ -199,7 +199,7 @@ func (p *Picture) Forget(id uint64) bool {
 		return false
 	}
 	p.dropRegion(r)
-	p.displaced[id] = r
+	p.displaced.add(r)
 	return true
 }
 

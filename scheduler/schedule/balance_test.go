@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gogo/protobuf/proto"
 	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/stretchr/testify/require"
 
@@ -478,4 +479,24 @@ func TestScatter(t *testing.T) {
 		require.InDelta(t, 12, tally.Regions, 2, "store %d: %+v", i+1, tallies(c))
 		require.InDelta(t, 4, tally.Leaders, 2, "store %d: %+v", i+1, tallies(c))
 	}
+}
+
+// A learner that shall vote is left a learner while nobody hears of it: as a voter it would count against the majority (P8).
+func TestSilentLearnerIsNotPromoted(t *testing.T) {
+	cfg := configured(func(c *schedule.Config) { c.MaxStoreDownTime = schedule.Duration(10 * time.Minute) })
+	c := paper.New(paper.Config{Schedule: cfg}, 3)
+	c.Split(1, 10*mebibyte, func(int) []uint64 { return []uint64{1, 2, 3} })
+	r := c.Regions()[0]
+	c.Kill(3)
+	c.Run(time.Minute, nil)
+	r.Meta = proto.Clone(r.Meta).(*metapb.Region)
+	r.Meta.Peers[2].Role = metapb.PeerRole_Learner
+	r.Meta.RegionEpoch.ConfVer++
+	c.Run(2*time.Minute, nil)
+	require.Equal(t, metapb.PeerRole_Learner, c.Region(r.Meta.Id).Meta.Peers[2].Role)
+	reason, ok := c.Term.Schedule.Reason(r.Meta.Id)
+	require.True(t, ok, "%v", c.Term.Picture.Region(r.Meta.Id))
+	require.Contains(t, reason.Text, "is not heard of")
+	c.Revive(3)
+	require.True(t, c.Run(2*time.Minute, func() bool { return lacking(c, 3) == "" }), lacking(c, 3))
 }

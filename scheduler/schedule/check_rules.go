@@ -56,17 +56,19 @@ func (c *Coordinator) checkRules(r *cluster.Region, now time.Time) *operator.Ope
 			return k.fill(rf)
 		}
 	}
+	waits := false
 	for i := range k.fit.Rules {
 		if rf := &k.fit.Rules[i]; len(rf.Wrong) > 0 {
 			if op := k.correct(rf); op != nil {
 				return op
 			}
+			waits = true
 		}
 	}
 	if len(k.fit.Orphans) > 0 {
 		return k.removeOrphan()
 	}
-	if op := k.spread(); op != nil {
+	if op := k.spread(); op != nil || waits {
 		return op
 	}
 	c.reasons.clear(r.ID())
@@ -256,6 +258,9 @@ func (k *ruleCheck) correct(rf *placement.RuleFit) *operator.Operator {
 		switch {
 		case k.r.IsPending(p.Id):
 			k.reasons.note(k.r.ID(), ruleChecker, fmt.Sprintf("peer %d on store %d is not caught up yet", p.Id, p.StoreId), k.now)
+		case p.Role == metapb.PeerRole_Learner && (k.r.DownSeconds(p.Id) > 0 || !k.isUp(p.StoreId)):
+			// It counts for no majority as a learner, and would count against one as a voter (P8).
+			k.reasons.note(k.r.ID(), ruleChecker, fmt.Sprintf("peer %d on store %d shall vote, and is not heard of", p.Id, p.StoreId), k.now)
 		case p.Role == metapb.PeerRole_Learner:
 			return k.build("promote-peer", fmt.Sprintf("promote peer: store [%d]", p.StoreId), k.targets(nil), 0)
 		case rf.Rule.Role == placement.Leader:
@@ -268,6 +273,11 @@ func (k *ruleCheck) correct(rf *placement.RuleFit) *operator.Operator {
 		}
 	}
 	return nil
+}
+
+func (k *ruleCheck) isUp(store uint64) bool {
+	s := k.pic.Store(store)
+	return s != nil && s.State(k.now) == cluster.Up
 }
 
 func (k *ruleCheck) otherLeader(but *metapb.Peer) uint64 {

@@ -231,6 +231,16 @@ func (c *Coordinator) sheds(store uint64) string {
 	return ""
 }
 
+// SlowStore is the store whose leaders are evicted because it is slow; 0 for none.
+func (c *Coordinator) SlowStore() uint64 {
+	for _, w := range c.workers {
+		if slow, ok := w.do.(*evictSlow); ok {
+			return slow.store
+		}
+	}
+	return 0
+}
+
 // granted says that a store keeps all its leaders.
 func (c *Coordinator) granted(store uint64) bool {
 	for _, w := range c.workers {

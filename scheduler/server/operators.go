@@ -46,7 +46,9 @@ func (t *term) scatter(ids []uint64, group string) uint64 {
 func (t *term) scatterCount(ids []uint64, group string) (done int) {
 	_, _ = t.desk.ask(func(at machine.Moment) (*machine.Save, error) { // what fails is counted
 		for _, id := range ids {
-			if err := t.machine.Scatter(id, group, at); err != nil {
+			err := t.machine.Scatter(id, group, at)
+			t.metrics.scatterAsked(err)
+			if err != nil {
 				t.log.Info("a region is not scattered", zap.Uint64("region", id), zap.Error(err))
 			} else {
 				done++

@@ -83,3 +83,40 @@ func TestTheLeaderOfTwoStays(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, checkLeaderStays(group(), next, 11))
 }
+
+// P8: a learner that the leader has not heard of lately is not made a voter where that could cost the majority; nor is a voter removed that is needed for one.
+func TestOnlyTheLivingAreCountedOn(t *testing.T) {
+	m, p := leading(t, false)
+	limit := m.cfg.ElectionTicks
+	p.region = region.Clone(p.region) // voters 2, 3 and 4, of which 4 is dead; 5 learns
+	p.region.Peers = append(p.region.Peers, &metapb.Peer{Id: 5, StoreId: 5, Role: metapb.PeerRole_Learner})
+	p.ticks = uint64(10 * limit)
+	p.members.hear(3, p.ticks)
+	refused := func(changes ...command.PeerChange) error {
+		next, err := changeMembers(p.region, changes)
+		require.NoError(t, err)
+		return p.checkMajorityLives(next, limit)
+	}
+	require.ErrorContains(t, refused(change(toVoter, 5, 5)), "only 2 of 4 voters")
+	require.ErrorContains(t, refused(change(toNothing, 3, 3)), "only 1 of 2 voters")
+	require.ErrorContains(t, refused(change(toVoter, 5, 5), change(toLearner, 3, 3)), "only 1 of 3 voters")
+	require.NoError(t, refused(change(toNothing, 4, 4)), "the dead may go")
+	require.NoError(t, refused(change(toVoter, 6, 6)), "who is about to come has credit")
+	require.NoError(t, refused(change(toVoter, 5, 5), change(toLearner, 4, 4)), "two of three live")
+	p.members.hear(5, p.ticks-uint64(aliveFor*limit))
+	require.NoError(t, refused(change(toVoter, 5, 5)))
+	p.members.hear(5, p.ticks-uint64(aliveFor*limit)-1)
+	require.Error(t, refused(change(toVoter, 5, 5)))
+}
+
+// However many peers came and went, those that are there are heard.
+func TestManyPeersComeAndGo(t *testing.T) {
+	var c memberCache
+	for id := range uint64(10 * mostHeard) {
+		c.hear(id, id)
+		c.hear(1000, id)
+	}
+	require.True(t, c.lately(1000, 10*mostHeard, 1))
+	require.True(t, c.lately(10*mostHeard-1, 10*mostHeard, 1))
+	require.LessOrEqual(t, len(c.heard), mostHeard)
+}

@@ -18,7 +18,8 @@ import (
 // A change of a region's peers: voters and learners are added, removed, promoted and demoted. One change at once; several by way of a joint
 // configuration, which the leader leaves by itself as soon as it is in force.
 //
-// check    the epoch is the region's; changeMembers says whether the change makes sense; it does not take away the leader of a group of two (R4).
+// check    the epoch is the region's; changeMembers says whether the change makes sense; it does not take away the leader of a group of two (R4), and leaves a
+//          majority of members that the leader has heard of lately (checkMajorityLives).
 // propose  a raft configuration change that carries the command; raft refuses a second one while one is pending (R3).
 // apply    applier.applyConfChange: epoch and sense are judged again; a change that lost its ground does nothing. An entry without data leaves the joint
 //          configuration, if there is one: no proposal belongs to it.
@@ -28,6 +29,9 @@ func (m *RaftMachine) proposeChange(p *peer, changes []command.PeerChange, done 
 	next, err := changeMembers(p.region, changes)
 	if err == nil {
 		err = checkLeaderStays(p.region, next, p.id)
+	}
+	if err == nil {
+		err = p.checkMajorityLives(next, m.cfg.ElectionTicks)
 	}
 	if err != nil {
 		return err
@@ -50,6 +54,30 @@ func (m *RaftMachine) proposeChange(p *peer, changes []command.PeerChange, done 
 	}
 }
 
+// aliveFor is the number of election timeouts within which a peer must have been heard of to count on it.
+const aliveFor = 2
+
+// checkMajorityLives refuses a change after which the region could stand still for good: a scheduler may not know yet that a learner's store is gone which it
+// wants to vote (P8). Who is only about to come is given credit. Found by the simulator.
+func (p *peer) checkMajorityLives(next *metapb.Region, electionTicks int) error {
+	for _, without := range [2]metapb.PeerRole{metapb.PeerRole_IncomingVoter, metapb.PeerRole_DemotingVoter} { // before and after a joint change
+		voters, alive := 0, 0
+		for _, q := range next.Peers {
+			if q.Role == metapb.PeerRole_Learner || q.Role == without {
+				continue
+			}
+			voters++
+			if q.Id == p.id || region.FindPeer(p.region, q.Id) == nil || p.members.lately(q.Id, p.ticks, uint64(aliveFor*electionTicks)) {
+				alive++
+			}
+		}
+		if 2*alive <= voters {
+			return errors.Errorf("region %d: only %d of %d voters would be known to live after this change of peers; try again when more are heard of", p.regionID, alive, voters)
+		}
+	}
+	return nil
+}
+
 // confChanged is what apply reports of a change of peers that took effect. Of one that did not, raft need not hear more than that it is applied.
 type confChanged struct {
 	change  eraftpb.ConfChangeV2
@@ -64,6 +92,11 @@ func (m *RaftMachine) afterConfChange(p *peer, c *confChanged) {
 		panic(fmt.Sprintf("machine: %s: raft counts by %v, the region by %v", p, conf, want))
 	}
 	p.noteDeparted(p.region, c.region)
+	for _, q := range c.region.Peers {
+		if region.FindPeer(p.region, q.Id) == nil {
+			p.members.hear(q.Id, p.ticks) // nobody is late who has just been asked to come
+		}
+	}
 	p.region = c.region
 	m.dropBuilt(p) // a snapshot without the new peer is of no use to it
 	p.duties.reportNow = true

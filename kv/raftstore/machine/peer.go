@@ -118,10 +118,21 @@ func (c *memberCache) hear(id, tick uint64) {
 			return
 		}
 	}
-	if len(c.heard) < 16 {
+	if len(c.heard) < mostHeard {
 		c.heard = append(c.heard, heard{id, tick})
+		return
 	}
+	oldest := 0 // of many peers that came and went, it is the one that has been gone the longest
+	for i := range c.heard {
+		if c.heard[i].tick < c.heard[oldest].tick {
+			oldest = i
+		}
+	}
+	c.heard[oldest] = heard{id, tick}
 }
+
+// mostHeard bounds the peers whose signs of life are remembered. No region has as many.
+const mostHeard = 32
 
 // silence is the number of ticks since a peer was heard, or since floor if that is later.
 func (c *memberCache) silence(id, floor, now uint64) uint64 {
@@ -131,6 +142,16 @@ func (c *memberCache) silence(id, floor, now uint64) uint64 {
 		}
 	}
 	return now - floor
+}
+
+// lately says that a peer was heard within some ticks.
+func (c *memberCache) lately(id, now, within uint64) bool {
+	for _, h := range c.heard {
+		if h.peerID == id {
+			return now-h.tick <= within
+		}
+	}
+	return false
 }
 
 func (c *memberCache) find(r *metapb.Region, id uint64) *metapb.Peer {
