@@ -195,6 +195,8 @@ func TestAgo(t *testing.T) {
 	for size, want := range map[float64]string{0: "0 B", 1000: "1 KiB", 1536: "1.5 KiB", 15.4 * (1 << 30): "15 GiB", 1 << 62: "4 EiB"} {
 		require.Equal(t, want, bytesSize(size))
 	}
+	require.Equal(t, []string{strings.Repeat("x", longestFact), "xx", "y"}, broken(strings.Repeat("x", longestFact+2)+" y"))
+	require.Equal(t, []string{"two  blanks"}, broken("two  blanks"))
 	require.Equal(t, "1h10m", brief(70*time.Minute))
 	require.Equal(t, "1m10s", brief(70*time.Second))
 	require.Equal(t, "2h", brief(2*time.Hour+59*time.Second))

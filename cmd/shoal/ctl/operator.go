@@ -122,7 +122,7 @@ func ending(op pdapi.Operator) string {
 func operatorFacts(t table.Writer, op pdapi.Operator, now time.Time) {
 	var steps []string
 	for i, s := range op.Steps {
-		mark := "  "
+		mark := "· "
 		switch {
 		case i < op.Current || op.Status == pdapi.OperatorSuccess:
 			mark = "✓ "

@@ -2,7 +2,9 @@ package ctl
 
 import (
 	"context"
+	stderrors "errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -161,9 +163,15 @@ func (o *options) addOperator(cmd *cobra.Command, name string, args []string, mo
 		fields[kind.arguments[last].field] = ids[last:]
 	}
 	return o.asking(cmd, func(ctx context.Context, api *pdapi.Client) error {
+		before, _ := api.Operator(ctx, ids[0]) // of a region that had none there is nothing to compare with
 		said, err := api.AddOperator(ctx, fields)
 		if err != nil {
 			return err
+		}
+		now, err := api.Operator(ctx, ids[0])
+		var refused *pdapi.Error
+		if none := stderrors.As(err, &refused) && refused.Code == http.StatusNotFound; none || (err == nil && isSame(before, now)) {
+			return o.say(cmd, said, "region %d is as it is to be", ids[0])
 		}
 		if !wait {
 			return o.say(cmd, said, "begun; %s shows how it goes on", o.ctl("operator show "+args[0]))
@@ -177,6 +185,11 @@ func (o *options) addOperator(cmd *cobra.Command, name string, args []string, mo
 		}
 		return o.say(cmd, said, "region %d: %s: done in %s", op.RegionID, op.Brief, brief(op.FinishedAt.Sub(op.CreatedAt)))
 	})
+}
+
+// isSame says that nothing was begun since. The scheduler works out times anew for each answer.
+func isSame(before, now pdapi.Operator) bool {
+	return now.Status != pdapi.OperatorStarted && now.CreatedAt.Sub(before.CreatedAt).Abs() < time.Millisecond
 }
 
 const operatorPoll = 100 * time.Millisecond

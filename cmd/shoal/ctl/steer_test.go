@@ -173,7 +173,7 @@ func (r rig) operators() {
 	r.does("operator history", "success", fmt.Sprint(id))
 	r.does(fmt.Sprintf("operator add split-region %d --key mm --wait", id))
 	r.becomes("region --key mz", "'mm'")
-	r.does(fmt.Sprintf("operator add scatter-region %d", id), "begun")
+	r.does(fmt.Sprintf("operator add scatter-region %d", id))
 	r.becomes("operator show", "nothing is being done")
 
 	region = r.region("mz")

@@ -81,17 +81,17 @@ func (o *options) listStores(cmd *cobra.Command, all bool) error {
 }
 
 func storeRows(t table.Writer, stores []pdapi.Store, now time.Time) {
-	head(t, "id>", "state", "address", "leaders>", "regions>", "size>", "free", "uptime>", "labels")
+	head(t, "id>", "state", "address", "leaders>", "regions>", "size>", "free", "labels")
 	for _, s := range stores {
-		state, uptime := s.Store.StateName, ""
+		state := s.Store.StateName
 		if state == pdapi.Up {
-			uptime = uptimeOf(s)
+			state += " " + uptimeOf(s)
 		} else if state != pdapi.Tombstone {
 			state += "\nheard " + ago(s.Status.LastHeartbeat, now)
 		}
 		t.AppendRow(table.Row{
 			s.Store.ID, state, s.Store.Address, s.Status.LeaderCount, s.Status.RegionCount, mebibytes(s.Status.RegionSize),
-			freeOf(s), uptime, strings.Join(labelsOf(s), "\n"),
+			freeOf(s), strings.Join(labelsOf(s), "\n"),
 		})
 	}
 }
@@ -113,10 +113,15 @@ func uptimeOf(s pdapi.Store) string {
 }
 
 func freeOf(s pdapi.Store) string {
-	if s.Status.LastHeartbeat == "" {
-		return "" // it has not said
+	if s.Status.LastHeartbeat == "" || s.Store.StateName == pdapi.Tombstone {
+		return "" // it does not say
 	}
-	return sizeOf(s.Status.Available) + " of " + sizeOf(s.Status.Capacity)
+	available, unit, _ := strings.Cut(sizeOf(s.Status.Available), " ")
+	capacity := sizeOf(s.Status.Capacity)
+	if !strings.HasSuffix(capacity, " "+unit) {
+		available += " " + unit
+	}
+	return available + " of " + capacity
 }
 
 func (o *options) showStore(cmd *cobra.Command, args []string) error {

@@ -2,6 +2,7 @@ package ctl
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,14 +33,35 @@ func head(t table.Writer, names ...string) {
 	t.SuppressEmptyColumns()
 }
 
+// longestFact is how long a line of facts is.
+const longestFact = 76
+
 // facts is a table about one thing: a line for each of pairs of a name and a value. Empty values are left out.
 func facts(t table.Writer, pairs ...any) {
 	for i := 0; i+1 < len(pairs); i += 2 {
-		if value := fmt.Sprint(pairs[i+1]); value != "" {
-			t.AppendRow(table.Row{pairs[i], value})
+		value := fmt.Sprint(pairs[i+1])
+		if value == "" {
+			continue
+		}
+		var lines []string
+		for line := range strings.SplitSeq(value, "\n") {
+			lines = append(lines, broken(line)...)
+		}
+		t.AppendRow(table.Row{pairs[i], strings.Join(lines, "\n")})
+	}
+}
+
+// broken is a line in as many as it takes: between words, or within one that is too long.
+func broken(line string) (lines []string) {
+	if len([]rune(line)) <= longestFact {
+		return []string{line}
+	}
+	for part := range strings.SplitSeq(wrap(line, longestFact), "\n") {
+		for letters := range slices.Chunk([]rune(part), longestFact) {
+			lines = append(lines, string(letters))
 		}
 	}
-	t.SetColumnConfigs([]table.ColumnConfig{{Number: 2, WidthMax: 76, WidthMaxEnforcer: text.WrapSoft}})
+	return lines
 }
 
 // cut shortens what is too long for a column.
