@@ -105,30 +105,42 @@ func (s statusServers) replicas(ctx context.Context, r pdapi.Region) []replica {
 	return list
 }
 
-func replicaRows(t table.Writer, list []replica) {
-	t.AppendHeader(table.Row{"store", "peer", "role", "truncated", "applied", "committed", "last", "log bytes", "followers (lag)", "note"})
+// replicaRows joins what each store says of its own peer, and what the leader says of the others.
+func replicaRows(t table.Writer, region pdapi.Region, list []replica) {
+	head(t, "store>", "peer>", "role", "applied>", "committed>", "log", "log size>", "follows", "note")
+	follows := make(map[uint64]string)
 	for _, r := range list {
+		for _, f := range r.Peer.Followers {
+			follows[f.PeerID] = fmt.Sprintf("%s, lag %d", strings.ToLower(f.State), f.Lag)
+			if f.Snapshot > 0 {
+				follows[f.PeerID] += fmt.Sprintf(", snapshot %d", f.Snapshot)
+			}
+		}
+	}
+	for i, r := range list {
 		role := "follower"
+		if name := strings.ToLower(region.Peers[i].RoleName); name != "" && name != "voter" {
+			role = name
+		}
 		if r.IsLeader {
 			role = "leader"
 		}
-		var followers []string
-		for _, f := range r.Peer.Followers {
-			word := fmt.Sprintf("%d %s (%d)", f.PeerID, f.State, f.Lag)
-			if f.Snapshot > 0 {
-				word += fmt.Sprintf(" snapshot %d", f.Snapshot)
-			}
-			followers = append(followers, word)
+		log := r.Peer.Log
+		if r.Error != "" {
+			t.AppendRow(table.Row{r.StoreID, r.PeerID, role, "", "", "", "", follows[r.PeerID], r.Error})
+			continue
 		}
-		note := r.Error
+		note := ""
 		switch {
 		case r.Peer.Damaged != "":
 			note = "damaged: " + r.Peer.Damaged
 		case r.Peer.Consistency.Differs:
 			note = "differs from the leader: consistency-check tells who is wrong"
 		}
-		log := r.Peer.Log
-		t.AppendRow(table.Row{r.StoreID, r.PeerID, role, log.Truncated, log.Applied, log.Committed, log.Last, log.Bytes, strings.Join(followers, ", "), note})
+		t.AppendRow(table.Row{
+			r.StoreID, r.PeerID, role, log.Applied, log.Committed, fmt.Sprintf("%d…%d", log.Truncated+1, log.Last), bytesSize(float64(log.Bytes)),
+			follows[r.PeerID], note,
+		})
 	}
 }
 
@@ -155,7 +167,7 @@ and has its data replaced by that of the others.`,
   shoal ctl consistency-check --all
   shoal ctl consistency-check 2 --repair`,
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: opts.completeRegion,
+		ValidArgsFunction: opts.complete(regionIDs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if all == (len(args) > 0) {
 				return errors.New("either the ID of a region or --all")
