@@ -136,6 +136,7 @@ snapshot-rate: # how fast a region's data moves from disk to disk; SHOAL_RATE_MI
 
 docs:
 	go test -count=1 ./cmd/shoal -run 'TestReferenceIsCurrent$$' -rewrite
+	go test -count=1 ./test/integration -run 'TestEveryMetricOfTheBoards$$' -rewrite
 
 proto:
 	go generate ./proto/...

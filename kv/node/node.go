@@ -229,6 +229,7 @@ func (n *Node) assemble(disk *raftstore.Disk, cp ControlPlane, reg *prometheus.R
 		return err
 	}
 	n.kv = raftkv.New(n.store.Router, n.state, id, uint64(n.cfg.Raftstore.RaftEntryMaxSize), raftstore.Boottime)
+	n.kv.Measure(raftkv.NewMetrics(reg))
 	n.startLoadSplit()
 	n.server = server.NewServer(n.kv, server.WithClusterID(n.ident.ClusterId), server.WithStoreID(id), server.WithRaft(n.wire), server.WithSplitter(n.kv),
 		server.WithRegistry(reg), server.WithLimits(serverLimits(n.cfg)), n.ttl())

@@ -205,6 +205,7 @@ func (s *Store) Fatal() <-chan error { return s.fatal }
 
 func (s *Store) fail(err error) {
 	s.failOnce.Do(func() {
+		s.opts.Metrics.criticals.WithLabelValues("disk").Inc()
 		s.opts.Logger.Error("the store stops: what is on its disk is not known any more", zap.Error(err))
 		s.fatal <- err
 	})

@@ -155,9 +155,11 @@ func (w *raftWorker) handle(tick bool, now machine.Instant) {
 		return
 	}
 	w.s.opts.Metrics.raftMail.Add(float64(len(w.mail)))
+	began := time.Now()
 	round := w.m.Handle(w.mail, now)
 	w.due = round.Wake
 	w.s.carryOut(&round, &w.out)
+	w.s.opts.Metrics.handled(began, tick)
 }
 
 func (w *raftWorker) run(done <-chan struct{}, at *pulse) {

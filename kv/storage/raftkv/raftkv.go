@@ -37,6 +37,8 @@ type Storage struct {
 	maxEntry uint64
 	// load takes samples of what is read and written; may be nil.
 	load *loadsplit.Recorder
+	// metrics counts; may be nil.
+	metrics *Metrics
 }
 
 // Sample has requests sampled; it must be called before the first of them.
@@ -67,6 +69,7 @@ func (s *Storage) view(at storage.Target, anyReplica bool) (*machine.RegionView,
 
 // Read implements storage.Storage.
 func (s *Storage) Read(ctx context.Context, at storage.Target, done func(storage.Snapshot, error)) {
+	done = s.measuredRead(done)
 	if err := ctx.Err(); err != nil {
 		done(nil, err)
 		return
@@ -108,6 +111,7 @@ func (s *Storage) granted(before *machine.RegionView, g machine.ReadGrant, err e
 
 // Write implements storage.Storage.
 func (s *Storage) Write(ctx context.Context, at storage.Target, snapshotTerm uint64, batch []storage.Modify, done func(error)) {
+	done = s.measuredWrite(done)
 	if err := ctx.Err(); err != nil {
 		done(err)
 		return
