@@ -500,3 +500,29 @@ func TestSilentLearnerIsNotPromoted(t *testing.T) {
 	c.Revive(3)
 	require.True(t, c.Run(2*time.Minute, func() bool { return lacking(c, 3) == "" }), lacking(c, 3))
 }
+
+// A learner that an operator of an earlier term left behind takes the lost voter's place in one step: a fourth voter, while one of them is dead, would make the next
+// loss one too many (P8). Found by the simulator.
+func TestLearnerLeftBehindTakesTheLostVotersPlace(t *testing.T) {
+	c := paper.New(paper.Config{Schedule: configured(func(c *schedule.Config) { c.MaxStoreDownTime = schedule.Duration(2 * time.Minute) })}, 4)
+	c.Split(1, 10*mebibyte, func(int) []uint64 { return []uint64{1, 2, 3} })
+	id := c.Regions()[0].Meta.Id
+	c.Kill(3)
+	c.Run(time.Minute, nil)
+	r := c.Region(id)
+	r.Meta = proto.Clone(r.Meta).(*metapb.Region)
+	r.Meta.Peers = append(r.Meta.Peers, &metapb.Peer{Id: 1 << 40, StoreId: 4, Role: metapb.PeerRole_Learner})
+	r.Meta.RegionEpoch.ConfVer++
+	most := 0
+	require.True(t, c.Run(10*time.Minute, func() bool {
+		voters := 0
+		for _, p := range c.Region(id).Meta.Peers {
+			if p.Role == metapb.PeerRole_Voter {
+				voters++
+			}
+		}
+		most = max(most, voters)
+		return lacking(c, 3) == ""
+	}), lacking(c, 3))
+	require.Equal(t, 3, most)
+}
