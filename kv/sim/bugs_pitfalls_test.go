@@ -15,8 +15,8 @@ var pitfallBugs = []bug{
 	},
 	{
 		name: "removed-peers-buried-too-early", pitfall: "R4, S8", file: "kv/raftstore/machine/op_stale.go",
-		old:    `	case p.isLeader() && p.node.ChangesKnown():`,
-		broken: `	case p.isLeader():`,
+		old:    `	if p.isLeader() && p.node.ChangesKnown() {`,
+		broken: `	if p.isLeader() {`,
 		also: &bug{
 			file:   "kv/raftstore/machine/op_stale.go",
 			old:    `	if p.isLeader() && !p.node.ChangesKnown() {`,
