@@ -124,7 +124,8 @@ func (c *Cluster) settle(deadline world.Time) {
 // quiet is how long the schedulers must find nothing to do. Each of them looks again within half of it.
 const quiet = 10 * time.Second
 
-// rest waits until the schedulers have nothing to do any more, and everything is still right then.
+// rest waits until the schedulers have nothing to do any more, and everything is still right then. As long as there are more and more regions it is the stores that
+// find no rest.
 func (c *Cluster) rest() {
 	if c.sched.off || c.w.Halted() {
 		return
@@ -132,8 +133,12 @@ func (c *Cluster) rest() {
 	deadline := c.w.Now() + world.Time(recovery)
 	var term *schedulerTerm
 	var made uint64
+	most := 0
 	for since := c.w.Now(); c.w.Now() < since+world.Time(quiet); c.w.RunUntil(c.w.Now() + world.Time(100*time.Millisecond)) {
 		t := c.sched.leading()
+		if t != nil && t.m.Picture.RegionCount() > most {
+			most, deadline = t.m.Picture.RegionCount(), c.w.Now()+world.Time(recovery)
+		}
 		if t == nil || t != term || t.made() != made {
 			if since = c.w.Now(); since > deadline {
 				c.violate("the schedulers find no rest %s after the cluster is right: %s", recovery, c.sched.busyWith())

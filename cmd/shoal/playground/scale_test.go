@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -110,6 +111,8 @@ func TestProcessesGrowAndShrink(t *testing.T) {
 	require.ErrorContains(t, remote.ask(ctx, http.MethodDelete, "/stores/store-3", nil), "there is no store store-3 here")
 	require.ErrorContains(t, remote.ask(ctx, http.MethodDelete, "/stores/scheduler", nil), "there is no store scheduler here")
 	require.ErrorContains(t, remote.ask(ctx, http.MethodPost, "/stores?count=99", nil), "there are 3 stores, and a playground has at most 20")
+	// A store that was told to end before it began has no data.
+	require.Eventually(t, func() bool { _, err := os.Stat(filepath.Join(dir, "store-4")); return err == nil }, 20*time.Second, 5*time.Millisecond)
 	r.stop()
 	require.NotContains(t, r.out.String(), "died")
 

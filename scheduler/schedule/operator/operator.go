@@ -151,6 +151,9 @@ func (o *Operator) judge(r *cluster.Region, now time.Time) {
 		o.end(Canceled, "what the step had done was undone by somebody else", now)
 	case merges && !merge.Passive && r.Meta.RegionEpoch.GetVersion() > o.epoch.GetVersion()+1:
 		o.end(Canceled, "the merge was taken back", now)
+	case merges && !merge.Passive && o.pair != nil && o.pair.ended():
+		// Who was taken in does not report any more.
+		o.end(Canceled, "the target has changed without taking the region in", now)
 	case confVer != o.confVer && slices.Equal(is, o.seen) && !merges:
 		o.end(Canceled, "the region's peers were changed, and changed back", now)
 	}
