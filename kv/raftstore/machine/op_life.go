@@ -146,13 +146,24 @@ func (m *RaftMachine) isForPeer(p *peer, msg *raft_serverpb.RaftMessage) bool {
 		return false
 	case p.initialized() && region.FindPeer(p.region, msg.FromPeer.GetId()) == nil &&
 		msg.RegionEpoch.GetConfVer() < p.region.RegionEpoch.ConfVer:
-		switch msg.Message.GetMsgType() {
-		case eraftpb.MessageType_MsgRequestVote, eraftpb.MessageType_MsgRequestPreVote, eraftpb.MessageType_MsgAppend, eraftpb.MessageType_MsgHeartbeat:
+		if wantsToKnow(msg) {
 			m.tellStale(p, msg)
 		}
 		return false
 	}
 	return true
+}
+
+// wantsToKnow reports whether the sender would not have sent this if it knew of its removal: it leads, campaigns, or has slept and looks for its leader.
+func wantsToKnow(msg *raft_serverpb.RaftMessage) bool {
+	if msg.ExtraMsg != nil {
+		return msg.ExtraMsg.Type == raft_serverpb.ExtraMessageType_MsgRegionWakeUp
+	}
+	switch msg.Message.GetMsgType() {
+	case eraftpb.MessageType_MsgRequestVote, eraftpb.MessageType_MsgRequestPreVote, eraftpb.MessageType_MsgAppend, eraftpb.MessageType_MsgHeartbeat:
+		return true
+	}
+	return false
 }
 
 // destroy ends a peer. From here on it hears nothing.

@@ -128,3 +128,19 @@ func TestPeerMadeByItsFarewellIsGuided(t *testing.T) {
 	}
 	require.Subset(t, asked, []uint64{2, 3})
 }
+
+// S8: a peer that was removed while it slept looks for its leader when it wakes up, and is told. Found by the simulator, where it slept on for too long.
+func TestSleeperIsToldOfItsRemoval(t *testing.T) {
+	g := newRig(t, threeRegion())
+	g.lead()
+	g.sent = nil
+	before := region.Clone(threeRegion())
+	before.RegionEpoch.ConfVer--
+	g.run(Step{&raft_serverpb.RaftMessage{
+		RegionId: 1, FromPeer: &metapb.Peer{Id: 14, StoreId: 4}, ToPeer: &metapb.Peer{Id: 11, StoreId: 1}, RegionEpoch: before.RegionEpoch,
+		ExtraMsg: &raft_serverpb.ExtraMessage{Type: raft_serverpb.ExtraMessageType_MsgRegionWakeUp},
+	}})
+	require.Len(t, g.sent, 1)
+	require.Equal(t, raft_serverpb.ExtraMessageType_MsgCheckStalePeerResponse, g.sent[0].ExtraMsg.GetType())
+	require.Equal(t, uint64(14), g.sent[0].ToPeer.Id)
+}
