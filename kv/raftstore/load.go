@@ -49,6 +49,9 @@ func (d *Disk) Load(storeID uint64) (machine.StoreState, error) {
 		}
 		found.Regions = append(found.Regions, r)
 	}
+	if err := d.eraseStray(snap, found.Regions); err != nil {
+		return found, err
+	}
 	return found, d.loadOrphans(&found)
 }
 
