@@ -107,7 +107,8 @@ func (s statusServers) replicas(ctx context.Context, r pdapi.Region) []replica {
 
 // replicaRows joins what each store says of its own peer, and what the leader says of the others.
 func replicaRows(t table.Writer, region pdapi.Region, list []replica) {
-	head(t, "store>", "peer>", "role", "applied>", "committed>", "log", "log size>", "follows", "note")
+	head(t, "store>", "peer>", "role", "applied>", "committed>", "log", "log size>", "follows")
+	var notes []string // below the table, where there is room for them
 	follows := make(map[uint64]string)
 	for _, r := range list {
 		for _, f := range r.Peer.Followers {
@@ -127,21 +128,22 @@ func replicaRows(t table.Writer, region pdapi.Region, list []replica) {
 		}
 		log := r.Peer.Log
 		if r.Error != "" {
-			t.AppendRow(table.Row{r.StoreID, r.PeerID, role, "", "", "", "", follows[r.PeerID], r.Error})
+			t.AppendRow(table.Row{r.StoreID, r.PeerID, role, "", "", "", "", follows[r.PeerID]})
+			notes = append(notes, r.Error)
 			continue
 		}
-		note := ""
 		switch {
 		case r.Peer.Damaged != "":
-			note = "damaged: " + r.Peer.Damaged
+			notes = append(notes, fmt.Sprintf("store %d: damaged: %s", r.StoreID, r.Peer.Damaged))
 		case r.Peer.Consistency.Differs:
-			note = "differs from the leader: consistency-check tells who is wrong"
+			notes = append(notes, fmt.Sprintf("store %d: differs from the leader: consistency-check tells who is wrong", r.StoreID))
 		}
 		t.AppendRow(table.Row{
 			r.StoreID, r.PeerID, role, log.Applied, log.Committed, fmt.Sprintf("%d…%d", log.Truncated+1, log.Last), bytesSize(float64(log.Bytes)),
-			follows[r.PeerID], note,
+			follows[r.PeerID],
 		})
 	}
+	t.SetCaption("%s", strings.Join(notes, "\n"))
 }
 
 // comparison is what came of comparing one region's replicas.
