@@ -5,6 +5,7 @@
 #   many-regions                        64 MB through client-go into regions of 1 MiB, and every store killed in turn
 #   failovers                           fifty scheduler leaders killed under load
 #   sim sim-long                        lives of whole clusters in virtual time: 200 seeds; as many as fit in an hour
+#   sim-stages                          the staged suites' scenarios in virtual time, 200 seeds each
 #   sim-bugs sim-corpus sim-agree       deliberate bugs; the corpus' hashes anew; 100 seeds in three processes
 #   project1 … project4c                the staged suites, one stage a target
 #   RACE=1 make test                    the same under the race detector (needs a C compiler)
@@ -35,7 +36,7 @@ LDFLAGS = \
 # Two packages at a time keep the cluster tests, which live on elections of a few hundred milliseconds, off each other's
 # cores; the timeout is a package's.
 TEST  = go test $(RACEFLAG) -p 2 -timeout 12m
-STAGE = go test $(RACEFLAG) -count=1 -timeout 12m
+STAGE = go test $(RACEFLAG) -count=1 -timeout 25m
 
 .PHONY: snapshot-rate build kv scheduler run test ci dev lint format tools docs bench failovers many-regions proto clean
 
@@ -84,6 +85,12 @@ failover-time:
 split-stall:
 	SHOAL_SPLIT_REGIONS=21 $(FIGURES) '^TestSplitStall$$'
 
+# The raft log: bytes, CPU and sync latency of an entry while old log is deleted, beside a prototype of another log; two to three minutes. LOGBENCH
+# takes flags: LOGBENCH="-rounds 3 -o json". docs/logstore.md tells what the figures mean.
+.PHONY: bench-logstore
+bench-logstore:
+	@go run ./test/logbench $(LOGBENCH)
+
 # 64 MB into at least 40 regions, by 32 clients; every store is killed in turn under load.
 many-regions:
 	SHOAL_MEGABYTES=64 go test -count=1 -timeout 20m -v -run '^TestManyRegions$$' ./test/robustness
@@ -95,7 +102,7 @@ paused-store:
 
 # --- the simulator ----------------------------------------------------------------------------------------------------
 
-.PHONY: sim sim-long sim-bugs sim-corpus sim-agree
+.PHONY: sim sim-long sim-stages sim-bugs sim-corpus sim-agree
 
 sim: build
 	bin/shoal sim --seeds 1..200
@@ -104,6 +111,11 @@ sim: build
 SECONDS_LONG ?= 3600
 sim-long: build
 	bin/shoal sim --seeds 1001..1000000 --for $(SECONDS_LONG)s
+
+# The staged suites' scenarios in virtual time, each with this many seeds.
+SEEDS_STAGES ?= 200
+sim-stages:
+	SHOAL_SIM_SEEDS=$(SEEDS_STAGES) go test -count=1 -timeout 240m -v -run '^TestVirtualStages' ./kv/sim
 
 sim-bugs:
 	SHOAL_BUGS=all go test -count=1 -timeout 120m -v -run '^TestSensitivity$$' ./kv/sim
@@ -124,6 +136,7 @@ snapshot-rate: # how fast a region's data moves from disk to disk; SHOAL_RATE_MI
 
 docs:
 	go test -count=1 ./cmd/shoal -run 'TestReferenceIsCurrent$$' -rewrite
+	go test -count=1 ./test/integration -run 'TestEveryMetricOfTheBoards$$' -rewrite
 
 proto:
 	go generate ./proto/...

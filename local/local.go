@@ -126,15 +126,49 @@ func Start(ctx context.Context, opts Options) (_ *Cluster, err error) {
 		return nil, err
 	}
 	for i := range opts.Stores {
-		name := StoreName(i)
-		c.stores = append(c.stores, &store{
-			name: name, dir: filepath.Join(opts.Dir, name), listen: opts.Listen(name), log: memdb.New(), data: memdb.New(),
-		})
+		c.stores = append(c.stores, opts.newStore(StoreName(i), opts.Listen(StoreName(i))))
 		if err := c.StartStore(ctx, i); err != nil {
 			return nil, err
 		}
 	}
 	return c, nil
+}
+
+func (o *Options) newStore(name string, at Listen) *store {
+	return &store{name: name, dir: filepath.Join(o.Dir, name), listen: at, log: memdb.New(), data: memdb.New()}
+}
+
+// AddStore starts a store more, of a name that no other has. It is counted after all others.
+func (c *Cluster) AddStore(ctx context.Context, name string, at Listen) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if slices.ContainsFunc(c.stores, func(s *store) bool { return s.name == name }) {
+		return errors.Errorf("there is a %s already", name)
+	}
+	select {
+	case <-c.closing:
+		return errors.New("the cluster is closed")
+	default:
+	}
+	s := c.opts.newStore(name, at)
+	if err := c.start(ctx, s); err != nil {
+		return errors.Annotate(err, name)
+	}
+	c.stores = append(c.stores, s)
+	return nil
+}
+
+// RemoveStore stops a store for good; those after it are counted anew. What it has on disk stays. The scheduler should have drained it before.
+func (c *Cluster) RemoveStore(name string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.IndexFunc(c.stores, func(s *store) bool { return s.name == name })
+	if i < 0 || len(c.stores) == 1 {
+		return errors.Errorf("there is no %s that could be removed: a cluster keeps one store at least", name)
+	}
+	c.stores[i].stop()
+	c.stores = slices.Delete(c.stores, i, i+1)
+	return nil
 }
 
 // StartStore starts a stopped store again, at its old addresses and with its old data; the stores are counted from 0.

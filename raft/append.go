@@ -29,6 +29,9 @@ func (r *Raft) maybeSendAppend(to uint64, pr *Progress, evenEmpty bool) bool {
 	if pr == nil || r.async() && pr.paused() {
 		return false
 	}
+	if pr.Wanted > 0 {
+		return r.sendSnapshot(to, pr)
+	}
 	var ents []eraftpb.Entry
 	prevTerm, err := r.RaftLog.Term(pr.Next - 1)
 	if err == nil {
@@ -95,6 +98,9 @@ func (r *Raft) handleAppendResponse(m eraftpb.Message, pr *Progress) {
 	switch {
 	case m.Index > r.RaftLog.LastIndex():
 		return
+	case m.RequestSnapshot > 0:
+		r.handleSnapshotRequest(m, pr)
+		return
 	case m.Reject:
 		r.handleAppendReject(m, pr)
 		return
@@ -126,7 +132,9 @@ func (r *Raft) ackReplicate(index uint64, pr *Progress) {
 	case !r.async():
 	case pr.State == ProgressProbe && index == pr.Match:
 		pr.becomeReplicate()
+	case pr.State == ProgressSnapshot && pr.Wanted > 0 && index < pr.PendingSnapshot: // an acknowledgement of its log
 	case pr.State == ProgressSnapshot && pr.Match+1 >= r.RaftLog.firstIndex():
+		pr.Wanted = 0
 		pr.becomeReplicate()
 	case pr.State == ProgressReplicate:
 		pr.inflight.acked(index)

@@ -37,6 +37,10 @@ func (r *Raft) follow(leader uint64) {
 // handleAppendEntries adds the leader's entries and acknowledges them, or tells where the logs may agree.
 func (r *Raft) handleAppendEntries(m eraftpb.Message) {
 	resp := eraftpb.Message{MsgType: eraftpb.MessageType_MsgAppendResponse, To: m.From}
+	if r.renewal > 0 {
+		r.refuseForSnapshot()
+		return
+	}
 	if m.Index < r.RaftLog.committed {
 		// What is committed agrees with every leader's log: no need to look at it.
 		resp.Index = r.RaftLog.committed

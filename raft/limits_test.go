@@ -24,6 +24,51 @@ func TestUncommittedIsBounded(t *testing.T) {
 	require.Error(t, rn.Raft.propose(nil))
 }
 
+// CommitLag: entries are written without a HardState until the durable commit index is that far behind; what changes the term, and whoever asks
+// for a durable commit index (R4), gets it at once.
+func TestCommitLag(t *testing.T) {
+	rn, s := lead(t, func(c *Config) { c.LazyCommit, c.CommitLag = true, 3 })
+	propose := func() Ready {
+		require.NoError(t, rn.Propose([]byte("x")))
+		rd := work(t, rn, s)
+		require.Len(t, rd.Entries, 1)
+		ack(t, rn, 2, rd.Entries[0].Index)
+		for rn.HasReady() {
+			require.False(t, work(t, rn, s).MustSync)
+		}
+		return rd
+	}
+	at := rn.Raft.RaftLog.durable.commit
+	require.Less(t, at, uint64(3))
+	told := 0
+	for range 6 {
+		before := rn.Raft.RaftLog.committed
+		rd := propose()
+		if IsEmptyHardState(rd.HardState) {
+			require.Less(t, before, at+3)
+		} else {
+			require.Equal(t, eraftpb.HardState{Term: 2, Vote: 1, Commit: before}, rd.HardState)
+			told, at = told+1, before
+		}
+		require.Equal(t, at, rn.Raft.RaftLog.durable.commit, "the account is of what is told")
+	}
+	require.Equal(t, 2, told)
+
+	propose()
+	require.Less(t, rn.Raft.RaftLog.durable.commit, rn.Raft.RaftLog.committed)
+	rn.Raft.RaftLog.durable.wanted = true
+	rd := rn.Ready()
+	require.True(t, rd.MustSync)
+	require.Equal(t, rn.Raft.RaftLog.committed, rd.HardState.Commit)
+	rn.Persisted(rd.Number)
+	require.Equal(t, rn.Raft.RaftLog.committed, rn.Raft.RaftLog.durable.commit)
+
+	step(t, rn, appendOf(3, 2, rn.Raft.RaftLog.LastIndex(), 0, 3))
+	rd = rn.Ready()
+	require.Len(t, rd.Entries, 1)
+	require.EqualValues(t, 3, rd.HardState.Term)
+}
+
 // LazyCommit: a commit index alone causes no message.
 func TestLazyCommit(t *testing.T) {
 	for _, lazy := range []bool{false, true} {

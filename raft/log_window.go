@@ -11,6 +11,8 @@ type handoff struct {
 	// entries and apply are the last indexes that a Ready has given out to be written and to be applied.
 	entries uint64
 	apply   uint64
+	// commit is the last commit index that a Ready has given out to be written.
+	commit uint64
 	// snapshot tells that the pending snapshot has been given out.
 	snapshot bool
 	// writes are the Readies that have something to make durable, oldest first.

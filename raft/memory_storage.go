@@ -78,9 +78,9 @@ func (ms *MemoryStorage) Snapshot() (eraftpb.Snapshot, error) {
 	return ms.snapshot, nil
 }
 
-// ApplySnapshot replaces the whole log by a snapshot. ErrCompacted if the one held already is as new.
+// ApplySnapshot replaces the whole log by a snapshot. ErrCompacted if the one held already is newer.
 func (ms *MemoryStorage) ApplySnapshot(snap eraftpb.Snapshot) error {
-	if snapshotIndex(&ms.snapshot) >= snapshotIndex(&snap) {
+	if snapshotIndex(&ms.snapshot) > snapshotIndex(&snap) {
 		return ErrCompacted
 	}
 	ms.snapshot = snap

@@ -27,6 +27,8 @@ type Progress struct {
 	State     ProgressState
 	// PendingSnapshot is the index of the snapshot that is on its way.
 	PendingSnapshot uint64
+	// Wanted is the index that a snapshot must reach which the member has asked for, until that has arrived or failed; 0 for none.
+	Wanted uint64
 	// RecentActive tells whether the member has been heard from since the last check of the quorum.
 	RecentActive bool
 
@@ -67,6 +69,7 @@ func (pr *Progress) becomeProbe() {
 	if pr.State == ProgressSnapshot {
 		// The snapshot has been reported as sent, and may well have arrived.
 		next = max(next, pr.PendingSnapshot+1)
+		pr.Wanted = 0 // it asks again if it has not
 	}
 	pr.become(ProgressProbe)
 	pr.Next = next

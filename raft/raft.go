@@ -55,6 +55,8 @@ type Raft struct {
 	// leadTransferee is the node to which the leader is handing over.
 	leadTransferee uint64
 	transfer       transfer
+	// renewal is the index that a snapshot must reach which this follower has asked for; 0 for none.
+	renewal uint64
 
 	// PendingConfIndex is the last index that may hold a membership change that is not applied; a new one is refused until
 	// it is.
@@ -165,6 +167,7 @@ func (r *Raft) reset(term uint64) {
 		r.Term = term
 		r.Vote = None
 		r.transfer = transfer{}
+		r.renewal = 0
 	}
 	r.Lead = None
 	r.votes = nil
@@ -280,6 +283,9 @@ func (r *Raft) send(m eraftpb.Message) {
 	if r.async() && isPromise(&m) {
 		r.promises = append(r.promises, m)
 		return
+	}
+	if r.msgs == nil && r.State == StateLeader {
+		r.msgs = make([]eraftpb.Message, 0, len(r.peers)) // mostly one to each follower
 	}
 	r.msgs = append(r.msgs, m)
 }

@@ -149,6 +149,11 @@ func (rn *RawNode) ReportSnapshot(id uint64, ok bool) {
 	rn.step(eraftpb.Message{MsgType: eraftpb.MessageType_MsgSnapStatus, From: id, Reject: !ok})
 }
 
+// RequestSnapshot asks the leader for a snapshot that takes the place of the applied state, which is not to be trusted any more. It tells
+// whether the question could be asked: not without a leader, for instance. Messages are lost and leaders change: ask again, until
+// a Ready brings the snapshot. Async mode only.
+func (rn *RawNode) RequestSnapshot() bool { return rn.Raft.requestSnapshot() }
+
 // ReadIndex asks from which applied index on a read that arrived now may be served; the answer comes in Ready.ReadStates
 // with the same ctx. A follower or learner asks its leader. The ctx must be unique, also across restarts of this node: the
 // leader's late answer to an earlier read would answer this one (R9). The answer may never come: without a leader, when the

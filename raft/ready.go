@@ -113,6 +113,7 @@ func (rn *RawNode) handOff(rd *Ready) {
 	rd.Number = rn.reported.number
 	rd.MustSync = r.Term != rn.reported.hard.Term || r.Vote != rn.reported.hard.Vote ||
 		r.office.held.last > rn.reported.hard.Commit || l.durable.wanted
+	tell := rd.MustSync || l.committed >= l.handoff.commit+r.cfg.CommitLag || l.pendingSnapshot != nil
 	rn.reported.soft, rn.reported.hard = r.softState(), r.hardState()
 	if l.durable.wanted {
 		// An earlier Ready may have told it, which nobody had to write.
@@ -136,12 +137,28 @@ func (rn *RawNode) handOff(rd *Ready) {
 		rd.MustSync = true
 	}
 	if rd.MustSync {
+		rn.tellCommit(rd, tell)
 		l.handoff.writes = append(l.handoff.writes, write{
-			number: rd.Number, last: l.handoff.entries, term: r.Term, vote: r.Vote, commit: l.committed,
+			number: rd.Number, last: l.handoff.entries, term: r.Term, vote: r.Vote, commit: l.handoff.commit,
 			snapshot: snapshotIndex(&rd.Snapshot),
 		})
 	}
 	rn.handOffPromises(rd)
+}
+
+// tellCommit decides whether a write makes the commit index durable. It need not: a node that has forgotten it commits the same entries again. What
+// rests on a durable one, R4's protections, goes by the account that is kept here and asks for it by MustSync.
+func (rn *RawNode) tellCommit(rd *Ready, tell bool) {
+	r := rn.Raft
+	switch {
+	case r.cfg.CommitLag == 0: // what an earlier Ready has told rides along
+	case tell:
+		rd.HardState = rn.reported.hard
+	default:
+		rd.HardState = eraftpb.HardState{}
+		return
+	}
+	r.RaftLog.handoff.commit = r.RaftLog.committed
 }
 
 // handOffPromises gives out the messages that vouch for durable state; if everything is durable, they may leave at once.

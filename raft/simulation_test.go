@@ -23,13 +23,14 @@ var (
 
 // TestSimulation plays random schedules: five nodes in async mode whose messages are lost, repeated and reordered, whose
 // writes and applies complete in any interleaving, which crash and lose what was not durable, while leadership is
-// transferred, members come and go, and logs are compacted. Whatever happens, there is one leader a term, a leader holds
+// transferred, members come and go, logs are compacted, and snapshots are asked for. Whatever happens, there is one leader a term, a leader holds
 // all that is committed, all nodes apply the same entries, and only durable ones (R1, R2, R3, R12, R15); reads see what was
 // committed when they arrived (R8, R9); and a lease outlives no leadership (R11). In the end, without faults, a leader
 // emerges and everybody catches up (R4, R5, R7).
 //
 // A failure names its seed; -raft.seed=N -raft.seeds=1 plays it again.
 func TestSimulation(t *testing.T) {
+	renewals := 0
 	for i := range *simSeeds {
 		s := newSimulation(t, *simFirst+uint64(i))
 		for k := range s.steps {
@@ -43,7 +44,9 @@ func TestSimulation(t *testing.T) {
 		if t.Failed() {
 			return
 		}
+		renewals += s.renewals
 	}
+	require.Positive(t, renewals, "somebody asked for a snapshot")
 }
 
 const (
@@ -77,6 +80,7 @@ type simulation struct {
 	committed uint64                      // last index that any node knew to be committed
 	reads     map[uint64]uint64           // read → what was committed when it arrived
 	answered  int
+	renewals  int
 	proposals uint64
 }
 
@@ -97,7 +101,7 @@ func newSimulation(t *testing.T, seed uint64) *simulation {
 		ElectionTick: simElection, HeartbeatTick: 1 + s.rng.IntN(2), Seed: seed,
 		PreVote: s.chance(0.5), CheckQuorum: s.lockstep || s.chance(0.5), LazyCommit: s.chance(0.5),
 		MaxSizePerMsg: s.pick(0, 1, 60), MaxInflightMsgs: int(s.pick(0, 1, 3)), MaxInflightBytes: s.pick(0, 100),
-		MaxCachedBytes: s.pick(0, 1, 1000), MaxUncommittedEntriesSize: s.pick(0, 64), MaxCommittedSizePerReady: s.pick(0, 1, 50),
+		MaxCachedBytes: s.pick(0, 1, 1000), MaxUncommittedEntriesSize: s.pick(0, 64), MaxCommittedSizePerReady: s.pick(0, 1, 50), CommitLag: s.pick(0, 2, 64),
 	}
 	if cfg.CheckQuorum {
 		cfg.VoteSilenceTicks = simElection
@@ -266,7 +270,7 @@ func (s *simulation) housekeeping(n *rafttest.Node) {
 	if !n.Running() {
 		return
 	}
-	switch s.rng.IntN(5) {
+	switch s.rng.IntN(6) {
 	case 0:
 		n.Checkpoint()
 	case 1:
@@ -277,6 +281,10 @@ func (s *simulation) housekeeping(n *rafttest.Node) {
 		s.warmUp(n)
 	case 4:
 		n.ReportUnreachable(1 + uint64(s.rng.IntN(simNodes)))
+	case 5:
+		if n.RequestSnapshot() {
+			s.renewals++
+		}
 	}
 }
 
@@ -344,6 +352,9 @@ func (s *simulation) settle() {
 	for range 60 * simElection {
 		for _, n := range s.Nodes {
 			s.restart(n)
+			if n.Running() {
+				n.Checkpoint() // some may wait for a snapshot that is new enough
+			}
 		}
 		s.tick(s.Nodes[0])
 		for range 20 {

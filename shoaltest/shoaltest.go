@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/shoal-kv/shoal/local"
+	"github.com/shoal-kv/shoal/scheduler/schedule"
 )
 
 // patience is how long starting may take on a very busy machine; it usually takes a few tenths of a second.
@@ -38,6 +39,8 @@ type Cluster struct {
 func Start(t testing.TB, opts ...Option) *Cluster {
 	t.Helper()
 	o := local.Options{Dir: t.TempDir(), InMemory: true}
+	o.Scheduler.Schedule = schedule.DefaultConfig()
+	o.Scheduler.Schedule.LowSpaceRatio, o.Scheduler.Schedule.HighSpaceRatio = 1, 1 // however full the machine's disk is
 	for _, opt := range opts {
 		opt(&o)
 	}

@@ -24,6 +24,8 @@ func finish(root *cobra.Command) {
 	walk(root, func(cmd *cobra.Command) {
 		cmd.InitDefaultHelpFlag()
 		switch {
+		case cmd.HasSubCommands() && cmd.Runnable() && strings.Contains(cmd.Use, " "):
+			cmd.Args = orSubcommand(cmd.Args)
 		case cmd.HasSubCommands():
 			cmd.Args = requireSubcommand
 			if !cmd.Runnable() {
@@ -66,6 +68,21 @@ func requireSubcommand(cmd *cobra.Command, args []string) error {
 		err = errors.Errorf("%q is not a command of %s; did you mean %q?", args[0], cmd.CommandPath(), meant)
 	}
 	return readOn(cmd, err)
+}
+
+// orSubcommand is for a command that takes arguments of its own beside others below it: what is written like one of those was meant to be it.
+func orSubcommand(own cobra.PositionalArgs) cobra.PositionalArgs {
+	own = explainArgs(own)
+	return func(cmd *cobra.Command, args []string) error {
+		var names []string
+		for _, c := range cmd.Commands() {
+			names = append(names, c.Name())
+		}
+		if len(args) > 0 && config.Nearest(args[0], names) != "" {
+			return requireSubcommand(cmd, args)
+		}
+		return own(cmd, args)
+	}
 }
 
 // requireTopic refuses to help with a command that is not there.

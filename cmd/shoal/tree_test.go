@@ -27,8 +27,10 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 		"completion tcsh":             "\"tcsh\" is not a command of shoal completion, which has bash, fish, powershell, zsh\nSee `shoal completion --help`",
 		"help playgrounds":            "\"playgrounds\" is not a command of shoal; did you mean \"playground\"?\nSee `shoal --help`",
 		"store --statusaddr a:1":      "unknown flag: --statusaddr; did you mean --status-addr?\nSee `shoal store --help`",
+		"ctl region splt 2":           "\"splt\" is not a command of shoal ctl region; did you mean \"split\"?\nUsage: shoal ctl region [ID] [flags]\nSee `shoal ctl region --help`",
+		"ctl store x":                 "\"x\" is not an id; it must be a number above 0",
 		"playground --nothing-at-all": "unknown flag: --nothing-at-all\nSee `shoal playground --help`",
-		"playground 3":                "shoal playground takes flags only, and \"3\" is none\nSee `shoal playground --help`",
+		"playground 3":                "\"3\" is not a command of shoal playground, which has display, scale-in, scale-out\nSee `shoal playground --help`",
 		"playground --kv three":       "invalid argument \"three\" for \"--kv\" flag: strconv.ParseInt: parsing \"three\": invalid syntax\nSee `shoal playground --help`",
 	} {
 		_, err := run(strings.Fields(args)...)

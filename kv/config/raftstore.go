@@ -67,7 +67,7 @@ type SplitCheck struct {
 type Checks struct {
 	// ConsistencyCheckInterval is how often a region's leader has its replicas compared; 0 is never.
 	ConsistencyCheckInterval Duration `toml:"consistency-check-interval"`
-	// SnapGCTimeout is after how long a snapshot file that nobody came for is removed.
+	// SnapGCTimeout is after how long a received snapshot that nobody came for is removed.
 	SnapGCTimeout Duration `toml:"snap-gc-timeout"`
 }
 

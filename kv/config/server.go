@@ -34,9 +34,9 @@ type Server struct {
 	MaxStreamRequests int `toml:"max-stream-requests"`
 	// MaxStreamSize is the same as MaxStreamRequests in bytes.
 	MaxStreamSize Size `toml:"max-stream-size"`
-	// ConcurrentSendSnaps is how many snapshots are sent at one time.
+	// ConcurrentSendSnaps is how many snapshots are read and sent at one time.
 	ConcurrentSendSnaps int `toml:"concurrent-send-snap-limit"`
-	// SnapIOMaxBytesPerSec is how much of snapshots is built in a second at most, and how much received; 0 is no limit.
+	// SnapIOMaxBytesPerSec is how much of snapshots, packed, is sent in a second at most, and how much received; 0 is no limit.
 	SnapIOMaxBytesPerSec Size `toml:"snap-io-max-bytes-per-sec"`
 	// ConcurrentRecvSnaps is how many snapshots are received at one time.
 	ConcurrentRecvSnaps int `toml:"concurrent-recv-snap-limit"`

@@ -11,7 +11,7 @@
 // Durability contract: after a batch committed with sync, or after Sync returned nil, everything committed before is
 // on disk. A crash keeps a prefix of the batches that were committed since, each whole or not at all. When a write or a
 // sync fails, the engine is poisoned: every later write fails too (PoisonedError), and the store must stop; it never
-// retries an fsync.
+// retries an fsync. A read that meets damage on disk answers a CorruptionError, never something else than was written.
 //
 // Keys are any bytes, the empty key included. An upper bound that is nil or empty is open: no key lies below the empty
 // one, so an empty bound can mean nothing else, and that is how regions write theirs.
@@ -139,6 +139,26 @@ type Ingestion struct {
 	// Also is committed with the same durability after the data is in: the marker that says so. A crash between the two
 	// leaves the data without it. May be nil.
 	Also Batch
+}
+
+// Stager is an engine that can take an ingestion's data in long before it takes effect, while it comes. Not every engine can.
+type Stager interface {
+	// Stage begins an ingestion that will replace these ranges.
+	Stage(replace map[CF]Range) (Staged, error)
+}
+
+// Staged is an ingestion that has not taken effect: nothing of it shows, and a crash leaves nothing of it. It ends in Commit or Discard.
+// Not safe for concurrent use. The order of its steps: Put …, Finish, Commit.
+type Staged interface {
+	// Put adds a pair, inside the replaced range: the column families in order, within each the keys strictly ascending. Key and value are
+	// copied. After an error only Discard may follow.
+	Put(cf CF, key, value []byte) error
+	// Finish ends the data, and makes it durable, so that Commit is short. After an error only Discard may follow.
+	Finish() error
+	// Commit puts the data in place of the ranges as they are then, and also behind it, as Engine.Ingest does; also may be nil.
+	Commit(also Batch) error
+	// Discard gives the data up. After Commit it does nothing.
+	Discard()
 }
 
 // Range is [Start, End); an empty End is the end of the family.

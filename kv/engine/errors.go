@@ -23,3 +23,26 @@ func (e *PoisonedError) Error() string {
 
 // Unwrap returns the first failure.
 func (e *PoisonedError) Unwrap() error { return e.Cause }
+
+// CorruptionError is what a read, or an ingest, answers when it meets bytes on disk that are not the ones that were written. What was
+// read before it is right; of the rest nothing is known. Other ranges of the engine may be as good as ever.
+type CorruptionError struct {
+	// Cause is what the engine's library has to say.
+	Cause error
+}
+
+// ErrHealed is the cause of a CorruptionError when the range was damaged once and has been ingested anew since the snapshot was taken, which
+// cannot show it any more. Later snapshots can.
+var ErrHealed = errors.New("the range was damaged and has been replaced since")
+
+// Error says that data is damaged, and how that was found out.
+func (e *CorruptionError) Error() string { return "engine: damaged data: " + e.Cause.Error() }
+
+// Unwrap returns the library's error.
+func (e *CorruptionError) Unwrap() error { return e.Cause }
+
+// IsCorruption reports whether err says that data is damaged.
+func IsCorruption(err error) bool {
+	var corrupt *CorruptionError
+	return errors.As(err, &corrupt)
+}

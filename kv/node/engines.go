@@ -50,6 +50,7 @@ func (n *Node) openPebble(name string, cacheBytes int64) (engine.Engine, error) 
 	dir := filepath.Join(n.cfg.Storage.DataDir, name)
 	db, err := pebbledb.Open(pebbledb.Options{
 		Dir: dir, BlockCacheBytes: cacheBytes, Logger: n.logger.Named(name), OnFatal: n.engineFailed,
+		SurviveDamage: name == stateDir, OnDamage: n.damage.tell, // the log is read by nobody who could do without it
 	})
 	if err != nil {
 		return nil, errors.Annotatef(err, "cannot open the %s engine in %s", name, dir)

@@ -62,22 +62,24 @@ type Node struct {
 	logger *zap.Logger
 	ident  *raft_serverpb.StoreIdent
 
-	listener net.Listener
-	log      engine.Engine
-	state    engine.Engine
-	pebbles  []*pebbledb.DB  // the same two, for their counters; empty with another engine
-	usage    []func() uint64 // the bytes on disk of another library's engines
-	openers  map[string]Opener
-	store    *raftstore.Store
-	wire     *transport.Transport
-	kv       *raftkv.Storage
-	server   *server.Server
-	grpc     *server.GRPC
-	serving  chan struct{} // closed when the gRPC server has ended
-	status   *statusServer
-	reclaim  *reclaim.Worker // nil without TTL mode
-	splitter *loadsplit.Splitter
-	wall     func() time.Time
+	listener  net.Listener
+	log       engine.Engine
+	state     engine.Engine
+	pebbles   []*pebbledb.DB  // the same two, for their counters; empty with another engine
+	usage     []func() uint64 // the bytes on disk of another library's engines
+	openers   map[string]Opener
+	damage    damageWatch
+	store     *raftstore.Store
+	wire      *transport.Transport
+	snapshots *snapfile.Manager
+	kv        *raftkv.Storage
+	server    *server.Server
+	grpc      *server.GRPC
+	serving   chan struct{} // closed when the gRPC server has ended
+	status    *statusServer
+	reclaim   *reclaim.Worker // nil without TTL mode
+	splitter  *loadsplit.Splitter
+	wall      func() time.Time
 
 	logLevel  *log.Level // nil when it cannot be changed
 	filter    func(*raft_serverpb.RaftMessage) bool
@@ -116,7 +118,7 @@ func WithEngine(name string, open Opener) Option {
 
 // Start makes and runs a store. On an error everything that was opened is closed again.
 func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap.Logger, reg *prometheus.Registry, opts ...Option) (_ *Node, err error) {
-	n := &Node{cfg: cfg, cp: cp, logger: logger, wall: time.Now}
+	n := &Node{cfg: cfg, cp: cp, logger: logger, wall: time.Now, damage: damageWatch{told: make(chan map[engine.CF]engine.Range, maxDamaged)}}
 	for _, opt := range opts {
 		opt(n)
 	}
@@ -160,6 +162,7 @@ func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap
 		return nil, err
 	}
 	n.store.Start()
+	n.watchDamage()
 	n.startReclaim(reg)
 	n.serve()
 	if n.status != nil {
@@ -183,8 +186,13 @@ func (n *Node) disk() (*raftstore.Disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	snaps, err := snapfile.New(dir)
-	return &raftstore.Disk{Log: logstore.New(n.log), State: n.state, Snapshots: snaps}, err
+	if n.snapshots, err = snapfile.New(dir); err != nil {
+		return nil, err
+	}
+	if stager, ok := n.state.(engine.Stager); ok {
+		n.snapshots.StageIn(stager)
+	}
+	return &raftstore.Disk{Log: logstore.New(n.log), State: n.state, Snapshots: n.snapshots}, nil
 }
 
 // self is the store as the scheduler shall know it.
@@ -221,6 +229,7 @@ func (n *Node) assemble(disk *raftstore.Disk, cp ControlPlane, reg *prometheus.R
 		return err
 	}
 	n.kv = raftkv.New(n.store.Router, n.state, id, uint64(n.cfg.Raftstore.RaftEntryMaxSize), raftstore.Boottime)
+	n.kv.Measure(raftkv.NewMetrics(reg))
 	n.startLoadSplit()
 	n.server = server.NewServer(n.kv, server.WithClusterID(n.ident.ClusterId), server.WithStoreID(id), server.WithRaft(n.wire), server.WithSplitter(n.kv),
 		server.WithRegistry(reg), server.WithLimits(serverLimits(n.cfg)), n.ttl())
@@ -313,11 +322,17 @@ func (n *Node) Close() {
 		if n.splitter != nil {
 			n.splitter.Close()
 		}
+		n.damage.close()
 		if n.store != nil {
 			n.store.Close()
 		}
 		if n.wire != nil {
 			n.wire.Close()
+		}
+		if n.snapshots != nil {
+			if err := n.snapshots.Close(); err != nil {
+				n.logger.Error("cannot let go of snapshots", zap.Error(err))
+			}
 		}
 		for _, db := range []engine.Engine{n.state, n.log} {
 			if db == nil || n.borrowed {

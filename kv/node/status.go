@@ -3,6 +3,8 @@ package node
 import (
 	"net"
 	"net/http"
+	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/pingcap/kvproto/pkg/pdpb"
@@ -101,16 +103,25 @@ var (
 	engineSize  = prometheus.NewDesc("tikv_engine_size_bytes", "Bytes that an engine holds.", []string{"db", "type"}, nil)
 	engineCache = prometheus.NewDesc("tikv_engine_block_cache_size_bytes", "Bytes in an engine's block cache.", []string{"db"}, nil)
 	engineSyncs = prometheus.NewDesc("tikv_engine_wal_file_synced", "Syncs of an engine's log.", []string{"db"}, nil)
-	engineStall = prometheus.NewDesc("tikv_engine_write_stall_total", "How often an engine stopped writes to catch up.", []string{"db"}, nil)
+	engineStall = prometheus.NewDesc("tikv_engine_write_stall", "How often an engine stopped writes to catch up.", []string{"db", "type"}, nil)
+	engineFlow  = prometheus.NewDesc("tikv_engine_flow_bytes", "Bytes that went to an engine's log.", []string{"db", "type"}, nil)
+	engineEvent = prometheus.NewDesc("tikv_engine_event_total", "Flushes and compactions of an engine.", []string{"db", "type"}, nil)
+	level0      = prometheus.NewDesc("tikv_scheduler_l0_avg", "Tables of the data engine that are not sorted in yet.", []string{"cf"}, nil)
 	regionCount = prometheus.NewDesc("tikv_raftstore_region_count", "Regions of the store.", []string{"type"}, nil)
 	storeSize   = prometheus.NewDesc("tikv_store_size_bytes", "The store's disk.", []string{"type"}, nil)
 	channelFull = prometheus.NewDesc("tikv_channel_full_total", "Messages dropped because a queue was full.", []string{"type"}, nil)
+	noLeader    = prometheus.NewDesc("tikv_raftstore_leader_missing", "Regions of the store whose leader is not known here.", nil, nil)
+	pending     = prometheus.NewDesc("tikv_worker_pending_task_total", "Tasks that wait for a worker.", []string{"name"}, nil)
+	cores       = prometheus.NewDesc("tikv_server_cpu_cores_quota", "Processors that this process may use at once.", nil, nil)
+	memoryQuota = prometheus.NewDesc("tikv_server_memory_quota_bytes", "Memory from which on garbage is collected harder.", nil, nil)
 	tooBusy     = prometheus.NewDesc("tikv_scheduler_too_busy_total", "Requests refused because too much was waiting.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{engineSize, engineCache, engineSyncs, engineStall, regionCount, storeSize, channelFull, tooBusy} {
+	for _, d := range []*prometheus.Desc{
+		engineSize, engineCache, engineSyncs, engineStall, engineFlow, engineEvent, level0, regionCount, storeSize, channelFull, noLeader, pending, cores, memoryQuota, tooBusy,
+	} {
 		ch <- d
 	}
 }
@@ -120,15 +131,42 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v uint64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(v), labels...)
 	}
+	count := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
 	for i, db := range c.n.pebbles {
 		name, m := [...]string{"raft", "kv"}[i], db.Metrics()
 		gauge(engineSize, m.TableBytes, name, "tables")
 		gauge(engineSize, m.MemTableBytes, name, "memtables")
 		gauge(engineCache, m.CacheBytes, name)
 		gauge(engineSyncs, m.LogSyncs, name)
-		gauge(engineStall, m.WriteStalls, name)
+		gauge(engineStall, m.WriteStalls, name, "write_stall_count")
+		count(engineFlow, m.LogBytes, name, "wal_file_bytes")
+		count(engineEvent, m.Flushes, name, "flush")
+		count(engineEvent, m.Compactions, name, "compaction")
+		if name == "kv" {
+			gauge(level0, m.Level0Tables, "all")
+		}
 	}
-	var regions, leaders, asleep uint64
+	gauge(cores, uint64(runtime.GOMAXPROCS(0)))
+	gauge(memoryQuota, uint64(debug.SetMemoryLimit(-1)))
+	for name, n := range c.n.store.Pending() {
+		gauge(pending, uint64(n), name)
+	}
+	c.collectRegions(gauge)
+	var stats pdpb.StoreStats
+	c.n.stats(&stats)
+	gauge(storeSize, stats.Capacity, "capacity")
+	gauge(storeSize, stats.Available, "available")
+	gauge(storeSize, stats.UsedSize, "used")
+	dropped, busy := c.n.store.Dropped()
+	count(channelFull, dropped, "raft")
+	count(tooBusy, busy)
+}
+
+// collectRegions counts the regions of the store.
+func (c collector) collectRegions(gauge func(d *prometheus.Desc, v uint64, labels ...string)) {
+	var regions, leaders, asleep, orphans uint64
 	c.n.store.Views(func(_ uint64, v *machine.RegionView) bool {
 		regions++
 		if v.IsLeader {
@@ -137,17 +175,13 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		if v.Asleep {
 			asleep++
 		}
+		if v.Leader == nil {
+			orphans++
+		}
 		return true
 	})
 	gauge(regionCount, regions, "region")
 	gauge(regionCount, leaders, "leader")
 	gauge(regionCount, asleep, "asleep")
-	var stats pdpb.StoreStats
-	c.n.stats(&stats)
-	gauge(storeSize, stats.Capacity, "capacity")
-	gauge(storeSize, stats.Available, "available")
-	gauge(storeSize, stats.UsedSize, "used")
-	dropped, busy := c.n.store.Dropped()
-	ch <- prometheus.MustNewConstMetric(channelFull, prometheus.CounterValue, float64(dropped), "raft")
-	ch <- prometheus.MustNewConstMetric(tooBusy, prometheus.CounterValue, float64(busy))
+	gauge(noLeader, orphans)
 }

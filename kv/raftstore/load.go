@@ -31,6 +31,7 @@ func (d *Disk) Load(storeID uint64) (machine.StoreState, error) {
 		for _, p := range s.RemovedRecords {
 			found.Tombstones[s.Region.Id] = machine.Tombstone{
 				PeerID: p.Id, ConfVer: s.Region.GetRegionEpoch().GetConfVer(), Members: s.Region.GetPeers(), Into: s.MergeState,
+				Epoch: s.Region.GetRegionEpoch(), Records: s.MergedRecords,
 			}
 		}
 		return d.finishDestroy(snap, s.Region)
@@ -47,6 +48,9 @@ func (d *Disk) Load(storeID uint64) (machine.StoreState, error) {
 			return found, err
 		}
 		found.Regions = append(found.Regions, r)
+	}
+	if err := d.eraseStray(snap, found.Regions); err != nil {
+		return found, err
 	}
 	return found, d.loadOrphans(&found)
 }

@@ -41,6 +41,19 @@ func (b *mailbox[T]) tryPut(item T) bool {
 	return true
 }
 
+// tryPutAll appends as many of the items as the limit lets in, and returns how many it refused. The reader finds them all at once.
+func (b *mailbox[T]) tryPutAll(items []T) (refused int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return len(items)
+	}
+	fit := min(len(items), max(0, b.limit-len(b.items)))
+	b.items = append(b.items, items[:fit]...)
+	b.signal()
+	return len(items) - fit
+}
+
 func (b *mailbox[T]) signal() {
 	select {
 	case b.wake <- struct{}{}:

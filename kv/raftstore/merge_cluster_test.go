@@ -141,7 +141,7 @@ func (s *shuffled) sendSnapshot(m *raft_serverpb.RaftMessage) {
 	at := m.Message.Snapshot.Metadata
 	key := snapfile.Key{RegionID: m.RegionId, Term: at.Term, Index: at.Index}
 	to := s.c.stores[m.ToPeer.StoreId-1]
-	file, _, err := s.disk.Snapshots.OpenToSend(key)
+	file, err := s.disk.Snapshots.OpenToSend(key)
 	ok := err == nil && to.up && !s.c.cut[s.id] && !s.c.cut[to.id] && s.c.rng.IntN(5) > 0
 	if ok {
 		if in, err := to.disk.Snapshots.Receive(key); err == nil {

@@ -17,6 +17,63 @@ type Metrics struct {
 	applyTime   prometheus.Histogram
 	appliedCmds prometheus.Counter
 	differences prometheus.Counter
+	damages     prometheus.Counter
+	shellMetrics
+}
+
+// shellMetrics are about the goroutines' work and the talk with the scheduler.
+type shellMetrics struct {
+	process       *prometheus.HistogramVec
+	ready, tick   prometheus.Observer // of process
+	criticals     *prometheus.CounterVec
+	beats, orders *prometheus.CounterVec
+	asked         *prometheus.HistogramVec
+	regionSize    prometheus.Histogram
+}
+
+func newShellMetrics() shellMetrics {
+	seconds := prometheus.ExponentialBuckets(0.00001, 2, 20)
+	m := shellMetrics{
+		process: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "tikv_raftstore_raft_process_duration_secs", Help: "Time that a raft worker takes for one batch of mail (ready), with a tick in it (tick).", Buckets: seconds,
+		}, []string{"type"}),
+		beats: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tikv_pd_heartbeat_tick_total", Help: "Heartbeats of regions and of the store that were made for the scheduler.",
+		}, []string{"type"}),
+		orders: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tikv_pd_heartbeat_message_total", Help: "Region heartbeats sent (send), and what the scheduler wanted in answer.",
+		}, []string{"type"}),
+		asked: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "tikv_pd_request_duration_seconds", Help: "Time that the scheduler takes to answer.", Buckets: seconds,
+		}, []string{"type"}),
+		regionSize: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "tikv_raftstore_region_size", Help: "Sizes in bytes of the regions that are led here, at each heartbeat.", Buckets: prometheus.ExponentialBuckets(1<<20, 2, 20),
+		}),
+	}
+	m.criticals = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tikv_critical_error_total", Help: "Errors after which a store must stop.",
+	}, []string{"type"})
+	m.ready, m.tick = m.process.WithLabelValues("ready"), m.process.WithLabelValues("tick")
+	m.criticals.WithLabelValues("disk")
+	return m
+}
+
+func (m *shellMetrics) collectors() []prometheus.Collector {
+	return []prometheus.Collector{m.process, m.criticals, m.beats, m.orders, m.asked, m.regionSize}
+}
+
+// handled counts one batch of mail of a raft worker.
+func (m *Metrics) handled(began time.Time, ticked bool) {
+	if ticked {
+		m.tick.Observe(time.Since(began).Seconds())
+	} else {
+		m.ready.Observe(time.Since(began).Seconds())
+	}
+}
+
+// askedFor counts an answer of the scheduler's.
+func (m *Metrics) askedFor(what string, began time.Time) {
+	m.asked.WithLabelValues(what).Observe(time.Since(began).Seconds())
 }
 
 // NewMetrics registers a store's counters with reg.
@@ -31,7 +88,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		appliedCmds: prometheus.NewCounter(prometheus.CounterOpts{Name: "tikv_raftstore_apply_proposal_total", Help: "Proposals that were answered by apply."}),
 	}
 	m.differences = prometheus.NewCounter(prometheus.CounterOpts{Name: "shoal_raftstore_replica_differences_total", Help: "Comparisons in which a replica here was not like its leader's."})
-	reg.MustRegister(m.differences, m.raftMail, m.logSyncs, m.logEntries, m.appendTime, m.applyTime, m.appliedCmds)
+	m.damages = prometheus.NewCounter(prometheus.CounterOpts{Name: "shoal_raftstore_damaged_replicas_total", Help: "Replicas here whose data the engine found damaged."})
+	m.shellMetrics = newShellMetrics()
+	reg.MustRegister(m.shellMetrics.collectors()...)
+	reg.MustRegister(m.differences, m.damages, m.raftMail, m.logSyncs, m.logEntries, m.appendTime, m.applyTime, m.appliedCmds)
 	return m
 }
 

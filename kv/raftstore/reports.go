@@ -2,6 +2,7 @@ package raftstore
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/pingcap/errors"
@@ -25,7 +26,11 @@ func (w *reporter) step() bool {
 	for _, one := range w.reports {
 		switch call := one.(type) {
 		case machine.RegionHeartbeat:
-			w.s.opts.Scheduler.RegionHeartbeat(w.s.heartbeat(&call))
+			hb := w.s.heartbeat(&call)
+			w.s.opts.Metrics.beats.WithLabelValues("region").Inc()
+			w.s.opts.Metrics.orders.WithLabelValues("send").Inc()
+			w.s.opts.Metrics.regionSize.Observe(float64(hb.ApproximateSize))
+			w.s.opts.Scheduler.RegionHeartbeat(hb)
 		case machine.AskSplit:
 			w.s.askSplit(call)
 		case machine.ReportSplit:
@@ -60,27 +65,30 @@ func (s *Store) Answer(resp *pdpb.RegionHeartbeatResponse) {
 			s.opts.Logger.Info("the scheduler's wish was not done", zap.Uint64("region", resp.RegionId), zap.Error(err))
 		}
 	}
+	order := ""
 	switch {
 	case resp.ChangePeer != nil:
-		a.Op = changePeers(resp.ChangePeer)
+		order, a.Op = "change_peer", changePeers(resp.ChangePeer)
 	case len(resp.ChangePeerV2.GetChanges()) > 0: // without one it asks to leave a joint configuration, which the group does by itself
-		a.Op = changePeers(resp.ChangePeerV2.Changes...)
+		order, a.Op = "change_peer", changePeers(resp.ChangePeerV2.Changes...)
 	case resp.TransferLeader != nil:
-		a.Op = machine.TransferLeader{To: resp.TransferLeader.Peer}
+		order, a.Op = "transfer_leader", machine.TransferLeader{To: resp.TransferLeader.Peer}
 	case resp.SplitRegion != nil:
 		// SCAN and APPROXIMATE ask for the middle, USEKEY brings keys.
-		a.Op = machine.Split{Keys: resp.SplitRegion.Keys}
+		order, a.Op = "split", machine.Split{Keys: resp.SplitRegion.Keys}
 	case resp.Merge != nil:
-		a.Op = machine.Merge{Target: resp.Merge.Target}
+		order, a.Op = "merge", machine.Merge{Target: resp.Merge.Target}
 	default:
 		return
 	}
+	s.opts.Metrics.orders.WithLabelValues(order).Inc()
 	s.Admin(a)
 }
 
 func (s *Store) askSplit(call machine.AskSplit) {
-	mail := machine.SplitIDs{RegionID: call.Region.Id, Version: call.Region.RegionEpoch.Version}
+	mail, began := machine.SplitIDs{RegionID: call.Region.Id, Version: call.Region.RegionEpoch.Version}, time.Now()
 	s.opts.Scheduler.AskBatchSplit(call.Region, call.Count, func(ids []*pdpb.SplitID, err error) {
+		s.opts.Metrics.askedFor("ask_batch_split", began)
 		if err != nil {
 			s.opts.Logger.Info("the scheduler gave no ids for a split", zap.Uint64("region", mail.RegionID), zap.Error(err))
 		}
@@ -99,13 +107,13 @@ func changePeers(wanted ...*pdpb.ChangePeer) machine.ChangePeers {
 	return op
 }
 
-// sweepSnapshots removes files that were received and never installed, or built and never sent.
+// sweepSnapshots removes what was received and never installed, and lets go of what is held and may not be sent any more.
 func (s *Store) sweepSnapshots() {
 	if s.opts.SnapshotAge == 0 {
 		return
 	}
 	if err := s.opts.Disk.Snapshots.Sweep(time.Now(), s.opts.SnapshotAge); err != nil {
-		s.opts.Logger.Warn("old snapshot files", zap.Error(err))
+		s.opts.Logger.Warn("old snapshots", zap.Error(err))
 	}
 }
 
@@ -123,10 +131,13 @@ func (s *Store) runStoreHeartbeats(done <-chan struct{}) {
 		s.sweepSnapshots()
 		stats := s.storeStats(start)
 		once, end := context.WithTimeout(ctx, 5*time.Second)
+		began := time.Now()
 		if err := s.opts.Scheduler.StoreHeartbeat(once, stats); err != nil && ctx.Err() == nil {
 			s.opts.Logger.Warn("store heartbeat", zap.Error(err))
 		}
 		end()
+		s.opts.Metrics.beats.WithLabelValues("store").Inc()
+		s.opts.Metrics.askedFor("store_heartbeat", began)
 		select {
 		case <-ticker.C:
 		case <-s.beat:
@@ -138,10 +149,14 @@ func (s *Store) runStoreHeartbeats(done <-chan struct{}) {
 
 func (s *Store) storeStats(start uint32) *pdpb.StoreStats {
 	stats := &pdpb.StoreStats{StoreId: s.storeID, StartTime: start}
-	s.Views(func(uint64, *machine.RegionView) bool {
+	s.Views(func(id uint64, v *machine.RegionView) bool {
 		stats.RegionCount++
+		if v.Damaged {
+			stats.DamagedRegionsId = append(stats.DamagedRegionsId, id)
+		}
 		return true
 	})
+	slices.Sort(stats.DamagedRegionsId)
 	s.opts.Stats(stats)
 	return stats
 }

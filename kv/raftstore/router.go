@@ -41,8 +41,10 @@ func newRouter(storeID uint64, workers int, lim Limits) *Router {
 	return r
 }
 
-func (r *Router) owner(regionID uint64) *mailbox[machine.Mail] {
-	return r.raft[(regionID*0x9E3779B97F4A7C15>>32)%uint64(len(r.raft))]
+func (r *Router) owner(regionID uint64) *mailbox[machine.Mail] { return r.raft[r.worker(regionID)] }
+
+func (r *Router) worker(regionID uint64) int {
+	return int((regionID * 0x9E3779B97F4A7C15 >> 32) % uint64(len(r.raft)))
 }
 
 // View returns what may be known of a region without asking its owner; nil when the store has no such region.
@@ -69,9 +71,11 @@ func (r *Router) publish(v *machine.RegionView) {
 	p.(*atomic.Pointer[machine.RegionView]).Store(v)
 }
 
-// Deliver takes messages of other stores' peers; it may drop them.
+// Deliver takes messages of other stores' peers; it may drop them. A worker gets all of its own at once: woken by the first, it would make a
+// round, and a sync, of that one.
 func (r *Router) Deliver(msgs []*raft_serverpb.RaftMessage) {
 	full := r.logBytes.Load() > r.maxLogBytes
+	sorted := make([][]machine.Mail, len(r.raft))
 	for _, msg := range msgs {
 		if msg.RegionId == 0 { // from store to store
 			if !r.store.tryPut(machine.Step{Msg: msg}) {
@@ -80,9 +84,19 @@ func (r *Router) Deliver(msgs []*raft_serverpb.RaftMessage) {
 			continue
 		}
 		// Appends make work for the log writer; while it is far behind they are dropped, and raft sends them again (S23).
-		drop := full && msg.Message.GetMsgType() == eraftpb.MessageType_MsgAppend
-		if drop || !r.owner(msg.RegionId).tryPut(machine.Step{Msg: msg}) {
+		if full && msg.Message.GetMsgType() == eraftpb.MessageType_MsgAppend {
 			r.droppedSteps.Add(1)
+			continue
+		}
+		w := r.worker(msg.RegionId)
+		if sorted[w] == nil {
+			sorted[w] = make([]machine.Mail, 0, len(msgs))
+		}
+		sorted[w] = append(sorted[w], machine.Step{Msg: msg})
+	}
+	for w, mail := range sorted {
+		if len(mail) > 0 {
+			r.droppedSteps.Add(uint64(r.raft[w].tryPutAll(mail)))
 		}
 	}
 }
@@ -145,6 +159,16 @@ func (r *Router) Inspect(regionID uint64, tell func(*machine.PeerReport)) {
 	}
 }
 
+// Damaged tells a region's owner that a read of its data on this store met damage. It may be lost: the next read meets it again.
+func (r *Router) Damaged(regionID, peerID uint64, err error) {
+	r.owner(regionID).tryPut(machine.Damaged{RegionID: regionID, PeerID: peerID, Reason: err.Error()})
+}
+
+// Distrust has a peer's data replaced as if it were damaged; false when the store is stopping.
+func (r *Router) Distrust(regionID, peerID uint64, reason string) bool {
+	return r.owner(regionID).put(machine.Damaged{RegionID: regionID, PeerID: peerID, Reason: reason})
+}
+
 // post delivers mail between machines, and completions. It must arrive, unless the store is closing.
 func (r *Router) post(a machine.Addressed) {
 	switch {
@@ -154,6 +178,27 @@ func (r *Router) post(a machine.Addressed) {
 		r.all(a.Mail)
 	default:
 		r.owner(a.RegionID).put(a.Mail)
+	}
+}
+
+// postAll is post for what belongs together: a worker gets all of its own at once.
+func (r *Router) postAll(mail []machine.Addressed) {
+	sorted := make([][]machine.Mail, len(r.raft))
+	for _, a := range mail {
+		if a.Store || a.All {
+			r.post(a)
+			continue
+		}
+		w := r.worker(a.RegionID)
+		if sorted[w] == nil {
+			sorted[w] = make([]machine.Mail, 0, len(mail))
+		}
+		sorted[w] = append(sorted[w], a.Mail)
+	}
+	for w, mine := range sorted {
+		if len(mine) > 0 {
+			r.raft[w].put(mine...)
+		}
 	}
 }
 

@@ -62,6 +62,14 @@ func (p *Stepper) Workers() []WorkerKind { return p.kinds }
 // Waits says that a worker has something to do. A broken store's workers have nothing to do any more.
 func (p *Stepper) Waits(worker int) bool { return !p.broken && p.workers[worker].waiting() }
 
+// Begin says that a worker's next step, which takes its time, begins now: what the log writer finds in its queue then is what that step writes,
+// and what comes later is for the one after.
+func (p *Stepper) Begin(worker int) {
+	if w, ok := p.workers[worker].(*logWriter); ok && !p.broken {
+		w.begin()
+	}
+}
+
 // Step lets a worker do what is there. The error is the store's end, as on Store.Fatal.
 func (p *Stepper) Step(worker int) error {
 	if p.broken || !p.workers[worker].waiting() {
@@ -77,7 +85,7 @@ func (p *Stepper) Tick() error {
 		return nil
 	}
 	for _, w := range p.raft {
-		w.handle(true)
+		w.handle(true, p.s.opts.Clock())
 	}
 	if p.s.opts.Machine.SleepTicks > 0 {
 		p.store.handle(true)

@@ -35,6 +35,7 @@ func (d *Disk) WriteLog(tasks []machine.WriteTask, updates []logstore.Update) (a
 	if err := d.Log.Write(updates); err != nil {
 		return nil, nil, errors.Annotate(err, "raft log")
 	}
+	mail = make([]machine.Addressed, 0, len(tasks))
 	for i := range tasks {
 		t := &tasks[i]
 		after = append(after, t.After...)
@@ -64,7 +65,7 @@ func (d *Disk) Apply(m *machine.ApplyMachine, tasks []machine.ApplyTask, batch e
 		round.Hash.Snapshot = d.State.NewSnapshot()
 	}
 	if err == nil && len(round.Lookup) > 0 {
-		rest[0].Expiries, err = d.expiries(round.Lookup)
+		rest[0].Expiries, err = d.expiriesOf(&rest[0], &round)
 	}
 	if err != nil {
 		for i := range round.Reply {
@@ -91,6 +92,19 @@ func (d *Disk) commit(round *machine.ApplyRound, batch engine.Batch) error {
 	return batch.Commit(round.Sync)
 }
 
+// expiriesOf looks up what a task waits for. When the data is damaged nothing expires: this replica is not like the others then. It is marked, and
+// every read that would show the difference must pass the damaged data, before and after a restart.
+func (d *Disk) expiriesOf(t *machine.ApplyTask, round *machine.ApplyRound) ([]uint64, error) {
+	found, err := d.expiries(round.Lookup)
+	if !engine.IsCorruption(err) {
+		return found, err
+	}
+	round.Mail = append(round.Mail, machine.Addressed{
+		RegionID: t.RegionID, Mail: machine.Damaged{RegionID: t.RegionID, PeerID: t.PeerID, Reason: err.Error()},
+	})
+	return make([]uint64, len(round.Lookup)), nil
+}
+
 // expiries looks up when raw values expire. One at a time: they may be large.
 func (d *Disk) expiries(wanted []machine.StoredKey) ([]uint64, error) {
 	snap := d.State.NewSnapshot()
@@ -112,21 +126,8 @@ func (d *Disk) expiries(wanted []machine.StoredKey) ([]uint64, error) {
 }
 
 // install puts a received snapshot's data in place of the region's, and the batch with it.
-func (d *Disk) install(in *machine.Installation, batch engine.Batch) (err error) {
-	file, err := d.Snapshots.OpenToInstall(snapfile.Key{RegionID: in.Region.Id, Term: in.At.Term, Index: in.At.Index})
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if e := file.Close(); err == nil {
-			err = e
-		}
-	}()
-	replace := make(map[engine.CF]engine.Range, len(engine.DataCFs))
-	for _, cf := range engine.DataCFs {
-		replace[cf] = engine.Range{Start: in.Region.StartKey, End: rangeEnd(in.Region)}
-	}
-	return d.State.Ingest(engine.Ingestion{Replace: replace, Open: file.Source, Also: batch})
+func (d *Disk) install(in *machine.Installation, batch engine.Batch) error {
+	return d.Snapshots.Install(snapfile.Key{RegionID: in.Region.Id, Term: in.At.Term, Index: in.At.Index}, in.Region, d.State, batch)
 }
 
 // RunTask does something slow and returns the mail that answers it, or nil. A snapshot that cannot be built is no reason
@@ -172,21 +173,20 @@ func (d *Disk) readLog(t machine.ReadLog) ([]eraftpb.Entry, error) {
 	return append(entries, more...), err
 }
 
-// BuildSnapshot writes a region's applied state, as one engine snapshot shows it, into a file, and describes it for raft. The applied
+// BuildSnapshot holds a region's applied state, as one engine snapshot shows it, to be sent at that pace, and describes it for raft. The applied
 // index, the region and the data come from the same engine snapshot, so they fit.
 func (d *Disk) BuildSnapshot(regionID uint64, pace snapfile.Pace) (*eraftpb.Snapshot, error) {
 	snap := d.State.NewSnapshot()
-	defer func() { _ = snap.Close() }()
 	state, applied, err := readWhole(snap, regionID)
 	if err != nil || state == nil {
-		return nil, err // gone meanwhile
+		_ = snap.Close() // nothing that matters was read from it
+		return nil, err  // gone meanwhile
 	}
 	key := snapfile.Key{RegionID: regionID, Term: applied.CommitTerm, Index: applied.AppliedIndex}
-	meta, err := d.Snapshots.BuildPaced(key, state.Region, snap, pace)
-	if err != nil {
+	if err := d.Snapshots.Hold(key, state.Region, snap, pace); err != nil {
 		return nil, err
 	}
-	data, err := machine.SnapshotData(state, meta.Size).Marshal()
+	data, err := machine.SnapshotData(state).Marshal()
 	if err != nil {
 		return nil, err
 	}

@@ -55,7 +55,7 @@ type Limits struct {
 	// ProposalBytes is how much may be between Propose and Done, Reads how many reads may wait, LogQueueBytes how much may
 	// wait for the log writer before appends from other stores are dropped.
 	ProposalBytes, Reads, LogQueueBytes int64
-	// SnapshotBytesPerSec bounds the building of snapshots, HashBytesPerSec the comparing of replicas; 0 is no bound.
+	// SnapshotBytesPerSec bounds the reading of snapshots that are sent, HashBytesPerSec the comparing of replicas; 0 is no bound.
 	SnapshotBytesPerSec, HashBytesPerSec int64
 }
 
@@ -68,7 +68,7 @@ type Options struct {
 	// StoreHeartbeatInterval is how often the store reports itself; Stats adds what it knows (capacity and the like).
 	StoreHeartbeatInterval time.Duration
 	Stats                  func(*pdpb.StoreStats)
-	// SnapshotAge is after how long a snapshot file is removed that nobody came for; 0 is never.
+	// SnapshotAge is after how long a received snapshot is removed that nobody came for; 0 is never.
 	SnapshotAge time.Duration
 	Disk        *Disk
 	Transport   Transport
@@ -205,6 +205,7 @@ func (s *Store) Fatal() <-chan error { return s.fatal }
 
 func (s *Store) fail(err error) {
 	s.failOnce.Do(func() {
+		s.opts.Metrics.criticals.WithLabelValues("disk").Inc()
 		s.opts.Logger.Error("the store stops: what is on its disk is not known any more", zap.Error(err))
 		s.fatal <- err
 	})

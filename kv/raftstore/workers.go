@@ -42,7 +42,7 @@ func sizeOf(u *logstore.Update) int64 {
 	return n
 }
 
-// enqueueTask keeps what happens to built snapshots in order: a late deletion must not meet the file of the same name that was built since.
+// enqueueTask keeps what happens to snapshots that are held in order: a late deletion must not meet the one of the same key that was taken since.
 func (s *Store) enqueueTask(t machine.Task) {
 	drop, isDrop := t.(machine.DropSnapshot)
 	_, isBuild := t.(machine.BuildSnapshot)
@@ -134,36 +134,46 @@ type raftWorker struct {
 	box  *mailbox[machine.Mail]
 	out  machine.Outlets
 	mail []machine.Mail
+	// due is when the machine wants to be called again, mail or not; 0 for never.
+	due machine.Instant
 }
 
 func (w *raftWorker) waiting() bool { return w.box.waiting() }
 
 func (w *raftWorker) step() bool {
-	w.handle(false)
+	w.handle(false, w.s.opts.Clock())
 	return true
 }
 
-// handle takes the mail that is there, and a tick behind it if one is due. The Instant is read before the mail is looked at.
-func (w *raftWorker) handle(tick bool) {
-	now := w.s.opts.Clock()
+// handle takes the mail that is there, and a tick behind it if it is time for one. now was read before the mail is looked at.
+func (w *raftWorker) handle(tick bool, now machine.Instant) {
 	w.mail = w.box.take(w.mail)
 	if tick {
 		w.mail = append(w.mail, machine.Tick{})
 	}
-	if len(w.mail) == 0 {
+	if len(w.mail) == 0 && (w.due == 0 || now < w.due) {
 		return
 	}
 	w.s.opts.Metrics.raftMail.Add(float64(len(w.mail)))
+	began := time.Now()
 	round := w.m.Handle(w.mail, now)
+	w.due = round.Wake
 	w.s.carryOut(&round, &w.out)
+	w.s.opts.Metrics.handled(began, tick)
 }
 
 func (w *raftWorker) run(done <-chan struct{}, at *pulse) {
 	ticker := time.NewTicker(w.s.opts.Tick)
 	defer ticker.Stop()
+	alarm := time.NewTimer(w.s.opts.Tick)
+	defer alarm.Stop()
 	for {
 		tick := false
+		if w.due > 0 {
+			alarm.Reset(time.Duration(w.due - w.s.opts.Clock()))
+		}
 		select {
+		case <-alarm.C:
 		case <-w.box.wake:
 		case <-ticker.C:
 			tick = true // ticks that were missed are not made up for: a follower that slept must not hurry
@@ -171,8 +181,9 @@ func (w *raftWorker) run(done <-chan struct{}, at *pulse) {
 			w.stop()
 			return
 		}
-		at.begin(w.s.opts.Clock())
-		w.handle(tick)
+		now := w.s.opts.Clock()
+		at.begin(now)
+		w.handle(tick, now)
 		at.end()
 	}
 }
@@ -224,20 +235,29 @@ func (w *storeWorker) run(done <-chan struct{}) {
 	}
 }
 
-// logWriter writes one batch a step: everything that gathered since the last.
+// logWriter writes one batch a step: everything that gathered since the last. What comes while it writes is the next batch.
 type logWriter struct {
 	s       *Store
 	tasks   []machine.WriteTask
+	begun   bool // tasks are those of a batch that is not written yet
 	updates []logstore.Update
 }
 
-func (w *logWriter) waiting() bool { return w.s.logQueue.waiting() }
+func (w *logWriter) waiting() bool { return w.begun || w.s.logQueue.waiting() }
+
+// begin settles which updates the next step writes.
+func (w *logWriter) begin() {
+	if !w.begun {
+		w.tasks, w.begun = w.s.logQueue.take(w.tasks), true
+	}
+}
 
 // step writes one batch. After a failure the store promises nothing more: no message leaves, nobody is told.
 func (w *logWriter) step() bool {
 	s := w.s
 	begin := time.Now()
-	w.tasks = s.logQueue.take(w.tasks)
+	w.begin()
+	w.begun = false
 	after, mail, err := s.opts.Disk.WriteLog(w.tasks, w.updates)
 	if err != nil {
 		s.fail(err)
@@ -250,9 +270,7 @@ func (w *logWriter) step() bool {
 	if len(after) > 0 {
 		s.opts.Transport.Send(after)
 	}
-	for _, m := range mail {
-		s.post(m)
-	}
+	s.postAll(mail)
 	return true
 }
 
@@ -285,9 +303,7 @@ func (w *applyWorker) step() bool {
 	for _, r := range round.Reply {
 		carryReply(r)
 	}
-	for _, m := range round.Mail {
-		s.post(m)
-	}
+	s.postAll(round.Mail)
 	if round.Hash != nil && err == nil {
 		s.enqueueHash(round.Hash)
 	}
@@ -340,15 +356,26 @@ func (w *taskWorker) step() bool {
 }
 
 func (s *Store) runTask(t machine.Task) bool {
-	if d, ok := t.(machine.ReportDifference); ok {
-		s.reportDifference(&d)
+	switch report := t.(type) {
+	case machine.ReportDifference:
+		s.reportDifference(&report)
+		return true
+	case machine.ReportDamage:
+		s.reportDamage(&report)
 		return true
 	}
 	mail, err := s.opts.Disk.RunTask(t, s.paceOf(t))
+	s.tellDamaged(t, err)
 	if err != nil {
 		switch t := t.(type) {
+		case machine.MeasureRegion:
+			if !engine.IsCorruption(err) {
+				s.fail(err)
+				return false
+			}
+			mail = nil // what was found so far is not what there is
 		case machine.BuildSnapshot, machine.DropSnapshot:
-			s.opts.Logger.Warn("snapshot file", zap.Any("task", t), zap.Error(err))
+			s.opts.Logger.Warn("snapshot", zap.Any("task", t), zap.Error(err))
 		case *machine.ComputeHash:
 			s.opts.Logger.Warn("hash of a region", zap.Uint64("region", t.RegionID), zap.Error(err))
 		default:

@@ -109,6 +109,9 @@ func (st *stream) send() error {
 	for {
 		select {
 		case <-st.wake:
+			if st.moreToCome() {
+				time.Sleep(gatherAnswers)
+			}
 			if err := st.flush(); err != nil {
 				return err
 			}
@@ -116,6 +119,18 @@ func (st *stream) send() error {
 			return nil
 		}
 	}
+}
+
+// gatherAnswers is how long answers wait for others, when they are few of many.
+const gatherAnswers = 200 * time.Microsecond
+
+// moreToCome says that few of many commands are answered: others will be soon, for the stores of a cluster, and the regions of a store, work in rounds. One
+// message for all of them costs the store and the client as much as one for the first.
+func (st *stream) moreToCome() bool {
+	const many, few = 8, 4 // commands, and the part of them that is few
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.commands >= many && len(st.answers.ids) < st.commands/few
 }
 
 // receive reads messages until the client's end, the server's, or an error.

@@ -94,6 +94,8 @@ func regionErrorFields(err error, regionID uint64) *errorpb.Error {
 	switch e := err.(type) {
 	case *region.NotLeaderError:
 		return &errorpb.Error{NotLeader: &errorpb.NotLeader{RegionId: e.RegionID, Leader: e.Leader}}
+	case *region.DamagedError: // the one word that makes clients try another replica at once
+		return &errorpb.Error{NotLeader: &errorpb.NotLeader{RegionId: e.RegionID, Leader: e.Leader}}
 	case *region.NotFoundError:
 		return &errorpb.Error{RegionNotFound: &errorpb.RegionNotFound{RegionId: e.RegionID}}
 	case *region.NotInitializedError:

@@ -73,12 +73,27 @@ func (l *latches) release(lock *latch.Lock) {
 	}
 }
 
+// latch is acquire, counted.
+func (s *Server) latch(ctx context.Context, batch []storage.Modify) (release func(), err error) {
+	began := time.Now()
+	held, err := s.latches.acquire(ctx, batch)
+	s.metrics.latchWait.observe(time.Since(began), 1)
+	if err != nil {
+		return nil, err
+	}
+	s.metrics.running.Add(1)
+	return func() {
+		s.metrics.running.Add(-1)
+		held()
+	}, nil
+}
+
 // applyLatched is apply for a batch whose keys compare-and-swaps may be about.
 func (s *Server) applyLatched(ctx context.Context, at storage.Target, batch []storage.Modify) error {
 	if len(batch) == 0 {
 		return nil
 	}
-	release, err := s.latches.acquire(ctx, batch)
+	release, err := s.latch(ctx, batch)
 	if err != nil {
 		return err
 	}

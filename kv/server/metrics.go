@@ -15,7 +15,20 @@ type metrics struct {
 	failures  [numMethods]atomic.Uint64
 	commands  [numMethods]atomic.Uint64 // answered ones
 
+	// latchWait is for how long commands wait for the latches of their keys, running how many hold them.
+	latchWait histogram
+	running   atomic.Int64
+
 	durationDesc, failureDesc, commandDesc *prometheus.Desc
+	writingDescs
+}
+
+// writingDescs are about commands that write: what the family calls its scheduler.
+type writingDescs struct{ writeDesc, stageDesc, latchDesc, runningDesc *prometheus.Desc }
+
+// writes are the methods that change data.
+var writes = map[method]bool{
+	rawPut: true, rawBatchPut: true, rawDelete: true, rawBatchDelete: true, rawDeleteRange: true, rawCompareAndSwap: true,
 }
 
 func newMetrics() *metrics {
@@ -24,6 +37,12 @@ func newMetrics() *metrics {
 		durationDesc: prometheus.NewDesc("tikv_grpc_msg_duration_seconds", "Time from a request's arrival to its answer.", label, nil),
 		failureDesc:  prometheus.NewDesc("tikv_grpc_msg_fail_total", "Requests that were answered with an error that is not a region error.", label, nil),
 		commandDesc:  prometheus.NewDesc("tikv_storage_command_total", "Commands that the storage received.", label, nil),
+		writingDescs: writingDescs{
+			writeDesc:   prometheus.NewDesc("tikv_scheduler_command_duration_seconds", "Time from the arrival of a command that writes to its answer.", label, nil),
+			stageDesc:   prometheus.NewDesc("tikv_scheduler_stage_total", "Commands that write, by what became of them.", []string{"type", "stage"}, nil),
+			latchDesc:   prometheus.NewDesc("tikv_scheduler_latch_wait_duration_seconds", "Time that atomic commands wait for others that change the same keys.", label, nil),
+			runningDesc: prometheus.NewDesc("tikv_scheduler_contex_total", "Atomic commands that hold latches.", nil, nil),
+		},
 	}
 }
 
@@ -41,6 +60,10 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.durationDesc
 	ch <- m.failureDesc
 	ch <- m.commandDesc
+	ch <- m.writeDesc
+	ch <- m.stageDesc
+	ch <- m.latchDesc
+	ch <- m.runningDesc
 }
 
 // Collect implements prometheus.Collector.
@@ -48,8 +71,16 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for i, name := range methodNames {
 		ch <- m.durations[i].collect(m.durationDesc, name)
 		ch <- prometheus.MustNewConstMetric(m.failureDesc, prometheus.CounterValue, float64(m.failures[i].Load()), name)
-		ch <- prometheus.MustNewConstMetric(m.commandDesc, prometheus.CounterValue, float64(m.commands[i].Load()), name)
+		all, failed := m.commands[i].Load(), m.failures[i].Load()
+		ch <- prometheus.MustNewConstMetric(m.commandDesc, prometheus.CounterValue, float64(all), name)
+		if writes[method(i)] {
+			ch <- m.durations[i].collect(m.writeDesc, name)
+			ch <- prometheus.MustNewConstMetric(m.stageDesc, prometheus.CounterValue, float64(all), name, "finish")
+			ch <- prometheus.MustNewConstMetric(m.stageDesc, prometheus.CounterValue, float64(failed), name, "error")
+		}
 	}
+	ch <- m.latchWait.collect(m.latchDesc, "raw_atomic")
+	ch <- prometheus.MustNewConstMetric(m.runningDesc, prometheus.GaugeValue, float64(m.running.Load()))
 }
 
 const numBuckets = 20

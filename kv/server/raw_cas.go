@@ -54,7 +54,7 @@ func (s *Server) compareAndSwap(ctx context.Context, from *caller, req *kvrpcpb.
 	bounded, cancel := from.withDeadline(ctx)
 	defer cancel()
 	batch := []storage.Modify{m}
-	release, err := s.latches.acquire(bounded, batch)
+	release, err := s.latch(bounded, batch)
 	if err != nil {
 		return err
 	}

@@ -63,14 +63,14 @@ var regionBugs = []bug{
 	},
 	{
 		name: "rest-of-the-range-kept", pitfall: "S3", file: "kv/raftstore/machine/op_split.go",
-		old:    `	if len(now.EndKey) > 0 && (len(old.EndKey) == 0 || bytes.Compare(now.EndKey, old.EndKey) < 0) {`,
-		broken: `	if len(now.EndKey) > 0 && len(old.EndKey) == 1<<20 {`,
+		old:    `	if bytes.Compare(old.StartKey, now.StartKey) < 0 {`,
+		broken: `	if bytes.Compare(old.StartKey, now.StartKey) < -1 {`,
 	},
 	// Merges.
 	{
 		name: "merge-without-all-of-the-source", pitfall: "S17", file: "kv/raftstore/machine/op_merge.go",
 		old:    `		ready = ready && pr.Match >= g.state.Commit`,
-		broken: `		ready = ready && pr != nil`,
+		broken: `		ready = ready && pr.Match+g.state.Commit > 0`,
 	},
 	{
 		name: "rollback-without-a-decision", pitfall: "S17", file: "kv/raftstore/machine/op_merge.go",
@@ -102,7 +102,7 @@ var regionBugs = []bug{
 	},
 	{
 		name: "absorbed-region-keeps-its-record", pitfall: "S17", file: "kv/raftstore/machine/op_merge_target.go",
-		old:    `	putTombstone(batch, s.region, &metapb.Peer{Id: s.peerID, StoreId: m.storeID}, into)`,
+		old:    `	putTombstone(batch, s.region, &metapb.Peer{Id: s.peerID, StoreId: m.storeID}, s.records, into)`,
 		broken: `	_ = into.Target`,
 	},
 	{
@@ -111,9 +111,9 @@ var regionBugs = []bug{
 		broken: `next.RegionEpoch.Version = a.region.RegionEpoch.Version + 1`,
 	},
 	{
-		name: "absorbed-peer-may-come-back", pitfall: "S7", file: "kv/raftstore/machine/op_merge_target.go",
-		old:    `	m.tombstones[s.region.Id] = max(m.tombstones[s.region.Id], s.peerID)`,
-		broken: `	_ = into.Commit`,
+		name: "absorbed-peer-may-come-back", pitfall: "S7", file: "kv/raftstore/machine/store_machine.go",
+		old:    `	m.tombstones[g.RegionID] = Tombstone{PeerID: g.PeerID, `,
+		broken: `	m.tombstones[g.RegionID+g.Into.GetCommit()<<32] = Tombstone{PeerID: g.PeerID, `,
 	},
 	// Members.
 	{
@@ -143,18 +143,18 @@ var regionBugs = []bug{
 	},
 	{
 		name: "removed-peer-never-told", pitfall: "S8", file: "kv/raftstore/machine/store_machine.go",
-		old:    `	if len(t.Members) == 0 || msg.RegionEpoch.GetConfVer() >= t.ConfVer {`,
-		broken: `	if len(t.Members) < 1<<20 {`,
+		old:    `ToPeer: msg.FromPeer, IsTombstone: gone,`,
+		broken: `ToPeer: msg.FromPeer, IsTombstone: gone && len(t.Members) > 1<<20,`,
 		also: &bug{
 			file:   "kv/raftstore/machine/op_stale.go",
-			old:    `	msg.IsTombstone = true`,
-			broken: `	return`,
+			old:    "	msg.IsTombstone = true\n",
+			broken: "",
 		},
 	},
 	// The log.
 	{
-		name: "log-cut-that-a-snapshot-needs", pitfall: "S15", file: "kv/raftstore/machine/op_compact.go",
-		old:    `	if index > a.truncated.Index && index <= a.applied.Index {`,
-		broken: `	if index > a.truncated.Index {`,
+		name: "log-cut-at-another-term", pitfall: "S15", file: "kv/raftstore/machine/op_compact.go",
+		old:    `		a.truncated = Pair{index, term}`,
+		broken: `		a.truncated = Pair{index, max(term, a.applied.Term)}`,
 	},
 }

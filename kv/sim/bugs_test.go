@@ -169,7 +169,7 @@ var bugs = []bug{
 		broken: `		if e.Index == at.Index {`,
 		also: &bug{
 			file:   "kv/raftstore/machine/op_write.go",
-			old:    "	for _, e := range p.pending {\n		for _, pr := range e.proposals {\n			m.reply(pr.Done, region.ErrUndetermined)\n		}\n	}\n	p.pending = nil\n",
+			old:    "	for _, e := range p.pending {\n		m.groups.decided(&e, m.now)\n		for _, pr := range e.proposals {\n			m.reply(pr.Done, region.ErrUndetermined)\n		}\n	}\n	p.pending = nil\n",
 			broken: "",
 		},
 	},
@@ -201,7 +201,7 @@ var bugs = []bug{
 	// Snapshots.
 	{
 		name: "stale-snapshot-accepted", pitfall: "R12", file: "raft/snapshot.go",
-		old:    `	if index <= l.committed {`,
+		old:    `	if index <= l.committed && !renewal {`,
 		broken: `	if index == 0 {`,
 	},
 	{
@@ -227,7 +227,7 @@ var bugs = []bug{
 	},
 	{
 		name: "no-tombstone", pitfall: "S7", file: "kv/raftstore/machine/apply_machine.go",
-		old:    `	putTombstone(batch, r, &metapb.Peer{Id: t.PeerID, StoreId: m.storeID}, t.Into)`,
+		old:    `	putTombstone(batch, r, &metapb.Peer{Id: t.PeerID, StoreId: m.storeID}, records, t.Into)`,
 		broken: "\tbatch.Delete(engine.Local, keys.RegionState(t.RegionID))",
 	},
 	{

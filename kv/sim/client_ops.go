@@ -92,21 +92,27 @@ func (cl *client) draw() *task {
 	key := g.keys[cl.rng.IntN(groupKeys)*cl.rng.IntN(2)] // the first one most
 	switch n := cl.rng.IntN(100); {
 	case n < 28:
-		return cl.get(key)
+		return cl.anywhere(cl.get(key))
 	case n < 36:
 		return cl.remove(key, g.swaps())
 	case n < 44:
-		return cl.batchGet(cl.some(g))
+		return cl.anywhere(cl.batchGet(cl.some(g)))
 	case n < 52:
 		return cl.batchPut(cl.some(g), g.swaps())
 	case n < 60:
 		last := cl.c.keys.groups[min(g.slot+cl.rng.IntN(3), groupSlots-1)]
-		return cl.scan(g.keys[0], append(slices.Clone(last.keys[groupKeys-1]), 0), 2+cl.rng.IntN(12))
+		return cl.anywhere(cl.scan(g.keys[0], append(slices.Clone(last.keys[groupKeys-1]), 0), 2+cl.rng.IntN(12)))
 	case n < 80 && g.swaps():
 		return cl.swap(key)
 	default:
 		return cl.put(key, g.swaps())
 	}
+}
+
+// anywhere lets any replica answer some of the reads.
+func (cl *client) anywhere(t *task) *task {
+	t.replica = world.Chance(cl.rng, cl.c.cfg.ReplicaReads)
+	return t
 }
 
 // some draws a few keys: of one group mostly, of two now and then.

@@ -18,6 +18,8 @@ type task struct {
 	name string
 	// keys are those that no answer has dealt with, in order; the next request goes to the region that holds the first.
 	keys [][]byte
+	// replica says that any peer may answer, one that does not lead, or a learner: what it answers must be as good.
+	replica bool
 	// attempt makes a request to a region, for as many of the keys as are in it.
 	attempt func(ctx *kvrpcpb.Context, r *metapb.Region) attempt
 }
@@ -37,7 +39,9 @@ type errand struct {
 	task     *task
 	deadline world.Time
 	waits    [waitKinds]int
-	done     func(ok bool)
+	// asked is the peer that the last request went to.
+	asked *metapb.Peer
+	done  func(ok bool)
 }
 
 // wait says what a client waits for; each kind grows by itself.
@@ -112,13 +116,17 @@ func (e *errand) lookUp() {
 
 func (e *errand) send(r *cachedRegion) {
 	c, peer := e.cl.c, r.target()
+	if e.task.replica {
+		peer = r.Peers[e.cl.rng.IntN(len(r.Peers))]
+	}
+	e.asked = peer
 	s := c.storeWith(peer.StoreId)
 	if s == nil { // its disk was lost, and it is another store now
-		r.nextPeer()
+		e.nextPeer(r)
 		e.wait(waitAnswer, 0)
 		return
 	}
-	ctx := &kvrpcpb.Context{RegionId: r.Id, RegionEpoch: r.RegionEpoch, Peer: peer}
+	ctx := &kvrpcpb.Context{RegionId: r.Id, RegionEpoch: r.RegionEpoch, Peer: peer, ReplicaRead: e.task.replica}
 	a := e.task.attempt(ctx, r.Region)
 	e.cl.note(a.request)
 	c.call(e.cl.p, s.p, answerTimeout, func(answer func(any)) { s.front.handle(a.request, answer) }, func(resp any) {
@@ -126,11 +134,18 @@ func (e *errand) send(r *cachedRegion) {
 	})
 }
 
+// nextPeer turns to another peer; who asks any replica draws one anyway.
+func (e *errand) nextPeer(r *cachedRegion) {
+	if !e.task.replica {
+		r.nextPeer()
+	}
+}
+
 // heard takes what a request came to. An attempt that was not answered stays open in the history.
 func (e *errand) heard(r *cachedRegion, a attempt, resp any) {
 	answer, ok := resp.(interface{ GetRegionError() *errorpb.Error })
 	if !ok { // lost, refused, or late
-		r.nextPeer()
+		e.nextPeer(r)
 		e.wait(waitAnswer, 0)
 		return
 	}
@@ -160,7 +175,7 @@ func (e *errand) refused(r *cachedRegion, failed *errorpb.Error) {
 		}
 		e.step()
 	case failed.NotLeader != nil:
-		r.nextPeer()
+		e.nextPeer(r)
 		e.wait(waitLeader, 0)
 	case failed.EpochNotMatch != nil:
 		e.reshape(r, failed.EpochNotMatch.CurrentRegions)
@@ -196,10 +211,9 @@ func (e *errand) reshape(r *cachedRegion, now []*metapb.Region) {
 			return
 		}
 	}
-	answered := r.target().StoreId
 	e.cl.cache.drop(r)
 	for _, n := range now {
-		e.cl.cache.put(n, region.FindPeerOn(n, answered))
+		e.cl.cache.put(n, region.FindPeerOn(n, e.asked.StoreId))
 	}
 	e.step()
 }

@@ -79,7 +79,7 @@ func TestClientsFollowRegionErrors(t *testing.T) {
 		cl.p.Start()
 		cl.cache.put(meta, nil)
 		given := false
-		e := &errand{cl: cl, task: cl.get([]byte("a")), deadline: world.Time(clientPatience), done: func(bool) { given = true }}
+		e := &errand{cl: cl, task: cl.get([]byte("a")), deadline: world.Time(clientPatience), done: func(bool) { given = true }, asked: meta.Peers[0]}
 		e.refused(cl.cache.find([]byte("a")), &tc.failed)
 		r := cl.cache.find([]byte("a"))
 		if tc.peer == 0 {

@@ -24,6 +24,8 @@ type Config struct {
 	Limits  raftstore.Limits
 	// Replicas is how many the scheduler gives every region.
 	Replicas int
+	// ReplicaReads is the share of reads that any replica may answer.
+	ReplicaReads float64
 	// LostAfter is how long a store may be silent before its peers are replaced (max-store-down-time), MergeAfter how long small regions are left alone before
 	// they are merged (split-merge-interval); 0 leaves the scheduler's defaults.
 	LostAfter, MergeAfter time.Duration

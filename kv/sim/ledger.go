@@ -3,12 +3,15 @@ package sim
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"sort"
 
 	"github.com/cespare/xxhash/v2"
+	"github.com/pingcap/kvproto/pkg/metapb"
 
 	"github.com/shoal-kv/shoal/kv/engine"
 	"github.com/shoal-kv/shoal/kv/engine/memdb"
+	"github.com/shoal-kv/shoal/proto/region"
 )
 
 // ledger follows what a state engine holds, so that the data of two replicas can be compared at every applied index: a fingerprint of a key range is the
@@ -64,6 +67,22 @@ func (l *ledger) sum(start, end []byte) uint64 {
 	sort.Slice(kept, func(i, j int) bool { return bytes.Compare(kept[i].start, kept[j].start) < 0 })
 	l.tallies = kept
 	return t.sum
+}
+
+// stray is a key that is in none of these ranges, "" when there is none.
+func (l *ledger) stray(regions []*metapb.Region) string {
+	if l.pairs == nil {
+		l.count()
+	}
+	first := ""
+	for id := range l.pairs { // order-free: the least
+		key := []byte(id[1:])
+		if first != "" && first < id[1:] || slices.ContainsFunc(regions, func(r *metapb.Region) bool { return region.Contains(r, key) }) {
+			continue
+		}
+		first = id[1:]
+	}
+	return first
 }
 
 func (t *tally) holds(key []byte) bool {

@@ -70,7 +70,7 @@ type nemesis struct {
 // nemeses are all kinds of faults. A new one is a file with a function that returns it, and a line here. Their order decides between steps of
 // the same instant.
 func nemeses() []nemesis {
-	return slices.Concat(processNemeses(), clockNemeses(), networkNemeses(), weatherNemeses(), diskNemeses(), memberNemeses(), replaceNemeses(), regionNemeses(), schedulerNemeses())
+	return slices.Concat(processNemeses(), clockNemeses(), networkNemeses(), weatherNemeses(), diskNemeses(), memberNemeses(), replaceNemeses(), regionNemeses(), schedulerNemeses(), damageNemeses())
 }
 
 // Nemeses are the names of the kinds of faults, as Config.Faults has them.

@@ -10,6 +10,7 @@ import (
 	"github.com/pingcap/kvproto/pkg/metapb"
 
 	"github.com/shoal-kv/shoal/kv/raftstore"
+	"github.com/shoal-kv/shoal/proto/region"
 )
 
 // A store's disk is lost for good. The machine comes back with an empty one, as another store: with its old id it would have forgotten what it has
@@ -38,8 +39,8 @@ func doReplace(c *Cluster, s Step) (func(), bool) {
 	}, len(lost) > 0
 }
 
-// expendable says that every region outlives the loss of a store: of every configuration that any store knows of a majority remains, of two voters at
-// least, so that it also outlives a voter that is put on the lost store by somebody who does not know yet; and none is about to change. Who loses more than
+// expendable says that every region outlives the loss of a store: of every configuration that any store knows a majority remains, of two voters at
+// least, even if somebody who does not know yet lets the lost store vote; and none is about to change. Who loses more than
 // that loses data, and no store can do anything about it.
 func (c *Cluster) expendable(victim *store) bool {
 	if victim.id == 0 {
@@ -61,6 +62,9 @@ func (c *Cluster) expendable(victim *store) bool {
 // outlives says whether a majority of a region's voters is left when a store is lost, and how many those are.
 func (c *Cluster) outlives(r *metapb.Region, victim *store) (alive int, ok bool) {
 	var voters, dead [2]int // before and after a joint change
+	if victim != nil && !voter(region.FindPeerOn(r, victim.id)) {
+		voters, dead = [2]int{1, 1}, [2]int{1, 1} // it may be about to vote
+	}
 	for _, p := range r.Peers {
 		s := c.storeWith(p.StoreId)
 		for side, without := range [2]metapb.PeerRole{metapb.PeerRole_IncomingVoter, metapb.PeerRole_DemotingVoter} {
@@ -74,6 +78,8 @@ func (c *Cluster) outlives(r *metapb.Region, victim *store) (alive int, ok bool)
 	}
 	return min(voters[0]-dead[0], voters[1]-dead[1]), 2*dead[0] < voters[0] && 2*dead[1] < voters[1]
 }
+
+func voter(p *metapb.Peer) bool { return p != nil && p.Role != metapb.PeerRole_Learner }
 
 // changes says that a store's log has, or is about to have, a change of a region's members that is not applied there.
 func (s *store) changes(regionID uint64) bool {

@@ -2,20 +2,16 @@ package sim
 
 import (
 	"bufio"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/pingcap/errors"
-	"github.com/pingcap/kvproto/pkg/kvrpcpb"
-	"github.com/pingcap/kvproto/pkg/metapb"
 
 	"github.com/shoal-kv/shoal/kv/raftstore"
 	"github.com/shoal-kv/shoal/kv/raftstore/machine"
 	"github.com/shoal-kv/shoal/kv/sim/world"
-	"github.com/shoal-kv/shoal/proto/region"
 )
 
 // A script is a directed scenario: what chance would hardly ever arrange, step by step. One step a line; # begins a comment.
@@ -25,7 +21,7 @@ import (
 //	let L leader                names: L is the store that leads; let A B follower the others, by id
 //	run 500ms                   let time pass
 //	put K V on X · get K V on X must succeed, within 10 s; V may be - for none
-//	try N put K V on X · try N get K on X · try N swap K OLD NEW on X · try N add Y on X · try N remove Y on X   starts it and goes on; N names it
+//	try N put K V on X · try N get K on X · try N read K on X (as a replica) · try N swap K OLD NEW on X · try N add Y on X · try N remove Y on X   starts it and goes on; N names it
 //	await N ok|refused|open|V   what has become of N: done, refused, no answer yet, or (get) done with the value V; waits up to 10 s except for open
 //	kill X · start X · suspend X · resume X · kill all · start all
 //	cut X Y · cut X -> Y · isolate X · heal
@@ -36,6 +32,8 @@ import (
 //	forget-rules                the rules end, what is kept stays kept
 //	ticks off X · ticks on X · ticks off all · tick X N a store without ticks never campaigns and never beats; N ticks at once
 //	scheduler off · scheduler on
+//	schedulers cut · schedulers suspend · schedulers back · schedulers heal · schedulers right     the one that leads is cut off from the others, stands still, has its calendar
+//	                            turned back; all is right again
 //	hold WORKER X · free WORKER X                       raft, log, apply, quick, snapshot: the worker stands still; front: swaps stop between reading and writing
 //	transfer X · expect leader X · expect follower X · expect no leader · expect peers N
 //	until leader X · until follower X                   wait, up to 60 s
@@ -43,8 +41,9 @@ import (
 //	within 3s leader                                    somebody leads, not asleep and ready, by then
 //	region K                    from now on let, transfer, add, remove, change, split, expect, until are about the region that holds the key K; - is the first
 //	                            key. put, get and swap go to the region that holds their key, as the store knows it.
+//	try N merge K on X          the present region is to vanish in its neighbour that holds the key K
 //	try N split K… on X · try N change C… on X          C is +Y ^Y (a voter, a learner on store Y), -Y ~Y (remove, make a learner of the peer on Y), !Y (promote)
-//	expect regions N · expect regions N on X · expect peer X · expect no peer X
+//	expect regions N · expect regions N on X · expect peer X (with data) · expect no peer X · expect nothing X (no peer of any region)
 //	crash X keeping all|nothing                         a kill after which of the unsynced writes all or none are there
 //	judge                       heal everything; the cluster must come right and all checks hold
 type script struct {
@@ -57,13 +56,6 @@ type script struct {
 	line  int
 	// region is the one that steps are about.
 	region uint64
-}
-
-// try is an operation of a script.
-type try struct {
-	over  bool
-	err   string
-	value string
 }
 
 const scriptHand = 301
@@ -254,15 +246,16 @@ var scriptSteps = map[string]struct {
 		s.c.sched.power(w[0] == "on")
 		return nil
 	}},
-	"ticks":    {2, func(s *script, w []string) error { return s.each(w[1], func(st *store) { st.still = w[0] == "off" }) }},
-	"hold":     {2, func(s *script, w []string) error { return s.hold(w, true) }},
-	"free":     {2, func(s *script, w []string) error { return s.hold(w, false) }},
-	"transfer": {1, (*script).transfer},
-	"expect":   {2, (*script).expect},
-	"until":    {2, (*script).untilRole},
-	"within":   {2, (*script).within},
-	"region":   {1, (*script).choose},
-	"judge":    {0, (*script).judge},
+	"schedulers": {1, (*script).schedulers},
+	"ticks":      {2, func(s *script, w []string) error { return s.each(w[1], func(st *store) { st.still = w[0] == "off" }) }},
+	"hold":       {2, func(s *script, w []string) error { return s.hold(w, true) }},
+	"free":       {2, func(s *script, w []string) error { return s.hold(w, false) }},
+	"transfer":   {1, (*script).transfer},
+	"expect":     {2, (*script).expect},
+	"until":      {2, (*script).untilRole},
+	"within":     {2, (*script).within},
+	"region":     {1, (*script).choose},
+	"judge":      {0, (*script).judge},
 }
 
 func (s *script) each(name string, do func(*store)) error {
@@ -299,123 +292,6 @@ func (s *script) pass(w []string) error {
 		s.c.w.RunUntil(s.c.w.Now() + world.Time(d))
 	}
 	return err
-}
-
-// must does an operation that has to succeed.
-func (s *script) must(what string, w []string) error {
-	name := fmt.Sprintf("line %d", s.line)
-	args := []string{name, what, w[0], w[1], w[2], w[3]}
-	want := "ok"
-	if what == "get" {
-		args, want = []string{name, what, w[0], w[2], w[3]}, w[1]
-	}
-	if err := s.tryIt(args); err != nil {
-		return err
-	}
-	return s.await([]string{name, want})
-}
-
-func (s *script) tryIt(w []string) error {
-	a := &try{}
-	s.tries[w[0]] = a
-	st, err := s.find(w[len(w)-1])
-	if err != nil {
-		return err
-	}
-	if !st.p.Up() {
-		return errors.New("the store is down")
-	}
-	switch w[1] {
-	case "put":
-		s.request(st, a, &kvrpcpb.RawPutRequest{Context: contextOf(st, w[2]), Key: []byte(w[2]), Value: []byte(w[3])})
-	case "swap":
-		if len(w) != 7 {
-			return errors.New("expected try NAME swap KEY OLD NEW on STORE")
-		}
-		s.request(st, a, &kvrpcpb.RawCASRequest{Context: contextOf(st, w[2]), Key: []byte(w[2]), PreviousValue: []byte(w[3]), Value: []byte(w[4])})
-	case "get":
-		s.request(st, a, &kvrpcpb.RawGetRequest{Context: contextOf(st, w[2]), Key: []byte(w[2])})
-	case "add":
-		return s.change(st, a, []string{"+" + w[2]})
-	case "remove":
-		return s.change(st, a, []string{"-" + w[2]})
-	case "change":
-		return s.change(st, a, w[2:len(w)-2])
-	case "split":
-		return s.split(st, a, w[2:len(w)-2])
-	default:
-		return errors.Errorf("cannot try %s", w[1])
-	}
-	return nil
-}
-
-// contextOf addresses the region that holds a key as the store itself has it; one of two that overlap is that of the leader, or the newer one.
-func contextOf(st *store, key string) *kvrpcpb.Context {
-	var best *machine.RegionView
-	st.st.Views(func(_ uint64, v *machine.RegionView) bool { // order-free: regions of a store are disjoint
-		if v.Initialized && region.Contains(v.Region, []byte(key)) {
-			best = v
-		}
-		return true
-	})
-	if best == nil {
-		return &kvrpcpb.Context{RegionId: st.c.home}
-	}
-	return &kvrpcpb.Context{RegionId: best.Region.Id, RegionEpoch: best.Region.RegionEpoch, Peer: &metapb.Peer{Id: best.PeerID, StoreId: st.id}}
-}
-
-func (s *script) request(st *store, a *try, req any) {
-	s.c.call(s.hand, st.p, time.Hour, func(answer func(any)) { st.front.handle(req, answer) }, func(resp any) {
-		a.over = true
-		switch r := resp.(type) {
-		case *kvrpcpb.RawPutResponse:
-			a.err = errorText(r.RegionError, r.Error)
-		case *kvrpcpb.RawGetResponse:
-			a.err = errorText(r.RegionError, r.Error)
-			if a.value = string(r.Value); r.NotFound {
-				a.value = "-"
-			}
-		case *kvrpcpb.RawCASResponse:
-			a.err = errorText(r.RegionError, r.Error)
-			if a.err == "" && !r.Succeed {
-				a.err = "not swapped"
-			}
-		default:
-			a.err = "no answer"
-		}
-	})
-}
-
-func errorText(e fmt.Stringer, text string) string {
-	if e != nil && fmt.Sprint(e) != "<nil>" && fmt.Sprint(e) != "" {
-		return e.String()
-	}
-	return text
-}
-
-func (s *script) await(w []string) error {
-	a := s.tries[w[0]]
-	if a == nil {
-		return errors.Errorf("nothing called %s was tried", w[0])
-	}
-	if w[1] == "open" {
-		if a.over {
-			return errors.Errorf("it is over: value %q error %q", a.value, a.err)
-		}
-		return nil
-	}
-	if err := s.until(10*time.Second, func() bool { return a.over }); err != nil {
-		return err
-	}
-	switch {
-	case w[1] == "refused" && a.err != "", w[1] == "ok" && a.err == "", w[1] == "any":
-		return nil
-	case w[1] == "refused", w[1] == "ok", a.err != "":
-		return errors.Errorf("value %q error %q", a.value, a.err)
-	case a.value != w[1]:
-		return errors.Errorf("it is %q", a.value)
-	}
-	return nil
 }
 
 func (s *script) crash(w []string) error {
@@ -487,6 +363,8 @@ func (s *script) expect(w []string) error {
 		return s.expectPeer(w[len(w)-1], w[0] == "peer")
 	case w[0] == "regions":
 		return s.expectRegions(w[1:])
+	case w[0] == "nothing":
+		return s.expectNothing(w[1])
 	case w[0] == "no":
 		if l := s.leader(); l != nil {
 			return errors.Errorf("store %d leads", l.id)

@@ -13,7 +13,7 @@ import (
 	"github.com/shoal-kv/shoal/proto/region"
 )
 
-// The steps of a script that have to do with regions: which one is meant, who its members are, and how it divides.
+// The steps of a script that have to do with regions: which one is meant, who its members are, how it divides, and where it goes.
 
 // choose makes the following steps be about the region that holds a key.
 func (s *script) choose(w []string) error {
@@ -97,6 +97,15 @@ func (s *script) split(st *store, a *try, keys []string) error {
 	return s.ask(st, a, op)
 }
 
+// merge asks a leader to give its region to the neighbour that holds a key, as the store has it.
+func (s *script) merge(st *store, a *try, key string) error {
+	into := st.st.View(contextOf(st, key).RegionId)
+	if into == nil {
+		return errors.New("the store has no peer of the target")
+	}
+	return s.ask(st, a, machine.Merge{Target: into.Region})
+}
+
 func (s *script) expectPeer(name string, there bool) error {
 	st, err := s.find(name)
 	if err != nil {
@@ -107,6 +116,21 @@ func (s *script) expectPeer(name string, there bool) error {
 		return errors.Errorf("store %d has a peer of the region with data: %t", st.id, has)
 	}
 	return nil
+}
+
+// expectNothing wants no peer of any region on a store, not even one without data.
+func (s *script) expectNothing(name string) (err error) {
+	st, err := s.find(name)
+	if err != nil {
+		return err
+	}
+	st.st.Views(func(id uint64, v *machine.RegionView) bool { // order-free: any is one too many
+		if !v.Gone {
+			err = errors.Errorf("store %d has peer %d of region %d", st.id, v.PeerID, id)
+		}
+		return err == nil
+	})
+	return err
 }
 
 // expectRegions counts the regions that have a leader, or that a store has the data of.

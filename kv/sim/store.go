@@ -164,6 +164,7 @@ func (s *store) pump() {
 	for i, kind := range s.step.Workers() {
 		if !s.busy[i] && !s.held[kind] && s.step.Waits(i) {
 			s.busy[i] = true
+			s.step.Begin(i)
 			s.p.Soon(s.disk.latency(kind, s.c.w.Now()), func() {
 				s.busy[i] = false
 				s.ended(s.step.Step(i))
@@ -267,7 +268,7 @@ func (s *store) sendSnapshot(to *store, m *raft_serverpb.RaftMessage, b []byte, 
 }
 
 func (s *store) readSnapshot(key snapfile.Key) []byte {
-	file, _, err := s.opened.Snapshots.OpenToSend(key)
+	file, err := s.opened.Snapshots.OpenToSend(key)
 	if err != nil {
 		return nil
 	}
@@ -294,7 +295,11 @@ func (s *store) receiveSnapshot(key snapfile.Key, data []byte) bool {
 // beat reports the store to the scheduler now and then.
 func (s *store) beat() {
 	s.c.sched.storeHeartbeat(s, s.step.StoreStats(uint32(s.lives)))
-	s.p.After(5*time.Second, s.beat)
+	every := 5 * time.Second
+	if lost := s.c.cfg.LostAfter; lost > 0 {
+		every = min(every, lost/3) // or it would be taken for lost between two reports
+	}
+	s.p.After(every, s.beat)
 }
 
 // StoreHeartbeat implements raftstore.Scheduler; beat does it here.

@@ -39,6 +39,7 @@ func Draw(seed uint64) Config {
 	cfg.MergeAfter = pick(schedule, 0, 0, 0, 5*time.Second)
 	cfg.Machine.Split = drawSplits(world.Stream(seed, "swarm/regions"))
 	cfg.Padding = pick(world.Stream(seed, "swarm/padding"), 0, 20, 100)
+	cfg.ReplicaReads = pick(world.Stream(seed, "swarm/reads"), 0, 0.2, 0.7)
 	return cfg
 }
 
@@ -139,7 +140,8 @@ func (c Config) String() string {
 	fmt.Fprintf(&b, " raft=%d,%d,%d,%d,%d,%d,%d,%d", r.MaxSizePerMsg, r.MaxCommittedPerReady, r.MaxUncommitted, r.MaxInflightBytes, r.MaxInflightMsgs,
 		r.MaxCached, r.MaxEntry, r.MaxBatch)
 	x := &m.Split
-	fmt.Fprintf(&b, " split=%d/%d,%d/%d,%d,%d,%d padding=%d", x.SplitSize, x.MaxSize, x.SplitKeys, x.MaxKeys, x.Diff, x.Batch, x.CheckTicks, c.Padding)
+	fmt.Fprintf(&b, " split=%d/%d,%d/%d,%d,%d,%d padding=%d replicareads=%g",
+		x.SplitSize, x.MaxSize, x.SplitKeys, x.MaxKeys, x.Diff, x.Batch, x.CheckTicks, c.Padding, c.ReplicaReads)
 	l := &c.Limits
 	fmt.Fprintf(&b, " limits=%d,%d,%d,%d", l.MailboxMessages, l.ProposalBytes, l.Reads, l.LogQueueBytes)
 	w := &c.Weather

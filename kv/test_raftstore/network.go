@@ -107,7 +107,7 @@ func (l *link) copyFile(msg *raft_serverpb.RaftMessage) bool {
 	}
 	meta := msg.Message.Snapshot.Metadata
 	key := snapfile.Key{RegionID: msg.RegionId, Term: meta.Term, Index: meta.Index}
-	file, _, err := from.disk.Snapshots.OpenToSend(key)
+	file, err := from.disk.Snapshots.OpenToSend(key)
 	if err != nil {
 		return false
 	}

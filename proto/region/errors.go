@@ -122,6 +122,17 @@ type StoppedError struct{ StoreID uint64 }
 
 func (e *StoppedError) Error() string { return fmt.Sprintf("store %d is stopping", e.StoreID) }
 
+// DamagedError is a request for a replica that the engine cannot read any more. Another replica, the leader if it is known, serves it.
+type DamagedError struct {
+	RegionID uint64
+	// Leader may be nil.
+	Leader *metapb.Peer
+}
+
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("region %d: this replica is damaged on disk and must be rebuilt; another one serves", e.RegionID)
+}
+
 // ChangingError says that the region cannot be changed now because another change of it is on its way.
 type ChangingError struct {
 	RegionID uint64

@@ -192,6 +192,17 @@ func (p *Picture) PutRegion(r *Region, change Change) {
 	p.places.move(p.regions.put(r), old)
 }
 
+// Forget takes a region out until it reports again; false if it is not known. A report that is behind what was known stays refused.
+func (p *Picture) Forget(id uint64) bool {
+	r := p.Region(id)
+	if r == nil {
+		return false
+	}
+	p.dropRegion(r)
+	p.displace(r)
+	return true
+}
+
 func (p *Picture) dropRegion(r *Region) {
 	e := p.regions.byID[r.ID()]
 	p.regions.remove(r)

@@ -55,6 +55,15 @@ func (t *Term) RaiseSafePoint(to uint64) *Save {
 // LeastClaim is the claim that holds collection back; among equals the one whose name comes first.
 func (t *Term) LeastClaim() Claim { return least(t.safe.claims) }
 
+// Claims lists the claims by service, those that ran out among them until somebody makes another.
+func (t *Term) Claims() []Claim {
+	list := make([]Claim, 0, len(t.safe.claims))
+	for _, id := range slices.Sorted(maps.Keys(t.safe.claims)) {
+		list = append(list, t.safe.claims[id])
+	}
+	return list
+}
+
 // Claim changes one service's claim; ttl is in seconds, and 0 or less gives the claim up. A claim below the least one is not taken, since what it
 // wants kept may be gone: the caller sees that the least is above its own. Claims that ran out are forgotten.
 func (t *Term) Claim(service string, ttl int64, safePoint uint64, at Moment) *Save {

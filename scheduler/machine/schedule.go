@@ -3,6 +3,7 @@ package machine
 import (
 	"encoding/json"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -117,6 +118,9 @@ func (t *Term) SetConfig(values map[string]string) (*Save, error) {
 	if err != nil {
 		return nil, err
 	}
+	if own := t.settings.rules[placement.DefaultGroup+"/"+placement.DefaultID]; own != nil && !reflect.DeepEqual(cfg.Replication, t.settings.config.Replication) {
+		return nil, errors.Errorf("rule %s was set and holds in place of max-replicas, location-labels and isolation-level: change or delete that rule", own.Name())
+	}
 	if _, err := schedule.CheckConfig(cfg, t.settings.ruleList(), t.settings.groupList()); err != nil {
 		return nil, err
 	}
@@ -136,6 +140,9 @@ func (t *Term) reconfigure() {
 	}
 }
 
+// IsSet says that a rule, named group/id, was set; the default one holds without that.
+func (t *Term) IsSet(rule string) bool { return t.settings.rules[rule] != nil }
+
 // Rules is a change of placement rules: all of it or nothing.
 type Rules struct {
 	Set    []*placement.Rule
@@ -148,31 +155,35 @@ type Rules struct {
 func (t *Term) SetRules(change Rules) (*Save, error) {
 	next := t.settings
 	next.rules, next.groups = maps.Clone(next.rules), maps.Clone(next.groups)
-	var ops []Op
+	values := make(map[string][]byte) // by key: what is dropped and set at once is written once
 	for _, name := range change.Drop {
 		if next.rules[name] == nil {
 			return nil, errors.Errorf("rule %s not found", name)
 		}
 		delete(next.rules, name)
-		ops = append(ops, Op{Key: rulePrefix + name})
+		values[rulePrefix+name] = nil
 	}
 	for _, id := range change.DropGroups {
 		delete(next.groups, id)
-		ops = append(ops, Op{Key: groupPrefix + id})
+		values[groupPrefix+id] = nil
 	}
 	for _, r := range change.Set {
 		if err := r.Check(); err != nil {
 			return nil, err
 		}
 		next.rules[r.Name()] = r
-		ops = append(ops, Op{rulePrefix + r.Name(), mustJSON(r)})
+		values[rulePrefix+r.Name()] = mustJSON(r)
 	}
 	for _, g := range change.Groups {
 		next.groups[g.ID] = g
-		ops = append(ops, Op{groupPrefix + g.ID, mustJSON(g)})
+		values[groupPrefix+g.ID] = mustJSON(g)
 	}
-	if _, err := schedule.CheckConfig(next.config, next.ruleList(), next.groupList()); err != nil || len(ops) == 0 {
+	if _, err := schedule.CheckConfig(next.config, next.ruleList(), next.groupList()); err != nil || len(values) == 0 {
 		return nil, err
+	}
+	var ops []Op
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		ops = append(ops, Op{key, values[key]})
 	}
 	return &Save{Ops: ops, take: func(time.Time) {
 		t.settings.rules, t.settings.groups = next.rules, next.groups

@@ -25,6 +25,7 @@ func (t *Term) PutStore(store *metapb.Store) (*Save, error) {
 	if old != nil { // what operators decide is not the store's to change
 		next := *store
 		next.State, next.NodeState, next.PhysicallyDestroyed = old.Meta.State, old.Meta.NodeState, old.Meta.PhysicallyDestroyed
+		next.Labels = mergeLabels(old.Meta.Labels, store.Labels)
 		store = &next
 	}
 	value := mustMarshal(store)
@@ -133,6 +134,17 @@ func (t *Term) ForgetTombstones() *Save {
 			delete(t.settings.tunings, id)
 		}
 	}}
+}
+
+// mergeLabels are the labels that a store names, and those that operators gave it under other names.
+func mergeLabels(old, own []*metapb.StoreLabel) []*metapb.StoreLabel {
+	all := slices.Clone(own)
+	for _, l := range old {
+		if !slices.ContainsFunc(own, func(o *metapb.StoreLabel) bool { return o.Key == l.Key }) {
+			all = append(all, l)
+		}
+	}
+	return all
 }
 
 func relabel(old []*metapb.StoreLabel, labels map[string]string, force bool) []*metapb.StoreLabel {

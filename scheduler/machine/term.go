@@ -73,6 +73,8 @@ type Term struct {
 	ids       *oracle.IDs
 	safe      safePoints
 	behind    behind
+	// resolved is what stores have said to this term of the timestamps below which nothing changes on them any more.
+	resolved map[uint64]uint64
 	// moment is when the decision at hand is made.
 	moment Moment
 }

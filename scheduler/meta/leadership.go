@@ -74,6 +74,9 @@ func (l *Leadership) lose(why string) {
 		l.node.leader.CompareAndSwap(&l.node.self, nil)
 		close(l.lost)
 		l.node.cfg.Logger.Info("leadership is over", zap.String("reason", why))
+		if l.node.cfg.Watch.Lost != nil {
+			l.node.cfg.Watch.Lost(why)
+		}
 	})
 }
 
@@ -104,6 +107,9 @@ func (l *Leadership) renew() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*every)
 		err := l.renewOnce(ctx)
 		cancel()
+		if l.node.cfg.Watch.Renewed != nil {
+			l.node.cfg.Watch.Renewed(l.node.cfg.Monotonic().Sub(asked), err)
+		}
 		switch {
 		case l.isLost():
 			return

@@ -76,7 +76,17 @@ type Config struct {
 	Lease time.Duration
 	// Wall and Monotonic are the clocks: the first only for drawing the cluster id, the second for the lease.
 	Wall, Monotonic func() time.Time
-	Logger          *zap.Logger
+	// Watch hears of the leader's lease.
+	Watch  LeaseWatch
+	Logger *zap.Logger
+}
+
+// LeaseWatch hears what becomes of a leader's lease. Its functions must not block; nil ones are not called.
+type LeaseWatch struct {
+	// Renewed is called after each try, with how long it took.
+	Renewed func(took time.Duration, err error)
+	// Lost is called when a leadership is over.
+	Lost func(why string)
 }
 
 // Node is this process's member of the scheduler group.
@@ -239,6 +249,12 @@ func (n *Node) initClusterID(ctx context.Context) (uint64, error) {
 
 // ClusterID is drawn once for the life of the cluster and never 0.
 func (n *Node) ClusterID() uint64 { return n.clusterID }
+
+// Raft says how far this member's etcd is: its term, and the indexes up to which its log is committed and applied.
+func (n *Node) Raft() (term, committed, applied uint64) {
+	s := n.etcd.Server
+	return s.Term(), s.CommittedIndex(), s.AppliedIndex()
+}
 
 // Self is this member.
 func (n *Node) Self() Member { return n.self }

@@ -229,6 +229,28 @@ func TestSingleReplicaMoves(t *testing.T) {
 	}
 }
 
+// A small cluster finds places on disks that others have filled, as long as some gigabytes are left (tikv/pd #5391); one with many regions, or little space, spares them.
+func TestFullDisks(t *testing.T) {
+	const gibibyte = 1 << 30
+	for _, tc := range []struct {
+		regions   int
+		available uint64
+		replicas  int
+	}{{10, 20 * gibibyte, 2}, {10, 2 * gibibyte, 1}, {60, 20 * gibibyte, 1}} {
+		c := paper.New(paper.Config{Schedule: configured(func(c *schedule.Config) { c.MaxReplicas = 1 })}, 2)
+		for _, s := range c.Term.Picture.Stores() {
+			c.Store(s.ID()).Stats.Capacity, c.Store(s.ID()).Stats.Available = 200*gibibyte, tc.available
+		}
+		c.Split(tc.regions, mebibyte, func(i int) []uint64 { return []uint64{uint64(i%2) + 1} })
+		c.Run(time.Minute, nil)
+		require.NoError(t, c.Save(c.Term.SetConfig(map[string]string{"max-replicas": "2"})))
+		c.Run(2*time.Minute, nil)
+		for _, r := range c.Regions() {
+			require.Len(t, r.Meta.Peers, tc.replicas, "%+v", tc)
+		}
+	}
+}
+
 // E9: the number of replicas changes while the cluster runs.
 func TestReplicasFollowTheConfiguration(t *testing.T) {
 	c := spread(paper.Config{}, 6, 30)
@@ -477,4 +499,22 @@ func TestSilentLearnerIsNotPromoted(t *testing.T) {
 	require.Contains(t, reason.Text, "is not heard of")
 	c.Revive(3)
 	require.True(t, c.Run(2*time.Minute, func() bool { return lacking(c, 3) == "" }), lacking(c, 3))
+}
+
+// A learner that an operator of an earlier term left behind takes the lost voter's place in one step: a fourth voter, while one of them is dead, would make the next
+// loss one too many (P8). Found by the simulator.
+func TestLearnerLeftBehindTakesTheLostVotersPlace(t *testing.T) {
+	c := paper.New(paper.Config{Schedule: configured(func(c *schedule.Config) { c.MaxStoreDownTime = schedule.Duration(2 * time.Minute) })}, 4)
+	c.Split(1, 10*mebibyte, func(int) []uint64 { return []uint64{1, 2, 3} })
+	id := c.Regions()[0].Meta.Id
+	c.Kill(3)
+	c.Run(time.Minute, nil)
+	r := c.Region(id)
+	r.Meta = proto.Clone(r.Meta).(*metapb.Region)
+	r.Meta.Peers = append(r.Meta.Peers, &metapb.Peer{Id: 1 << 40, StoreId: 4, Role: metapb.PeerRole_Learner})
+	r.Meta.RegionEpoch.ConfVer++
+	require.True(t, c.Run(10*time.Minute, func() bool { return lacking(c, 3) == "" }), lacking(c, 3))
+	history := c.Term.Schedule.Operators().History(10)
+	require.Len(t, history, 1)
+	require.Equal(t, "replace-rule-down-peer", history[0].Desc)
 }

@@ -42,13 +42,19 @@ type Coordinator struct {
 	workers []*worker
 	reasons reasons
 	scatter scatterGroups
-	// cursor is where the patrol is.
+	// cursor is where the patrol is, since when it is under way, and how long the one before took.
 	cursor []byte
+	lap    patrolTime
 	born   time.Time
 	// prepared says that enough regions have reported.
 	prepared bool
 	// split holds when a region was last seen to have split.
 	split map[uint64]time.Time
+}
+
+type patrolTime struct {
+	began time.Time
+	took  time.Duration
 }
 
 // Options are what a coordinator is made of besides the picture.
@@ -165,6 +171,9 @@ func (c *Coordinator) Tick(now time.Time) []*operator.Command {
 
 // patrol checks the next regions in the order of their keys.
 func (c *Coordinator) patrol(now time.Time) {
+	if len(c.cursor) == 0 {
+		c.lap.began = now
+	}
 	list := c.pic.Scan(c.cursor, nil, patrolled)
 	for _, r := range list {
 		if !c.ctl.Has(r.ID()) {
@@ -176,6 +185,7 @@ func (c *Coordinator) patrol(now time.Time) {
 		c.cursor = list[len(list)-1].Meta.EndKey
 	}
 	if len(c.cursor) == 0 {
+		c.lap.took = now.Sub(c.lap.began)
 		for id, at := range c.split { // order-free: each is judged by itself
 			if now.Sub(at) > time.Duration(c.cfg.SplitMergeInterval) {
 				delete(c.split, id)
@@ -183,6 +193,9 @@ func (c *Coordinator) patrol(now time.Time) {
 		}
 	}
 }
+
+// PatrolTime is how long the latest patrol over all regions took.
+func (c *Coordinator) PatrolTime() time.Duration { return c.lap.took }
 
 // check looks at one region that has no operator, and adds what it needs.
 func (c *Coordinator) check(r *cluster.Region, now time.Time) {

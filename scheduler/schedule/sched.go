@@ -29,17 +29,41 @@ func DefaultSchedulers() []string {
 	return []string{BalanceLeader, BalanceRegion, HotRegion, EvictSlow}
 }
 
+// KnownSchedulers are all that there are.
+func KnownSchedulers() []string {
+	return []string{BalanceLeader, BalanceRegion, HotRegion, EvictLeader, GrantLeader, EvictSlow, ShuffleLeader, ShuffleRegion}
+}
+
 // SchedulerConfig is a scheduler that runs, or that is not to run although it does by default.
 type SchedulerConfig struct {
 	Name string `json:"name"`
 	// Stores are those that evict-leader and grant-leader are for.
 	Stores []uint64 `json:"stores,omitempty"`
+	// Batch is how many operators one look may make; 0 means as many as by default.
+	Batch int `json:"batch,omitempty"`
 	// Removed says that it does not run.
 	Removed bool `json:"removed,omitempty"`
 }
 
+// DefaultBatch and MaxBatch are how many operators one look makes if nothing is set, and at most.
+const (
+	DefaultBatch = 8
+	MaxBatch     = 100
+)
+
+// Batches is how many operators one look may make.
+func (s SchedulerConfig) Batches() int {
+	if s.Batch > 0 {
+		return s.Batch
+	}
+	return DefaultBatch
+}
+
 // Check says what is wrong with it.
 func (s SchedulerConfig) Check() error {
+	if s.Batch < 0 || s.Batch > MaxBatch {
+		return errors.Errorf("batch is %d; it must lie between 1 and %d", s.Batch, MaxBatch)
+	}
 	switch s.Name {
 	case BalanceLeader, BalanceRegion, HotRegion, EvictSlow, ShuffleLeader, ShuffleRegion:
 		return nil
@@ -83,8 +107,6 @@ const (
 	// minRest and maxRest bound how long a scheduler waits until it looks again. It waits longer each time it finds nothing.
 	minRest = 50 * time.Millisecond
 	maxRest = 5 * time.Second
-	// batch is how many operators one look may make.
-	batch = 8
 	// tries is how many regions of a store are drawn before another store is looked at.
 	tries = 10
 )
@@ -207,6 +229,16 @@ func (c *Coordinator) sheds(store uint64) string {
 		}
 	}
 	return ""
+}
+
+// SlowStore is the store whose leaders are evicted because it is slow; 0 for none.
+func (c *Coordinator) SlowStore() uint64 {
+	for _, w := range c.workers {
+		if slow, ok := w.do.(*evictSlow); ok {
+			return slow.store
+		}
+	}
+	return 0
 }
 
 // granted says that a store keeps all its leaders.

@@ -35,7 +35,7 @@ func ranked(stores []*cluster.Store, score func(*cluster.Store) float64) []*clus
 type balanceLeader struct{}
 
 func (balanceLeader) schedule(j *job) {
-	room := min(batch, j.ctl.Room(operator.Leader))
+	room := min(j.w.cfg.Batches(), j.ctl.Room(operator.Leader))
 	if room <= 0 {
 		j.idle("there are as many leader operators as may be (leader-schedule-limit)")
 		return
@@ -130,7 +130,7 @@ func (j *job) leaderTo(to *cluster.Store) bool {
 type balanceRegion struct{}
 
 func (balanceRegion) schedule(j *job) {
-	room := min(batch, j.ctl.Room(operator.Region))
+	room := min(j.w.cfg.Batches(), j.ctl.Room(operator.Region))
 	if room <= 0 {
 		j.idle("there are as many region operators as may be (region-schedule-limit)")
 		return

@@ -20,7 +20,7 @@ func (evictLeader) schedule(j *job) {
 }
 
 func (j *job) evict(store uint64, desc string) {
-	for range batch {
+	for range j.w.cfg.Batches() {
 		r := j.draw(store, cluster.Leads)
 		if r == nil {
 			return
@@ -50,7 +50,7 @@ func (grantLeader) schedule(j *job) {
 			j.idle("store %d may not lead: it is not Up, busy, or sheds its leaders", id)
 			continue
 		}
-		for range batch {
+		for range j.w.cfg.Batches() {
 			r := j.draw(id, cluster.Follows)
 			if r == nil {
 				break

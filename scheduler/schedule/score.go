@@ -80,7 +80,7 @@ func (c *Coordinator) mayTake(s *cluster.Store, r *cluster.Region, now time.Time
 		return fmt.Sprintf("it is %s", state)
 	case s.Stats.IsBusy:
 		return "it is busy"
-	case s.Used() > c.cfg.LowSpaceRatio:
+	case c.tooFull(s):
 		return fmt.Sprintf("it is %.0f %% full (low-space-ratio)", 100*s.Used())
 	case int(s.Stats.SendingSnapshots+s.Stats.ReceivingSnapshots+s.Stats.ApplyingSnapshots)+coming >= max(1, c.cfg.MaxSnapshotCount):
 		return "it handles too many snapshots (max-snapshot-count)"
@@ -90,6 +90,21 @@ func (c *Coordinator) mayTake(s *cluster.Store, r *cluster.Region, now time.Time
 		return "its limit of peers a minute is reached (store limit add-peer)"
 	}
 	return ""
+}
+
+const (
+	// aFew regions, on a store with this much space left, are no reason to look at what share of its disk that is: others fill a disk, too. The first replicas of
+	// a small cluster must find a place (tikv/pd #5391).
+	aFew        = 30
+	enoughSpace = 8 << 30 // bytes
+)
+
+// tooFull says that a store has too little space left for more peers.
+func (c *Coordinator) tooFull(s *cluster.Store) bool {
+	if c.pic.Tally(s.ID()).Regions < aFew && s.Stats.Available > enoughSpace {
+		return false
+	}
+	return s.Used() > c.cfg.LowSpaceRatio
 }
 
 // mayLead is empty if a store may be given a leader, and says why not otherwise.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/shoal-kv/shoal/scheduler/cluster"
 	"github.com/shoal-kv/shoal/scheduler/machine"
-	"github.com/shoal-kv/shoal/scheduler/schedule"
 )
 
 // IsBootstrapped says whether the cluster has its first store and region.
@@ -43,7 +42,7 @@ func (s *service) Bootstrap(_ context.Context, req *pdpb.BootstrapRequest) (*pdp
 }
 
 func (t *term) replicas() int {
-	return scheduling(t, func(c *schedule.Coordinator) int { return c.Config().MaxReplicas })
+	return t.config().MaxReplicas
 }
 
 // GetClusterConfig returns the cluster's meta.

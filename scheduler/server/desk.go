@@ -3,6 +3,9 @@ package server
 import (
 	stderrors "errors"
 	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/shoal-kv/shoal/scheduler/machine"
 	"github.com/shoal-kv/shoal/scheduler/meta"
@@ -13,6 +16,8 @@ type desk struct {
 	t *term
 	// saved hears how each write ended; it may be nil.
 	saved func(error)
+	// waited is for how long questions wait for their turn.
+	waited prometheus.Observer
 	// mu guards the machine and is never held across a write; turn is held from the question to the end of the write.
 	mu   sync.RWMutex
 	turn sync.Mutex
@@ -22,9 +27,10 @@ type desk struct {
 type question func(machine.Moment) (*machine.Save, error)
 
 func (d *desk) ask(q question) (*machine.Save, error) {
-	at := d.t.moment()
+	at, began := d.t.moment(), time.Now()
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.waited.Observe(time.Since(began).Seconds())
 	return q(at)
 }
 
@@ -68,7 +74,9 @@ func (d *desk) change(q question) error {
 
 // persist writes a save and reports it. The caller has the turn.
 func (d *desk) persist(save *machine.Save) error {
+	began := time.Now()
 	err := d.write(save)
+	d.t.metrics.wrote(began, err)
 	if d.saved != nil {
 		d.saved(err)
 	}

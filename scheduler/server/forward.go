@@ -124,6 +124,9 @@ func (s *Server) forwardStream(srv any, from grpc.ServerStream, info *grpc.Strea
 	if conn == nil {
 		return serve(srv, from)
 	}
+	if strings.HasSuffix(info.FullMethod, "/Tso") {
+		s.metrics.forwarded.Inc()
+	}
 	to, err := conn.NewStream(from.Context(), &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, info.FullMethod)
 	if err != nil {
 		return err

@@ -64,9 +64,8 @@ func (s *service) receiveHeartbeats(t *term, stream pdpb.PD_RegionHeartbeatServe
 		if err != nil {
 			return err
 		}
-		if res != nil && !t.streams.push(bound, res) {
-			// The store does not read. Its next heartbeat is answered again.
-			t.metrics.heartbeat(bound, "push", "full")
+		if res != nil {
+			t.metrics.sent(bound, res, t.streams.push(bound, res))
 		}
 	}
 }
@@ -93,8 +92,7 @@ func (t *term) heartbeat(req *pdpb.RegionHeartbeatRequest) (*pdpb.RegionHeartbea
 	case err != nil:
 		t.metrics.heartbeat(store, "report", "err")
 	default:
-		t.metrics.heartbeat(store, "report", "ok")
-		t.metrics.heartbeatSeconds.Observe(time.Since(began).Seconds())
+		t.metrics.heard(store, began)
 		return t.told(command)
 	}
 	return t.refuse(req, err)

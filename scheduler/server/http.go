@@ -1,41 +1,56 @@
 package server
 
 import (
-	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/shoal-kv/shoal/scheduler/meta"
 )
 
 const apiPrefix = "/pd/api/v1"
 
-// api routes /pd/api/v1. Everything answers JSON indented by two spaces, and regions compactly, as the family's tools
-// print them; an error is a JSON string under its status code.
+// The API under /pd/api/v1 is a table of routes, each family's in a file of its own (http_*.go). A handler looks at the term and returns
+// what to answer: a value, which is written as JSON indented by two spaces, a reply that writes itself, as the long lists of regions do, or an error. What a handler reads it takes
+// out of the picture at the term's desk, and encodes it after it has left the desk: the values are immutable, so no listing holds up a heartbeat.
+
+// route is one request that is served, as http.ServeMux knows it but for the prefix: "GET /stores".
+type route struct {
+	method, path string
+	serve        http.HandlerFunc
+}
+
+// handler answers from a term.
+type handler func(t *term, r *http.Request) (any, error)
+
+// api routes /pd/api/v1.
 func (s *Server) api() http.Handler {
 	mux := http.NewServeMux()
-	handle := func(path string, h http.HandlerFunc) { mux.HandleFunc("GET "+apiPrefix+path, h) }
-	handle("/ping", func(http.ResponseWriter, *http.Request) {})
-	handle("/version", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, map[string]string{"version": s.cfg.Version})
-	})
-	handle("/status", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, statusJSON{Version: s.cfg.Version, StartTimestamp: s.started})
-	})
-	s.memberRoutes(mux)
-	s.adminRoutes(mux)
-	handle("/cluster", s.onTerm(httpCluster))
-	handle("/cluster/status", s.onTerm(httpClusterStatus))
-	handle("/config/cluster-version", s.onTerm(httpClusterVersion))
-	handle("/config/replicate", s.onTerm(httpReplicate))
-	handle("/stores", s.onCluster(httpStores))
-	handle("/store/{id}", s.onCluster(httpStore))
-	handle("/regions", s.onCluster(httpRegions))
-	handle("/regions/key", s.onCluster(httpRegionsFrom))
-	handle("/regions/store/{id}", s.onCluster(httpRegionsOnStore))
-	handle("/region/id/{id}", s.onCluster(httpRegion))
-	handle("/region/key/{key...}", s.onCluster(httpRegionOf))
+	for _, r := range s.routes() {
+		mux.HandleFunc(r.method+" "+apiPrefix+r.path, r.serve)
+	}
+	mux.Handle(apiPrefix+"/debug/pprof/", http.StripPrefix(apiPrefix, s.profiles()))
 	return mux
+}
+
+func (s *Server) routes() []route {
+	return slices.Concat(
+		s.ownRoutes(), s.memberRoutes(), s.adminRoutes(), s.clusterRoutes(), s.storeRoutes(), s.regionRoutes(), s.regionCheckRoutes(),
+		s.configRoutes(), s.schedulerRoutes(), s.operatorRoutes(), s.ruleRoutes(), s.bundleRoutes(), s.hotRoutes(),
+	)
+}
+
+// ownRoutes are what every member answers for itself.
+func (s *Server) ownRoutes() []route {
+	return []route{
+		{"GET", "/ping", func(http.ResponseWriter, *http.Request) {}},
+		{"GET", "/version", func(w http.ResponseWriter, _ *http.Request) {
+			writeJSON(w, http.StatusOK, map[string]string{"version": s.cfg.Version})
+		}},
+		{"GET", "/status", func(w http.ResponseWriter, _ *http.Request) {
+			writeJSON(w, http.StatusOK, statusJSON{Version: s.cfg.Version, StartTimestamp: s.started})
+		}},
+	}
 }
 
 // onNode serves what every member knows.
@@ -51,41 +66,37 @@ func (s *Server) onNode(h func(*meta.Node, http.ResponseWriter)) http.HandlerFun
 }
 
 // onTerm serves what only the leader knows.
-func (s *Server) onTerm(h func(*term, http.ResponseWriter, *http.Request)) http.HandlerFunc {
+func (s *Server) onTerm(h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		t := s.term.Load()
 		if t == nil {
 			writeJSON(w, http.StatusServiceUnavailable, "not leader")
 			return
 		}
-		h(t, w, r)
+		answer, err := h(t, r)
+		if err != nil {
+			writeError(w, err)
+			return
+		}
+		if self, ok := answer.(reply); ok {
+			self.write(w)
+			return
+		}
+		writeJSON(w, http.StatusOK, answer)
 	}
 }
 
 // onCluster serves what there is only once the cluster is bootstrapped.
-func (s *Server) onCluster(h func(*term, http.ResponseWriter, *http.Request)) http.HandlerFunc {
-	return s.onTerm(func(t *term, w http.ResponseWriter, r *http.Request) {
+func (s *Server) onCluster(h handler) http.HandlerFunc {
+	return s.onTerm(func(t *term, r *http.Request) (any, error) {
 		if t.needsBootstrap() != nil {
-			writeJSON(w, http.StatusInternalServerError,
-				"[PD:cluster:ErrNotBootstrapped]TiKV cluster not bootstrapped, please start TiKV first")
-			return
+			return nil, &apiError{
+				http.StatusInternalServerError,
+				"[PD:cluster:ErrNotBootstrapped]TiKV cluster not bootstrapped, please start TiKV first",
+			}
 		}
-		h(t, w, r)
+		return h(t, r)
 	})
-}
-
-func writeJSON(w http.ResponseWriter, code int, v any) {
-	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
-	w.WriteHeader(code)
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	_ = enc.Encode(v) // a client that went away is nobody's concern
-}
-
-// writeCompactJSON is for regions, of which there are many.
-func writeCompactJSON(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json; charset=UTF-8")
-	_ = json.NewEncoder(w).Encode(v)
 }
 
 func (s *Server) httpHealth(w http.ResponseWriter, _ *http.Request) {

@@ -15,15 +15,14 @@ const (
 )
 
 // adminRoutes are about this process and not the cluster: a follower does not pass them on.
-func (s *Server) adminRoutes(mux *http.ServeMux) {
-	mux.Handle(apiPrefix+profiling.Path, http.StripPrefix(apiPrefix, s.profiles()))
+func (s *Server) adminRoutes() []route {
 	if s.cfg.LogLevel == nil {
-		return
+		return nil
 	}
-	mux.HandleFunc("GET "+logPath, func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, s.cfg.LogLevel.Name())
-	})
-	mux.HandleFunc("POST "+logPath, s.httpSetLogLevel)
+	return []route{
+		{"GET", "/admin/log", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.cfg.LogLevel.Name()) }},
+		{"POST", "/admin/log", s.httpSetLogLevel},
+	}
 }
 
 func (s *Server) profiles() http.Handler { return profiling.Handler(s.cfg.EnablePprof, "enable-pprof") }

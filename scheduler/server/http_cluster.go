@@ -2,14 +2,9 @@ package server
 
 import (
 	"encoding/binary"
-	"fmt"
 	"math"
 	"net/http"
-	"strconv"
 	"time"
-
-	"github.com/docker/go-units"
-	"github.com/pingcap/kvproto/pkg/metapb"
 
 	"github.com/shoal-kv/shoal/scheduler/cluster"
 	"github.com/shoal-kv/shoal/scheduler/machine"
@@ -17,14 +12,27 @@ import (
 
 const mebibyte = 1 << 20
 
-func httpCluster(t *term, w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, struct {
-		ID           uint64 `json:"id"`
-		MaxPeerCount int    `json:"max_peer_count"`
-	}{t.clusterID, t.replicas()})
+// clusterRoutes are about the cluster as a whole.
+func (s *Server) clusterRoutes() []route {
+	return []route{
+		{"GET", "/cluster", s.onTerm(httpCluster)},
+		{"GET", "/cluster/status", s.onTerm(httpClusterStatus)},
+		{"GET", "/replication_mode/status", s.onTerm(httpReplicationStatus)},
+		{"GET", "/min-resolved-ts", s.onCluster(httpMinResolved)},
+		{"GET", "/min-resolved-ts/{id}", s.onCluster(httpMinResolvedOf)},
+		{"GET", "/gc/safepoint", s.onTerm(httpSafePoints)},
+		{"DELETE", "/gc/safepoint/{service}", s.onTerm(httpDropClaim)},
+	}
 }
 
-func httpClusterStatus(t *term, w http.ResponseWriter, r *http.Request) {
+func httpCluster(t *term, _ *http.Request) (any, error) {
+	return struct {
+		ID           uint64 `json:"id"`
+		MaxPeerCount int    `json:"max_peer_count"`
+	}{t.clusterID, t.replicas()}, nil
+}
+
+func httpClusterStatus(t *term, r *http.Request) (any, error) {
 	res := struct {
 		RaftBootstrapTime *time.Time `json:"raft_bootstrap_time,omitempty"`
 		IsInitialized     bool       `json:"is_initialized"`
@@ -32,128 +40,88 @@ func httpClusterStatus(t *term, w http.ResponseWriter, r *http.Request) {
 	}{IsInitialized: t.needsBootstrap() == nil}
 	value, err := t.store.Load(r.Context(), machine.BootstrapTimeKey)
 	if err != nil {
-		writeJSON(w, http.StatusInternalServerError, err.Error())
-		return
+		return nil, err
 	}
 	if len(value) == 8 {
 		at := time.Unix(0, int64(binary.BigEndian.Uint64(value))).UTC()
 		res.RaftBootstrapTime = &at
 	}
-	writeJSON(w, http.StatusOK, res)
+	return res, nil
 }
 
-func httpClusterVersion(t *term, w http.ResponseWriter, _ *http.Request) {
-	t.desk.mu.RLock()
-	version := t.machine.Picture.Version()
-	t.desk.mu.RUnlock()
-	writeJSON(w, http.StatusOK, version)
+// httpReplicationStatus says that all replicas count alike; there is no other mode.
+func httpReplicationStatus(*term, *http.Request) (any, error) {
+	return map[string]string{"mode": "majority"}, nil
 }
 
-func httpReplicate(t *term, w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusOK, struct {
-		MaxReplicas          int    `json:"max-replicas"`
-		LocationLabels       string `json:"location-labels"`
-		StrictlyMatchLabel   string `json:"strictly-match-label"`
-		EnablePlacementRules string `json:"enable-placement-rules"`
-		IsolationLevel       string `json:"isolation-level"`
-	}{MaxReplicas: t.replicas(), StrictlyMatchLabel: "false", EnablePlacementRules: "false"})
+type minResolvedJSON struct {
+	// IsRealTime says that every store that is up has reported to this leader.
+	IsRealTime bool              `json:"is_real_time"`
+	Min        uint64            `json:"min_resolved_ts"`
+	Interval   string            `json:"persist_interval"`
+	Stores     map[uint64]uint64 `json:"stores_min_resolved_ts"`
 }
 
-type storeJSON struct {
-	Store  storeMetaJSON   `json:"store"`
-	Status storeStatusJSON `json:"status"`
-}
-
-type storeMetaJSON struct {
-	*metapb.Store
-	LastHeartbeat int64  `json:"last_heartbeat,omitempty"`
-	StateName     string `json:"state_name"`
-}
-
-type storeStatusJSON struct {
-	Capacity        string     `json:"capacity"`
-	Available       string     `json:"available"`
-	UsedSize        string     `json:"used_size"`
-	LeaderCount     int        `json:"leader_count"`
-	LeaderWeight    float64    `json:"leader_weight"`
-	LeaderScore     float64    `json:"leader_score"`
-	LeaderSize      uint64     `json:"leader_size"`
-	RegionCount     int        `json:"region_count"`
-	RegionWeight    float64    `json:"region_weight"`
-	RegionScore     float64    `json:"region_score"`
-	RegionSize      uint64     `json:"region_size"`
-	StartTS         *time.Time `json:"start_ts,omitempty"`
-	LastHeartbeatTS *time.Time `json:"last_heartbeat_ts,omitempty"`
-	Uptime          string     `json:"uptime,omitempty"`
-}
-
-// storeView shows one store; the caller holds the picture's lock.
-func (t *term) storeView(s *cluster.Store) storeJSON {
-	tally := t.machine.Picture.Tally(s.Meta.Id)
-	view := storeJSON{
-		Store: storeMetaJSON{Store: s.Meta, StateName: s.State(t.clocks.Monotonic()).String()},
-		Status: storeStatusJSON{
-			Capacity:    units.BytesSize(float64(s.Stats.Capacity)),
-			Available:   units.BytesSize(float64(s.Stats.Available)),
-			UsedSize:    units.BytesSize(float64(s.Stats.UsedSize)),
-			LeaderCount: tally.Leaders, LeaderWeight: 1, LeaderScore: float64(tally.Leaders),
-			LeaderSize:  mebibytes(tally.LeaderSize),
-			RegionCount: tally.Regions, RegionWeight: 1, RegionScore: float64(mebibytes(tally.RegionSize)),
-			RegionSize: mebibytes(tally.RegionSize),
-		},
+// httpMinResolved is the timestamp below which nothing changes any more on any store; the greatest there is while no store has said anything. With ?scope=cluster or a list of
+// ids it names each store's.
+func httpMinResolved(t *term, r *http.Request) (any, error) {
+	res := t.minResolved()
+	if r.URL.Query().Get("scope") == "" {
+		res.Stores = nil
 	}
-	if !s.LastHeartbeat.IsZero() {
-		view.Store.LastHeartbeat = s.LastHeartbeat.UnixNano()
-		start, last := time.Unix(int64(s.Stats.StartTime), 0).UTC(), s.LastHeartbeat.UTC()
-		view.Status.StartTS, view.Status.LastHeartbeatTS = &start, &last
-		view.Status.Uptime = last.Sub(start).String()
-	}
-	return view
+	return res, nil
 }
 
-// mebibytes rounds up: what is there at all is shown as at least 1.
-func mebibytes(bytes uint64) uint64 { return uint64(math.Ceil(float64(bytes) / mebibyte)) }
+func httpMinResolvedOf(t *term, r *http.Request) (any, error) {
+	id, err := pathID(r)
+	if err != nil {
+		return nil, err
+	}
+	all := t.minResolved()
+	at, ok := all.Stores[id]
+	if !ok {
+		return nil, notFound("store %d has reported no resolved timestamp", id)
+	}
+	return minResolvedJSON{IsRealTime: true, Min: at, Interval: all.Interval}, nil
+}
 
-func httpStores(t *term, w http.ResponseWriter, _ *http.Request) {
-	res := struct {
-		Count  int         `json:"count"`
-		Stores []storeJSON `json:"stores"`
-	}{Stores: []storeJSON{}}
+func (t *term) minResolved() minResolvedJSON {
+	now := t.clocks.Monotonic()
 	t.desk.mu.RLock()
+	defer t.desk.mu.RUnlock()
+	res := minResolvedJSON{IsRealTime: true, Min: math.MaxUint64, Interval: "0s", Stores: make(map[uint64]uint64)}
 	for _, s := range t.machine.Picture.Stores() {
-		if s.Meta.State != metapb.StoreState_Tombstone {
-			res.Stores = append(res.Stores, t.storeView(s))
+		at, ok := t.machine.Resolved(s.ID())
+		if ok {
+			res.Stores[s.ID()] = at
+			res.Min = min(res.Min, at)
+		} else if s.State(now) == cluster.Up {
+			res.IsRealTime = false
 		}
 	}
-	t.desk.mu.RUnlock()
-	res.Count = len(res.Stores)
-	writeJSON(w, http.StatusOK, res)
+	return res
 }
 
-func httpStore(t *term, w http.ResponseWriter, r *http.Request) {
-	id, ok := pathID(w, r)
-	if !ok {
-		return
-	}
+type safePointsJSON struct {
+	Claims []machine.Claim `json:"service_gc_safe_points"`
+	Least  uint64          `json:"min_service_gc_safe_point"`
+	GC     uint64          `json:"gc_safe_point"`
+}
+
+func httpSafePoints(t *term, _ *http.Request) (any, error) {
 	t.desk.mu.RLock()
-	s := t.machine.Picture.Store(id)
-	var view storeJSON
-	if s != nil {
-		view = t.storeView(s)
-	}
-	t.desk.mu.RUnlock()
-	if s == nil {
-		writeJSON(w, http.StatusNotFound, fmt.Sprintf("[PD:core:ErrStoreNotFound]store %d not found", id))
-		return
-	}
-	writeJSON(w, http.StatusOK, view)
+	defer t.desk.mu.RUnlock()
+	return safePointsJSON{Claims: t.machine.Claims(), Least: t.machine.LeastClaim().SafePoint, GC: t.machine.SafePoint()}, nil
 }
 
-// pathID reads {id}; it has answered already if that is not a number.
-func pathID(w http.ResponseWriter, r *http.Request) (uint64, bool) {
-	id, err := strconv.ParseUint(r.PathValue("id"), 10, 64)
-	if err != nil {
-		writeJSON(w, http.StatusBadRequest, fmt.Sprintf("id %q must be a number", r.PathValue("id")))
+// httpDropClaim gives a service's claim up for it.
+func httpDropClaim(t *term, r *http.Request) (any, error) {
+	service := r.PathValue("service")
+	if service == machine.GCWorker {
+		return nil, badRequest("the claim of %s cannot be given up", service)
 	}
-	return id, err == nil
+	err := t.change(http.StatusInternalServerError, func(at machine.Moment) (*machine.Save, error) {
+		return t.machine.Claim(service, 0, 0, at), nil
+	})
+	return "Delete service GC safepoint successfully.", err
 }

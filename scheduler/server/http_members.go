@@ -2,13 +2,13 @@ package server
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/pingcap/errors"
 	"go.uber.org/zap"
 
 	"github.com/shoal-kv/shoal/scheduler/meta"
@@ -21,84 +21,79 @@ const (
 )
 
 // memberRoutes are the requests about the group itself.
-func (s *Server) memberRoutes(mux *http.ServeMux) {
-	mux.HandleFunc("GET "+apiPrefix+"/members", s.onNode(httpMembers))
-	mux.HandleFunc("GET "+apiPrefix+"/leader", s.onNode(httpLeader))
-	mux.HandleFunc("GET "+apiPrefix+"/health", s.onNode(httpMembersHealth))
-	mux.HandleFunc("POST "+apiPrefix+"/leader/resign", s.onLeader(s.httpResign))
-	mux.HandleFunc("POST "+apiPrefix+"/leader/transfer/{name}", s.onLeader(s.httpTransfer))
-	mux.HandleFunc("DELETE "+apiPrefix+"/members/name/{name}", s.onLeader(s.httpRemove))
-	mux.HandleFunc("DELETE "+apiPrefix+"/members/id/{id}", s.onLeader(s.httpRemove))
+func (s *Server) memberRoutes() []route {
+	return []route{
+		{"GET", "/members", s.onNode(httpMembers)},
+		{"GET", "/leader", s.onNode(httpLeader)},
+		{"GET", "/health", s.onNode(httpMembersHealth)},
+		{"POST", "/leader/resign", s.onLeader(s.httpResign)},
+		{"POST", "/leader/transfer/{name}", s.onLeader(s.httpTransfer)},
+		{"DELETE", "/members/name/{name}", s.onLeader(s.httpRemove)},
+		{"DELETE", "/members/id/{id}", s.onLeader(s.httpRemove)},
+	}
 }
 
 // onLeader serves what changes the group.
-func (s *Server) onLeader(h func(*meta.Node, http.ResponseWriter, *http.Request)) http.HandlerFunc {
-	return s.onTerm(func(_ *term, w http.ResponseWriter, r *http.Request) { h(s.node.Load(), w, r) })
+func (s *Server) onLeader(h func(*meta.Node, *http.Request) (any, error)) http.HandlerFunc {
+	return s.onTerm(func(_ *term, r *http.Request) (any, error) { return h(s.node.Load(), r) })
 }
 
 // httpResign hands the lead over to any other member that is up.
-func (s *Server) httpResign(node *meta.Node, w http.ResponseWriter, r *http.Request) {
+func (s *Server) httpResign(node *meta.Node, r *http.Request) (any, error) {
 	for _, m := range node.Members() {
 		if m.ID != node.Self().ID && up(m.ClientURLs) {
-			s.moveLead(node, w, r, m, "The resign command is submitted")
-			return
+			return s.moveLead(node, r, m, "The resign command is submitted")
 		}
 	}
-	writeJSON(w, http.StatusInternalServerError, "no other member of the group is up to lead it")
+	return nil, errors.New("no other member of the group is up to lead it")
 }
 
 // httpTransfer hands the lead over to the member that is named.
-func (s *Server) httpTransfer(node *meta.Node, w http.ResponseWriter, r *http.Request) {
+func (s *Server) httpTransfer(node *meta.Node, r *http.Request) (any, error) {
 	const done = "The transfer command is submitted"
-	m, ok := findMember(node, w, r)
+	m, err := findMember(node, r)
 	switch {
-	case !ok:
+	case err != nil:
+		return nil, err
 	case m.ID == node.Self().ID:
-		writeJSON(w, http.StatusOK, done)
+		return done, nil
 	case !up(m.ClientURLs):
-		writeJSON(w, http.StatusInternalServerError, fmt.Sprintf("member %s is not up to lead", m.Name))
-	default:
-		s.moveLead(node, w, r, m, done)
+		return nil, errors.Errorf("member %s is not up to lead", m.Name)
 	}
+	return s.moveLead(node, r, m, done)
 }
 
-func (s *Server) moveLead(node *meta.Node, w http.ResponseWriter, r *http.Request, to meta.Member, done string) {
+func (s *Server) moveLead(node *meta.Node, r *http.Request, to meta.Member, done string) (any, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), moveLeadBy)
 	defer cancel()
 	s.log.Info("handing the lead over, as asked", zap.String("to", to.Name))
-	if err := node.MoveLead(ctx, to.ID); err != nil {
-		writeJSON(w, http.StatusInternalServerError, err.Error())
-		return
-	}
-	writeJSON(w, http.StatusOK, done)
+	return done, node.MoveLead(ctx, to.ID)
 }
 
 // httpRemove takes a member out of the group for good.
-func (s *Server) httpRemove(node *meta.Node, w http.ResponseWriter, r *http.Request) {
-	m, ok := findMember(node, w, r)
-	if !ok {
-		return
+func (s *Server) httpRemove(node *meta.Node, r *http.Request) (any, error) {
+	m, err := findMember(node, r)
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), removeBy)
 	defer cancel()
 	if err := node.Remove(ctx, m.ID); err != nil {
-		writeJSON(w, http.StatusInternalServerError, err.Error())
-		return
+		return nil, err
 	}
 	s.log.Info("a member was removed from the group, as asked", zap.String("name", m.Name), zap.Uint64("id", m.ID))
-	writeJSON(w, http.StatusOK, "removed, pd: "+m.Name)
+	return "removed, pd: " + m.Name, nil
 }
 
-// findMember reads {name} or {id}; it has answered already if there is no such member.
-func findMember(node *meta.Node, w http.ResponseWriter, r *http.Request) (meta.Member, bool) {
+// findMember reads {name} or {id}.
+func findMember(node *meta.Node, r *http.Request) (meta.Member, error) {
 	name, id := r.PathValue("name"), r.PathValue("id")
 	for _, m := range node.Members() {
 		if (name != "" && m.Name == name) || (id != "" && strconv.FormatUint(m.ID, 10) == id) {
-			return m, true
+			return m, nil
 		}
 	}
-	writeJSON(w, http.StatusNotFound, fmt.Sprintf("not found, pd: %s", name+id))
-	return meta.Member{}, false
+	return meta.Member{}, notFound("not found, pd: %s", name+id)
 }
 
 type memberJSON struct {

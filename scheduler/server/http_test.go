@@ -84,6 +84,7 @@ func TestHTTPShapes(t *testing.T) {
     "version": "8.5.0",
     "status_address": "127.0.0.1:20180",
     "last_heartbeat": 1,
+    "node_state": 1,
     "state_name": "Up"
   },
   "status": {
@@ -122,7 +123,7 @@ func TestHTTPShapes(t *testing.T) {
 	shape("/pd/api/v1/regions/store/9", 200, `{"count":0,"regions":[]}`)
 	shape("/pd/api/v1/region/id/9", 404, `"[PD:region:ErrRegionNotFound]region 9 not found"`)
 	shape("/pd/api/v1/regions/key?limit=x", 400, `"limit \"x\" must be a number"`)
-	shape("/pd/api/v1/region/key/x?format=hex", 400, `"encoding/hex: invalid byte: U+0078 'x'"`)
+	shape("/pd/api/v1/region/key/x?format=hex", 400, `"key \"x\" must be hexadecimal digits: encoding/hex: invalid byte: U+0078 'x'"`)
 }
 
 func indent(s string) string { return "    " + strings.ReplaceAll(s, "\n", "\n  ") }

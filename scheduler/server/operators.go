@@ -39,10 +39,16 @@ func (s *service) ScatterRegion(_ context.Context, req *pdpb.ScatterRegionReques
 
 // scatter says how many percent of the regions could be scattered.
 func (t *term) scatter(ids []uint64, group string) uint64 {
-	done := 0
+	return percentage(t.scatterCount(ids, group), len(ids))
+}
+
+// scatterCount says how many of the regions could be scattered.
+func (t *term) scatterCount(ids []uint64, group string) (done int) {
 	_, _ = t.desk.ask(func(at machine.Moment) (*machine.Save, error) { // what fails is counted
 		for _, id := range ids {
-			if err := t.machine.Scatter(id, group, at); err != nil {
+			err := t.machine.Scatter(id, group, at)
+			t.metrics.scatterAsked(err)
+			if err != nil {
 				t.log.Info("a region is not scattered", zap.Uint64("region", id), zap.Error(err))
 			} else {
 				done++
@@ -50,7 +56,7 @@ func (t *term) scatter(ids []uint64, group string) uint64 {
 		}
 		return nil, nil
 	})
-	return percentage(done, len(ids))
+	return done
 }
 
 func percentage(done, of int) uint64 {
@@ -99,7 +105,7 @@ func (t *term) operator(region uint64) (rec operator.Record, ok bool) {
 	return rec, false
 }
 
-// ReportMinResolvedTS takes note of nothing yet; stores only want to hear that it arrived.
+// ReportMinResolvedTS takes note of the timestamp below which nothing changes on a store any more.
 func (s *service) ReportMinResolvedTS(_ context.Context, req *pdpb.ReportMinResolvedTsRequest) (*pdpb.ReportMinResolvedTsResponse, error) {
 	t, err := s.leads(req.GetHeader())
 	if err != nil {
@@ -108,6 +114,10 @@ func (s *service) ReportMinResolvedTS(_ context.Context, req *pdpb.ReportMinReso
 	if h := t.needsBootstrap(); h != nil {
 		return &pdpb.ReportMinResolvedTsResponse{Header: h}, nil
 	}
+	_, _ = t.desk.ask(func(machine.Moment) (*machine.Save, error) { // a store that is not known is not noted
+		t.machine.ReportResolved(req.GetStoreId(), req.GetMinResolvedTs())
+		return nil, nil
+	})
 	return &pdpb.ReportMinResolvedTsResponse{Header: t.header()}, nil
 }
 

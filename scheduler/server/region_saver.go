@@ -48,5 +48,6 @@ func (s *regionSaver) save() error {
 		if err := s.t.store.Write(metaOps(ops)...); err != nil {
 			return err
 		}
+		s.t.metrics.regionEvents.WithLabelValues("update_kv").Add(float64(len(ops)))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/pingcap/kvproto/pkg/pdpb"
@@ -64,7 +65,10 @@ func (s *service) QueryRegion(stream pdpb.PD_QueryRegionServer) error {
 		if err != nil {
 			return err
 		}
-		if err := stream.Send(t.query(req)); err != nil {
+		began := time.Now()
+		res := t.query(req)
+		t.metrics.querySeconds.WithLabelValues("handle").Observe(time.Since(began).Seconds())
+		if err := stream.Send(res); err != nil {
 			return err
 		}
 	}
@@ -89,6 +93,8 @@ func (t *term) query(req *pdpb.QueryRegionRequest) *pdpb.QueryRegionResponse {
 		}
 		return r.ID()
 	}
+	began := time.Now()
+	defer func() { t.metrics.looked(req, time.Since(began)) }()
 	t.desk.mu.RLock()
 	defer t.desk.mu.RUnlock()
 	for _, key := range req.Keys {

@@ -18,6 +18,7 @@ const (
 func (t *term) schedule(lost <-chan struct{}) {
 	tick := time.NewTicker(scheduleEvery)
 	defer tick.Stop()
+	seen := uint64(0)
 	for n := 1; ; n++ {
 		select {
 		case <-lost:
@@ -25,11 +26,16 @@ func (t *term) schedule(lost <-chan struct{}) {
 		case <-tick.C:
 		}
 		var commands []*operator.Command
+		var ended []endedOperator
 		_, _ = t.desk.ask(func(at machine.Moment) (*machine.Save, error) { // it cannot fail
 			commands = t.machine.Tick(at)
+			ended, seen = endedSince(t.machine, seen)
 			return nil, nil
 		})
 		t.push(commands)
+		for _, op := range ended {
+			t.metrics.operatorEnded(op.Record, op.region)
+		}
 		if n%upkeepEvery == 0 {
 			if err := t.desk.change(t.machine.Upkeep); err != nil {
 				return // every failed write ends the term
@@ -45,9 +51,7 @@ func (t *term) push(commands []*operator.Command) {
 		if err != nil {
 			return
 		}
-		if !t.streams.push(c.Leader.GetStoreId(), res) {
-			t.metrics.heartbeat(c.Leader.GetStoreId(), "push", "full")
-		}
+		t.metrics.sent(c.Leader.GetStoreId(), res, t.streams.push(c.Leader.GetStoreId(), res))
 	}
 }
 
@@ -57,3 +61,6 @@ func scheduling[T any](t *term, f func(*schedule.Coordinator) T) T {
 	defer t.desk.mu.RUnlock()
 	return f(t.machine.Schedule)
 }
+
+// config is the configuration of scheduling that is in force.
+func (t *term) config() schedule.Config { return scheduling(t, (*schedule.Coordinator).Config) }

@@ -73,10 +73,10 @@ func (s *Server) Start(ctx context.Context) error {
 		PeerURLs: s.cfg.PeerURLs, AdvertisePeerURLs: s.cfg.AdvertisePeerURLs,
 		InitialCluster: s.cfg.InitialCluster, Join: s.cfg.Join,
 		Register: s.registerServices,
-		GRPC:     []grpc.ServerOption{grpc.ChainUnaryInterceptor(s.forwardCall), grpc.ChainStreamInterceptor(s.forwardStream)},
+		GRPC:     []grpc.ServerOption{grpc.ChainUnaryInterceptor(s.metrics.timeCall, s.forwardCall), grpc.ChainStreamInterceptor(s.forwardStream)},
 		Handlers: s.handlers(),
-		Lease:    s.cfg.LeaderLease,
-		Wall:     s.cfg.Clocks.Wall, Monotonic: s.cfg.Clocks.Monotonic,
+		Lease:    s.cfg.LeaderLease, Watch: s.metrics.watch(),
+		Wall: s.cfg.Clocks.Wall, Monotonic: s.cfg.Clocks.Monotonic,
 		Logger: s.log,
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/pingcap/kvproto/pkg/pdpb"
@@ -84,6 +85,7 @@ func (s *service) StoreHeartbeat(_ context.Context, req *pdpb.StoreHeartbeatRequ
 	if req.GetStats() == nil {
 		return nil, status.Errorf(codes.Unknown, "invalid store heartbeat command, but %v", req)
 	}
+	began := time.Now()
 	_, err = t.desk.ask(func(at machine.Moment) (*machine.Save, error) {
 		return nil, t.machine.StoreHeartbeat(req.Stats.StoreId, wire.Stats(req.Stats), at)
 	})
@@ -91,6 +93,7 @@ func (s *service) StoreHeartbeat(_ context.Context, req *pdpb.StoreHeartbeatRequ
 		h, err := t.refused(err)
 		return &pdpb.StoreHeartbeatResponse{Header: h}, err
 	}
+	t.metrics.storeHeartbeatSeconds.WithLabelValues(label(req.Stats.StoreId)).Observe(time.Since(began).Seconds())
 	return &pdpb.StoreHeartbeatResponse{
 		Header:            t.header(),
 		ReplicationStatus: &replication_modepb.ReplicationStatus{},

@@ -43,8 +43,8 @@ func newTerm(ctx context.Context, s *Server, leadership *meta.Leadership) (*term
 		leadership: leadership, store: leadership.Store(),
 		streams: newStreams(),
 	}
-	t.desk = desk{t: t}
-	t.timestamps.desk = desk{t: t, saved: t.metrics.savedBound}
+	t.desk = desk{t: t, waited: t.metrics.deskWait.WithLabelValues("picture")}
+	t.timestamps.desk = desk{t: t, saved: t.metrics.savedBound, waited: t.metrics.deskWait.WithLabelValues("timestamps")}
 	err := t.load(ctx, machine.Config{
 		ClusterID: t.clusterID, Replicas: s.cfg.MaxReplicas, TimestampWindow: s.cfg.TSOSaveInterval,
 		Schedule: s.cfg.Schedule, Seed: uint64(s.cfg.Clocks.Wall().UnixNano()),

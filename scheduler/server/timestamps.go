@@ -4,6 +4,7 @@ import (
 	"context"
 	stderrors "errors"
 	"io"
+	"time"
 
 	"github.com/pingcap/kvproto/pkg/pdpb"
 	"google.golang.org/grpc/codes"
@@ -59,10 +60,12 @@ func (s *service) Tso(stream pdpb.PD_TsoServer) error {
 		if err != nil {
 			return err
 		}
+		began := time.Now()
 		ts, err := t.timestamp(req.GetCount())
 		if err != nil {
 			return err
 		}
+		t.metrics.tsoSeconds.WithLabelValues("default").Observe(time.Since(began).Seconds())
 		t.metrics.tsoBatch.Observe(float64(req.GetCount()))
 		err = stream.Send(&pdpb.TsoResponse{
 			Header:    t.header(),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,6 +43,8 @@ type replica struct {
 			Asked uint64 `json:"asked"`
 			Index uint64 `json:"index"`
 			Hash  string `json:"hash"`
+			// Differs says that the last comparison found the replica unlike its leader's.
+			Differs bool `json:"differs,omitempty"`
 		} `json:"consistency"`
 		Damaged string `json:"damaged,omitempty"`
 	} `json:"peer"`
@@ -102,28 +105,45 @@ func (s statusServers) replicas(ctx context.Context, r pdapi.Region) []replica {
 	return list
 }
 
-func replicaRows(t table.Writer, list []replica) {
-	t.AppendHeader(table.Row{"store", "peer", "role", "truncated", "applied", "committed", "last", "log bytes", "followers (lag)", "note"})
+// replicaRows joins what each store says of its own peer, and what the leader says of the others.
+func replicaRows(t table.Writer, region pdapi.Region, list []replica) {
+	head(t, "store>", "peer>", "role", "applied>", "committed>", "log", "log size>", "follows")
+	var notes []string // below the table, where there is room for them
+	follows := make(map[uint64]string)
 	for _, r := range list {
+		for _, f := range r.Peer.Followers {
+			follows[f.PeerID] = fmt.Sprintf("%s, lag %d", strings.ToLower(f.State), f.Lag)
+			if f.Snapshot > 0 {
+				follows[f.PeerID] += fmt.Sprintf(", snapshot %d", f.Snapshot)
+			}
+		}
+	}
+	for i, r := range list {
 		role := "follower"
+		if name := strings.ToLower(region.Peers[i].RoleName); name != "" && name != "voter" {
+			role = name
+		}
 		if r.IsLeader {
 			role = "leader"
 		}
-		var followers []string
-		for _, f := range r.Peer.Followers {
-			word := fmt.Sprintf("%d %s (%d)", f.PeerID, f.State, f.Lag)
-			if f.Snapshot > 0 {
-				word += fmt.Sprintf(" snapshot %d", f.Snapshot)
-			}
-			followers = append(followers, word)
-		}
-		note := r.Error
-		if r.Peer.Damaged != "" {
-			note = "damaged: " + r.Peer.Damaged
-		}
 		log := r.Peer.Log
-		t.AppendRow(table.Row{r.StoreID, r.PeerID, role, log.Truncated, log.Applied, log.Committed, log.Last, log.Bytes, strings.Join(followers, ", "), note})
+		if r.Error != "" {
+			t.AppendRow(table.Row{r.StoreID, r.PeerID, role, "", "", "", "", follows[r.PeerID]})
+			notes = append(notes, r.Error)
+			continue
+		}
+		switch {
+		case r.Peer.Damaged != "":
+			notes = append(notes, fmt.Sprintf("store %d: damaged: %s", r.StoreID, r.Peer.Damaged))
+		case r.Peer.Consistency.Differs:
+			notes = append(notes, fmt.Sprintf("store %d: differs from the leader: consistency-check tells who is wrong", r.StoreID))
+		}
+		t.AppendRow(table.Row{
+			r.StoreID, r.PeerID, role, log.Applied, log.Committed, fmt.Sprintf("%d…%d", log.Truncated+1, log.Last), bytesSize(float64(log.Bytes)),
+			follows[r.PeerID],
+		})
 	}
+	t.SetCaption("%s", strings.Join(notes, "\n"))
 }
 
 // comparison is what came of comparing one region's replicas.
@@ -143,13 +163,13 @@ func consistencyCommand(opts *options) *cobra.Command {
 		Long: `Compare the replicas of a region, or of all.
 
 Every replica hashes what it holds at the same place of the region's log. With
---repair a replica that is not like the majority, or whose disk is damaged, is
-removed and made anew from the others.`,
+--repair a replica that is not like the majority serves nobody from then on,
+and has its data replaced by that of the others.`,
 		Example: `  shoal ctl consistency-check 2
   shoal ctl consistency-check --all
   shoal ctl consistency-check 2 --repair`,
 		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: opts.completeRegion,
+		ValidArgsFunction: opts.complete(regionIDs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if all == (len(args) > 0) {
 				return errors.New("either the ID of a region or --all")
@@ -290,27 +310,31 @@ func numbers(list []uint64) string {
 	return strings.Trim(fmt.Sprint(list), "[]")
 }
 
-// repair rebuilds the replica that is not like the majority.
+// repair rebuilds the replicas that are not like the majority, and waits until they have the others' data.
 func (s statusServers) repair(ctx context.Context, r pdapi.Region, c comparison) string {
-	if len(c.Odd) > 1 {
-		return c.Verdict + "; only one at a time can be rebuilt"
+	for _, store := range c.Odd {
+		if err := s.call(ctx, http.MethodPost, store, fmt.Sprintf("/region/%d/rebuild", r.ID), nil); err != nil {
+			return fmt.Sprintf("%s; not rebuilt: %s", c.Verdict, err)
+		}
 	}
-	path := fmt.Sprintf("/region/%d/rebuild?store=%d", r.ID, c.Odd[0])
-	leader := r.Leader.StoreID
 	for {
-		err := s.call(ctx, http.MethodPost, leader, path, nil)
-		if err == nil {
-			return fmt.Sprintf("odd: store %d; rebuilt", c.Odd[0])
+		if s.mended(ctx, r, c.Odd) {
+			return c.Verdict + "; rebuilt"
 		}
 		select {
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(50 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Sprintf("odd: store %d; not rebuilt: %s", c.Odd[0], err)
-		}
-		for _, one := range s.replicas(ctx, r) { // an odd leader gives way to another
-			if one.IsLeader {
-				leader = one.StoreID
-			}
+			return c.Verdict + "; being rebuilt"
 		}
 	}
+}
+
+// mended reports whether none of a region's replicas on the given stores is marked as damaged.
+func (s statusServers) mended(ctx context.Context, r pdapi.Region, stores []uint64) bool {
+	for _, one := range s.replicas(ctx, r) {
+		if slices.Contains(stores, one.StoreID) && (one.Error != "" || one.Peer.Damaged != "") {
+			return false
+		}
+	}
+	return true
 }

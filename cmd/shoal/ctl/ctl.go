@@ -1,7 +1,8 @@
-// Package ctl is `shoal ctl`: looking at a cluster and at its data from a shell.
+// Package ctl is `shoal ctl`: looking at a cluster and at its data from a shell, and steering it.
 //
-// Data goes through the public client, so that what ctl sees is what clients see; stores and regions are asked of the scheduler's
-// HTTP API. Answers are tables for people, or JSON for programs with -o json.
+// Data goes through the public client, so that what ctl sees is what clients see; everything else is asked of the scheduler's
+// HTTP API (act.go), a file or two for each family of commands. Answers are tables for people (table.go), or JSON for programs with -o json. An error
+// says what to do next (explain.go), and Tab offers what there is (complete.go).
 //
 // The same tree of commands serves the command line, where it is built once and every command opens a connection of its own, and
 // `shoal ctl shell`, where it is built for every line and the lines share a connection.
@@ -34,11 +35,14 @@ type options struct {
 // endpointsVariable is an environment variable that stands for --pd.
 const endpointsVariable = "SHOAL_PD"
 
+// usualPD is where a scheduler is unless it was told otherwise.
+const usualPD = "127.0.0.1:2379"
+
 // Command is `shoal ctl`.
 func Command() *cobra.Command {
 	defaults := options{pd: os.Getenv(endpointsVariable), output: asTable, timeout: 10 * time.Second, connection: &connection{}}
 	if defaults.pd == "" {
-		defaults.pd = "127.0.0.1:2379"
+		defaults.pd = usualPD
 	}
 	cmd, opts := tree(defaults)
 	cmd.AddCommand(shellCommand(opts))
@@ -51,8 +55,8 @@ func tree(defaults options) (*cobra.Command, *options) {
 	opts := &defaults
 	cmd := &cobra.Command{
 		Use:   "ctl",
-		Short: "Look at a cluster and its data",
-		Long: `Look at a cluster and its data.
+		Short: "Look at a cluster and its data, and steer it",
+		Long: `Look at a cluster and its data, and steer it.
 
 All commands find the cluster by the address of its scheduler: --pd, or the
 environment variable ` + endpointsVariable + `, or where "shoal playground" has it by default.`,
@@ -72,7 +76,10 @@ environment variable ` + endpointsVariable + `, or where "shoal playground" has 
 	f.VarP(&opts.output, "output", "o", "how to answer: table or json")
 	f.DurationVar(&opts.timeout, "timeout", opts.timeout, "how long to wait for an answer")
 	f.BoolVarP(&opts.verbose, "verbose", "v", opts.verbose, "show what the client library logs")
-	cmd.AddCommand(kvCommand(opts), storeCommand(opts), regionCommand(opts), consistencyCommand(opts), memberCommand(opts), recoverCommand(opts))
+	cmd.AddCommand(
+		kvCommand(opts), storeCommand(opts), regionCommand(opts), operatorCommand(opts), schedulerCommand(opts), configCommand(opts), placementCommand(opts),
+		hotCommand(opts), memberCommand(opts), consistencyCommand(opts), recoverCommand(opts),
+	)
 	return cmd, opts
 }
 

@@ -20,7 +20,7 @@ const (
 	regionJSON = `{"id":2,"start_key":"","end_key":"6B00","epoch":{"conf_ver":3,"version":7},"peers":[{"role_name":"Voter","id":3,"store_id":1},` +
 		`{"role_name":"Learner","id":5,"store_id":4}],"leader":{"role_name":"Voter","id":3,"store_id":1},"approximate_size":1,"approximate_keys":100}`
 	storeJSON = `{"store":{"id":1,"address":"10.0.0.1:20160","status_address":"10.0.0.1:20180","state_name":"Up","labels":[{"key":"zone","value":"z"}]},` +
-		`"status":{"capacity":"1GiB","available":"512MiB","used_size":"1MiB","leader_count":4,"region_count":5}}`
+		`"status":{"capacity":"1GiB","available":"512MiB","used_size":"1MiB","leader_count":4,"region_count":5,"region_size":2048,"last_heartbeat_ts":"2026-01-01T00:00:00Z","uptime":"26h3m4.5s"}}`
 	memberJSON = `{"name":"a","member_id":11,"peer_urls":["http://10.0.0.1:2380"],"client_urls":["http://10.0.0.1:2379"]}`
 )
 
@@ -29,6 +29,8 @@ func scheduler(t *testing.T) string {
 	answers := map[string]string{
 		"/pd/api/v1/stores":            `{"count":1,"stores":[` + storeJSON + `]}`,
 		"/pd/api/v1/store/1":           storeJSON,
+		"/pd/api/v1/stores/limit":      `{"1":{"add-peer":15,"remove-peer":15}}`,
+		"/pd/api/v1/regions/key":       `{"count":1,"regions":[` + regionJSON + `]}`,
 		"/pd/api/v1/regions":           `{"count":1,"regions":[` + regionJSON + `]}`,
 		"/pd/api/v1/region/id/2":       regionJSON,
 		"/pd/api/v1/region/key/6B00":   regionJSON,
@@ -68,10 +70,10 @@ func run(t *testing.T, args ...string) (string, error) {
 
 func TestStores(t *testing.T) {
 	pd := scheduler(t)
-	for _, args := range [][]string{{"store"}, {"store", "1"}} {
+	for _, args := range [][]string{{"store"}, {"store", "list"}, {"store", "1"}, {"store", "show", "1"}} {
 		out, err := run(t, append(args, "--pd", pd)...)
 		require.NoError(t, err)
-		for _, want := range []string{"10.0.0.1:20160", "Up", "zone=z", "512MiB", "never"} {
+		for _, want := range []string{"10.0.0.1:20160", "Up", "zone=z", "512 MiB of 1 GiB", "2 GiB", "1d2h"} {
 			require.Contains(t, out, want)
 		}
 	}
@@ -87,7 +89,7 @@ func TestRegions(t *testing.T) {
 	for _, args := range [][]string{{"region"}, {"region", "2"}, {"region", "--key", "hel"}, {"region", "--key", "6b00", "--read-as", "hex", "--show-as", "hex"}} {
 		out, err := run(t, append(args, "--pd", pd)...)
 		require.NoError(t, err, args)
-		require.Contains(t, out, "3 (1), 5 (4) Learner")
+		require.Contains(t, out, "1, 4 (learner)")
 		if len(args) < 4 {
 			require.Contains(t, out, `k\x00`)
 		} else {
@@ -189,6 +191,18 @@ func TestPatienceEnds(t *testing.T) {
 func TestAgo(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	require.Equal(t, "5s ago", ago("2026-01-02T03:04:00Z", now))
+	require.Equal(t, "1h4m ago", ago("2026-01-02T02:00:00Z", now))
+	for size, want := range map[float64]string{0: "0 B", 1000: "1 KiB", 1536: "1.5 KiB", 15.4 * (1 << 30): "15 GiB", 1 << 62: "4 EiB"} {
+		require.Equal(t, want, bytesSize(size))
+	}
+	require.Equal(t, []string{strings.Repeat("x", longestFact), "xx", "y"}, broken(strings.Repeat("x", longestFact+2)+" y"))
+	require.Equal(t, []string{"two  blanks"}, broken("two  blanks"))
+	require.Equal(t, "1h10m", brief(70*time.Minute))
+	require.Equal(t, "1m10s", brief(70*time.Second))
+	require.Equal(t, "2h", brief(2*time.Hour+59*time.Second))
+	require.Equal(t, "12ms", brief(12*time.Millisecond))
+	require.Equal(t, "1m5s ago", ago("2026-01-02T03:03:00Z", now))
+	require.Equal(t, "31d3h ago", ago("2025-12-02T00:00:00Z", now))
 	require.Equal(t, "never", ago("", now))
 	require.Equal(t, "garbage", ago("garbage", now))
 }

@@ -54,15 +54,21 @@ func checkExample(t *testing.T, line string) {
 func TestTabOffersIDs(t *testing.T) {
 	pd := scheduler(t)
 	for args, want := range map[string]string{
-		"store ":                  "1\t10.0.0.1:20160\n:4\n",
-		"region ":                 "merge\tMake a region vanish in a neighbour on the same stores\nsplit\tDivide a region at keys, or in the middle\n2\tfrom ''\n:4\n",
-		"member leader transfer ": "a\n:4\n",
-		"member delete name ":     "a\n:4\n",
-		"store 1 ":                ":4\n",
-		"kv get ":                 ":4\n",
-		"kv get --show-as ":       "escaped\nhex\nbase64\ntext\n:4\n",
-		"kv import ":              "csv\nndjson\njsonl\n:8\n",
-		"kv import - --format ":   "csv\nndjson\n:4\n",
+		"store show ":                       "1\t10.0.0.1:20160\n:4\n",
+		"region merge 2 ":                   "2\tfrom ''\n:4\n",
+		"operator add add-peer ":            "2\tfrom ''\n:4\n",
+		"operator add add-peer 2 ":          "1\t10.0.0.1:20160\n:4\n",
+		"operator add transfer-region 2 1 ": "1\t10.0.0.1:20160\n:4\n",
+		"operator add tr":                   "transfer-leader\tHave the peer on a store lead\ntransfer-peer\tMove a peer from one store to another\ntransfer-region\tGive a region exactly these stores\n:4\n",
+		"scheduler add evict-leader ":       "1\t10.0.0.1:20160\n:4\n",
+		"config set halt-scheduling ":       "true\nfalse\n:4\n",
+		"member leader transfer ":           "a\n:4\n",
+		"member delete name ":               "a\n:4\n",
+		"store 1 ":                          ":4\n",
+		"kv get ":                           ":4\n",
+		"kv get --show-as ":                 "escaped\nhex\nbase64\ntext\n:4\n",
+		"kv import ":                        "csv\nndjson\njsonl\n:8\n",
+		"kv import - --format ":             "csv\nndjson\n:4\n",
 	} {
 		words := strings.Split(args, " ")
 		out, err := runWith("", append([]string{cobra.ShellCompRequestCmd, "--pd", pd}, words...)...)
@@ -71,7 +77,7 @@ func TestTabOffersIDs(t *testing.T) {
 	}
 	out, err := runWith("", cobra.ShellCompRequestCmd, "--pd", "127.0.0.1:1", "store", "")
 	require.NoError(t, err)
-	require.Equal(t, ":1\n", out)
+	require.Contains(t, out, ":1\n")
 }
 
 // TestLongScriptsDoNotGrow: a line's tree is gone when the line is done.

@@ -111,7 +111,7 @@ func leaderCommand(opts *options) *cobra.Command {
 		Short:             "Have the leader hand its lead over to one member",
 		Example:           "  shoal ctl member leader transfer scheduler-2",
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: opts.completeMember,
+		ValidArgsFunction: opts.complete(memberNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return opts.tell(cmd, args[0], func(ctx context.Context, api *pdapi.Client) (string, error) {
 				return api.TransferLeader(ctx, args[0])
@@ -139,7 +139,7 @@ directory and --join.`,
 		Short:             "Remove the scheduler with this name",
 		Example:           "  shoal ctl member delete name scheduler-3",
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: opts.completeMember,
+		ValidArgsFunction: opts.complete(memberNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return opts.tell(cmd, args[0], func(ctx context.Context, api *pdapi.Client) (string, error) {
 				return api.RemoveMember(ctx, args[0])

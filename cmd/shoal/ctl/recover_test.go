@@ -42,7 +42,7 @@ func TestRecoverTheLossOfTwoStoresOfThree(t *testing.T) {
 	plan := filepath.Join(t.TempDir(), "plan.json")
 	_, err = ctl("recover", "plan", plan, "--timeout", "3s")
 	require.ErrorContains(t, err, "--lost-stores", "nobody is given up without being named")
-	lost := storeIDs(t, ctl, c.Addrs()[1:])
+	lost := idsOfStores(t, ctl, c.Addrs()[1:])
 	require.Eventually(t, func() bool { // a store is Up until it has been silent for a while
 		out, err = ctl("recover", "plan", "--lost-stores", lost, plan)
 		return err == nil
@@ -63,8 +63,8 @@ func TestRecoverTheLossOfTwoStoresOfThree(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// storeIDs are the ids of the stores at these addresses, as a flag takes them.
-func storeIDs(t *testing.T, ctl func(...string) (string, error), addrs []string) string {
+// idsOfStores are the ids of the stores at these addresses, as a flag takes them.
+func idsOfStores(t *testing.T, ctl func(...string) (string, error), addrs []string) string {
 	t.Helper()
 	out, err := ctl("store", "-o", "json")
 	require.NoError(t, err)

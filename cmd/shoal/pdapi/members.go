@@ -51,24 +51,20 @@ func (c *Client) Health(ctx context.Context) ([]Health, error) {
 
 // Resign has the leader hand its lead over to another member. It returns what the scheduler says.
 func (c *Client) Resign(ctx context.Context) (string, error) {
-	var said string
-	return said, c.do(ctx, http.MethodPost, "/leader/resign", &said)
+	return c.tell(ctx, http.MethodPost, "/leader/resign", nil)
 }
 
 // TransferLeader has the leader hand its lead over to the member with this name.
 func (c *Client) TransferLeader(ctx context.Context, name string) (string, error) {
-	var said string
-	return said, c.do(ctx, http.MethodPost, "/leader/transfer/"+url.PathEscape(name), &said)
+	return c.tell(ctx, http.MethodPost, "/leader/transfer/"+url.PathEscape(name), nil)
 }
 
 // RemoveMember takes a member out of the group for good.
 func (c *Client) RemoveMember(ctx context.Context, name string) (string, error) {
-	var said string
-	return said, c.do(ctx, http.MethodDelete, "/members/name/"+url.PathEscape(name), &said)
+	return c.tell(ctx, http.MethodDelete, "/members/name/"+url.PathEscape(name), nil)
 }
 
 // RemoveMemberID is RemoveMember for one that has no name yet.
 func (c *Client) RemoveMemberID(ctx context.Context, id uint64) (string, error) {
-	var said string
-	return said, c.do(ctx, http.MethodDelete, fmt.Sprintf("/members/id/%d", id), &said)
+	return c.tell(ctx, http.MethodDelete, fmt.Sprintf("/members/id/%d", id), nil)
 }

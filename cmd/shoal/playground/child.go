@@ -16,6 +16,8 @@ type child struct {
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when the process is gone; state may be read from then on
 	state  *os.ProcessState
+	// leaving says that it was told to end, so that its end is no news.
+	leaving bool
 }
 
 // startChild runs the binary and sends the child on exits when the process is gone. What it prints goes to its log.

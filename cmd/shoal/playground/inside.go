@@ -29,8 +29,8 @@ func (p *playground) runInside() error {
 	if c == nil || err != nil {
 		return err
 	}
-	p.fatal = c.Fatal()
-	p.printTable(func(int) int { return os.Getpid() })
+	p.fatal, p.members = c.Fatal(), &insiders{p, c, logs}
+	p.printTable()
 	failure := p.watch()
 	if err := p.hurried(c.Close); failure == nil {
 		return err
@@ -96,19 +96,52 @@ type logs map[string]*log.Logger
 func (p *playground) openLogs() (logs, error) {
 	all := logs{}
 	for _, s := range p.specs {
-		cfg := p.configs.store.Log
-		if !s.store {
-			cfg = p.configs.scheduler.Log
+		if err := p.openLog(all, s); err != nil {
+			return all, err
 		}
-		cfg.File.Filename = filepath.Join(p.dir, s.name+".log")
-		l, err := log.New(cfg)
-		if err != nil {
-			return all, errors.Annotate(err, s.name)
-		}
-		all[s.name] = l
 	}
 	return all, nil
 }
+
+func (p *playground) openLog(all logs, s *spec) error {
+	cfg := p.configs.store.Log
+	if !s.store {
+		cfg = p.configs.scheduler.Log
+	}
+	cfg.File.Filename = filepath.Join(p.dir, s.name+".log")
+	l, err := log.New(cfg)
+	if err != nil {
+		return errors.Annotate(err, s.name)
+	}
+	all[s.name] = l
+	return nil
+}
+
+// insiders are the parts in this process.
+type insiders struct {
+	p       *playground
+	cluster *local.Cluster
+	logs    logs
+}
+
+// start implements members.
+func (m *insiders) start(s *spec) error {
+	if m.logs[s.name] == nil {
+		if err := m.p.openLog(m.logs, s); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), upWithin)
+	defer cancel()
+	return m.cluster.AddStore(ctx, s.name, local.Listen{Addr: s.ports[0], Other: s.ports[1]})
+}
+
+// stop implements members.
+func (m *insiders) stop(s *spec) error { return m.cluster.RemoveStore(s.name) }
+
+func (m *insiders) written() error     { return nil } // there are no command lines
+func (m *insiders) pid(*spec) int      { return os.Getpid() }
+func (m *insiders) running(*spec) bool { return true }
 
 func (l logs) close() {
 	for _, logger := range l {

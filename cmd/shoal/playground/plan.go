@@ -45,22 +45,27 @@ func (o *Options) plan(dir string) []*spec {
 	specs := o.planSchedulers(dir)
 	pd := addresses(specs)
 	for i := range o.Stores {
-		name := local.StoreName(i)
-		s := &spec{name: name, dir: filepath.Join(dir, name), log: filepath.Join(dir, name+".log"), store: true}
-		s.addr, s.status = o.at(o.storePort()+i), o.at(statusPort+i)
-		s.ports = []string{s.addr, s.status}
-		s.args = []string{"store"}
-		if o.StoreConfig != "" {
-			// What the file says of a single store's place is meant for none of these.
-			s.args = append(s.args, "--config="+o.StoreConfig, "--advertise-addr=", "--advertise-status-addr=", "--log-file=")
-		}
-		s.args = append(s.args, "--pd="+pd, "--addr="+s.addr, "--status-addr="+s.status, "--data-dir="+s.dir)
-		if o.Engine != "" {
-			s.args = append(s.args, "--engine="+o.Engine)
-		}
-		specs = append(specs, s)
+		specs = append(specs, o.planStore(dir, pd, i))
 	}
 	return specs
+}
+
+// planStore plans store i, counted from 0.
+func (o *Options) planStore(dir, pd string, i int) *spec {
+	name := local.StoreName(i)
+	s := &spec{name: name, dir: filepath.Join(dir, name), log: filepath.Join(dir, name+".log"), store: true}
+	s.addr, s.status = o.at(o.storePort()+i), o.at(statusPort+i)
+	s.ports = []string{s.addr, s.status}
+	s.args = []string{"store"}
+	if o.StoreConfig != "" {
+		// What the file says of a single store's place is meant for none of these.
+		s.args = append(s.args, "--config="+o.StoreConfig, "--advertise-addr=", "--advertise-status-addr=", "--log-file=")
+	}
+	s.args = append(s.args, "--pd="+pd, "--addr="+s.addr, "--status-addr="+s.status, "--data-dir="+s.dir)
+	if o.Engine != "" {
+		s.args = append(s.args, "--engine="+o.Engine)
+	}
+	return s
 }
 
 // planSchedulers makes a lone scheduler, or a group in which each knows all.

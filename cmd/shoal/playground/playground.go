@@ -3,8 +3,9 @@
 // Schedulers and stores are child processes of the same binary, so that each can be killed, watched and restarted as in
 // earnest (processes.go). The steps are: read the configuration files; choose the addresses and see that they are free; write the
 // command lines down; start the schedulers and the stores; ask the schedulers until every region has all its replicas; say
-// "ready:"; then wait for the user to leave, telling of each child that dies meanwhile. At the end stores stop before the
-// schedulers, and data that the user did not ask to keep is removed.
+// "ready:"; then wait for the user to leave, telling of each child that dies meanwhile, and adding and removing stores when another process
+// asks for it (control.go, grow.go; scale.go has the commands that ask). At the end stores stop before the schedulers, and data that the
+// user did not ask to keep is removed.
 //
 // With --in-process the same cluster lives in this process, on package local (inside.go): it takes less memory, and nothing
 // of it can be killed alone. The steps are the same but for the command lines.
@@ -30,6 +31,7 @@ import (
 
 	"github.com/shoal-kv/shoal/cmd/shoal/pdapi"
 	"github.com/shoal-kv/shoal/kv/node"
+	"github.com/shoal-kv/shoal/local"
 )
 
 // Options are what the flags say.
@@ -73,7 +75,9 @@ files of the parts are the playground's own; what the file says of those does no
   shoal playground --pd 3
   shoal playground --kv 5 --data-dir ./cluster --port-offset 100
   shoal playground --kv 1 --in-process --engine mem
-  shoal playground --kv.config store.toml --pd.config scheduler.toml`,
+  shoal playground --kv.config store.toml --pd.config scheduler.toml
+  shoal playground scale-out --kv 2
+  shoal playground scale-in --store 4`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			signals := make(chan os.Signal, 4)
@@ -83,6 +87,7 @@ files of the parts are the playground's own; what the file says of those does no
 		},
 	}
 	opts.register(cmd.Flags())
+	cmd.AddCommand(displayCommand(), scaleOutCommand(), scaleInCommand())
 	return cmd
 }
 
@@ -115,9 +120,10 @@ type playground struct {
 	specs   []*spec // the schedulers first
 	signals <-chan os.Signal
 
-	children []*child     // in the order of the specs, when each is a process
-	exits    chan *child  // and those that ended
-	fatal    <-chan error // why the cluster in this process cannot go on
+	members members      // how stores are started and stopped
+	orders  <-chan order // what other processes ask for; nil if they cannot
+	exits   chan *child  // those that ended, when each is a process
+	fatal   <-chan error // why the cluster in this process cannot go on
 }
 
 // Run starts a cluster and returns when a signal has ended it (nil), or when it cannot go on.
@@ -147,6 +153,7 @@ func Run(opts *Options, out io.Writer, signals <-chan os.Signal) (err error) {
 	if err := opts.requireSameGroup(p.dir, p.configs.store.Storage.Engine); err != nil {
 		return err
 	}
+	p.keepStores()
 	p.specs = opts.plan(p.dir)
 	if err := requireFree(p.specs); err != nil {
 		return err
@@ -179,6 +186,16 @@ func (p *playground) makeDir() (remove func(), err error) {
 	}, nil
 }
 
+// keepStores starts all stores that have data here, of which there may be more than by default: some were added while the last playground ran.
+func (p *playground) keepStores() {
+	for i := p.Stores; i < maxStores; i++ {
+		if _, err := os.Stat(filepath.Join(p.dir, local.StoreName(i))); err == nil {
+			p.printf("%s has data in %s, so it is started, too\n", local.StoreName(i), p.dir)
+			p.Stores = i + 1
+		}
+	}
+}
+
 // watch prints what happens until it is over.
 func (p *playground) watch() error {
 	pd := addresses(p.specs)
@@ -196,6 +213,11 @@ func (p *playground) watch() error {
 	if p.ReadyWithin > 0 {
 		late = time.After(time.Duration(p.ReadyWithin) * time.Second)
 	}
+	if c, err := p.startControl(); err == nil {
+		defer c.close()
+	} else {
+		p.printf("this playground cannot be scaled while it runs: %v\n", err)
+	}
 	ready := false
 	for {
 		select {
@@ -204,7 +226,13 @@ func (p *playground) watch() error {
 			return nil
 		case err := <-p.fatal:
 			return err
+		case o := <-p.orders:
+			value, err := o.do()
+			o.done <- answer{value, err}
 		case c := <-p.exits:
+			if c.leaving {
+				continue
+			}
 			p.reportDeath(c)
 			switch {
 			case !ready && !c.store:
@@ -227,18 +255,18 @@ func (p *playground) watch() error {
 	}
 }
 
-// printTable shows the parts; pid tells which process each is.
-func (p *playground) printTable(pid func(i int) int) {
+// printTable shows the parts.
+func (p *playground) printTable() {
 	t := table.NewWriter()
 	t.SetOutputMirror(p.out)
 	t.SetStyle(table.StyleLight)
 	t.AppendHeader(table.Row{"process", "pid", "address", "status", "log"})
-	for i, s := range p.specs {
+	for _, s := range p.specs {
 		status := "http://" + s.status + "/config" // /status answers with an empty page
 		if !s.store {
 			status = "http://" + s.status + "/pd/api/v1/stores"
 		}
-		t.AppendRow(table.Row{s.name, pid(i), s.addr, status, s.log})
+		t.AppendRow(table.Row{s.name, p.members.pid(s), s.addr, status, s.log})
 	}
 	t.Render()
 }

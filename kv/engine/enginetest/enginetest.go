@@ -58,6 +58,8 @@ func Run(t *testing.T, h Harness) {
 		{"IngestEmptyAndOpenRanges", testIngestEmptyAndOpenRanges},
 		{"IngestFailsWhole", testIngestFailsWhole},
 		{"IngestDoesNotShowInSnapshots", testIngestAndSnapshots},
+		{"Stage", testStage},
+		{"StageRefuses", testStageRefuses},
 		{"Checkpoint", testCheckpoint},
 		{"Reopen", testReopen},
 		{"ClosedEngine", testClosedEngine},

@@ -6,7 +6,9 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
@@ -223,3 +225,160 @@ func TestDamagedTable(t *testing.T) {
 	require.Error(t, put(db, true, "later"))
 	require.Error(t, db.Close())
 }
+
+// damagedDB is an engine of 40 keys in one table, in which a byte of the default family is flipped, and the keys that cannot be read.
+type damagedDB struct {
+	*pebbledb.DB
+	t      *testing.T
+	disk   *vfs.MemFS
+	lo, hi int
+	told   atomic.Int64
+}
+
+func (*damagedDB) key(i int) []byte   { return fmt.Appendf(nil, "key%02d", i) }
+func (*damagedDB) value(i int) []byte { return []byte(strings.Repeat(string(rune('a'+i%26)), 4000)) }
+
+func (d *damagedDB) open() {
+	opts := small(d.disk)
+	opts.SurviveDamage = true
+	opts.OnFatal = func(err error) { d.t.Errorf("the engine gave up: %v", err) }
+	opts.OnDamage = func(spans map[engine.CF]engine.Range) {
+		r, ok := spans[engine.Default]
+		if !ok || string(r.Start) > "key00" || len(r.End) > 0 && string(r.End) <= "key39" {
+			d.t.Errorf("the damage is not in %q", spans)
+		}
+		d.told.Add(1)
+	}
+	db, err := pebbledb.Open(opts)
+	require.NoError(d.t, err)
+	d.DB = db
+}
+
+func (d *damagedDB) get(i int) ([]byte, error) {
+	s := d.NewSnapshot()
+	defer func() { require.NoError(d.t, s.Close()) }()
+	return s.Get(engine.Default, d.key(i))
+}
+
+func openDamaged(t *testing.T) *damagedDB {
+	fs := vfs.NewCrashableMem()
+	db, err := pebbledb.Open(small(fs))
+	require.NoError(t, err)
+	d := &damagedDB{t: t, lo: -1}
+	b := db.NewBatch()
+	for i := range 40 {
+		b.Put(engine.Default, d.key(i), d.value(i))
+	}
+	b.Put(engine.Lock, []byte("lock"), []byte("other families lie in the same table"))
+	require.NoError(t, b.Commit(true))
+	require.NoError(t, b.Close())
+	require.NoError(t, db.Close())
+	db, err = pebbledb.Open(small(fs)) // moves what was in the log into a table
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+	path, size := newest(t, fs, "", ".sst")
+
+	d.disk = disturbed(t, fs, path, flip(size/4))
+	d.open()
+	for i := range 40 {
+		switch got, err := d.get(i); {
+		case engine.IsCorruption(err):
+			d.hi = i
+			if d.lo < 0 {
+				d.lo = i
+			}
+		default:
+			require.NoError(t, err)
+			require.Equal(t, d.value(i), got)
+		}
+	}
+	require.GreaterOrEqual(t, d.lo, 4)
+	require.Less(t, d.hi-d.lo, 5)
+	require.Positive(t, d.told.Load())
+	return d
+}
+
+// An engine that is to survive damage answers for it where it is, and nowhere else.
+func TestDamageIsSurvived(t *testing.T) {
+	d := openDamaged(t)
+	s := d.NewSnapshot()
+	it, err := s.NewIterator(engine.Default, engine.IterOptions{})
+	require.NoError(t, err)
+	seen := 0
+	for ok := it.SeekGE(nil); ok; ok = it.Next() {
+		require.Equal(t, d.value(seen), it.Value())
+		seen++
+	}
+	require.True(t, engine.IsCorruption(it.Close()))
+	require.LessOrEqual(t, seen, d.lo)
+	require.NoError(t, s.Close())
+	require.NoError(t, put(d.DB, true, "later"))
+	require.NoError(t, d.Close())
+}
+
+// A range that is ingested anew is whole again, whether the damage lies inside of it or at its border, where pebble would look to cut it out. The damage
+// is never met again, by compactions neither. A snapshot that was taken before answers no holes.
+func TestDamageIsHealed(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		margin int
+	}{{"Inside", 3}, {"AtTheBorder", 0}} {
+		t.Run(c.name, func(t *testing.T) {
+			d := openDamaged(t)
+			before := d.NewSnapshot()
+			lo, hi := d.lo-c.margin, d.hi+1+c.margin
+			require.NoError(t, d.Ingest(engine.Ingestion{
+				Replace: map[engine.CF]engine.Range{engine.Default: {Start: d.key(lo), End: d.key(hi)}},
+				Open: func(engine.CF) (engine.Source, error) {
+					return &pairs{at: lo - 1, end: hi, key: d.key, value: d.value}, nil
+				},
+			}))
+			for i := range 40 {
+				got, err := d.get(i)
+				require.NoError(t, err, i)
+				require.Equal(t, d.value(i), got)
+				switch got, err := before.Get(engine.Default, d.key(i)); {
+				case i >= lo && i < hi && c.margin > 0:
+					require.ErrorIs(t, err, engine.ErrHealed)
+				case i < d.lo || i > d.hi:
+					require.NoError(t, err, i)
+					require.Equal(t, d.value(i), got)
+				}
+			}
+			if c.margin > 0 {
+				_, err := before.NewIterator(engine.Default, engine.IterOptions{})
+				require.ErrorIs(t, err, engine.ErrHealed)
+			}
+			require.NoError(t, before.Close())
+			if c.margin == 0 {
+				require.NoError(t, d.Close())
+				return
+			}
+			d.told.Store(0)
+			for i := range 6 { // each moves a table into level 0, which is compacted then
+				require.NoError(t, put(d.DB, true, "key00+", fmt.Sprintf("key38+%d", i)))
+				require.NoError(t, d.Close())
+				d.open()
+			}
+			require.Eventually(t, func() bool { return d.Metrics().Level0Tables < 4 }, 30*time.Second, 10*time.Millisecond)
+			require.Zero(t, d.told.Load())
+			for i := range 40 {
+				got, err := d.get(i)
+				require.NoError(t, err, i)
+				require.Equal(t, d.value(i), got)
+			}
+			require.NoError(t, d.Close())
+		})
+	}
+}
+
+// pairs is a Source of the keys after at, before end.
+type pairs struct {
+	at, end    int
+	key, value func(int) []byte
+}
+
+func (p *pairs) Next() bool    { p.at++; return p.at < p.end }
+func (p *pairs) Key() []byte   { return p.key(p.at) }
+func (p *pairs) Value() []byte { return p.value(p.at) }
+func (p *pairs) Close() error  { return nil }

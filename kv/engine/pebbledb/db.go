@@ -31,6 +31,7 @@ type DB struct {
 	disk  *disk
 	fault *fault
 
+	damage  damage
 	pin     pin
 	closed  atomic.Bool
 	stalls  atomic.Uint64
@@ -48,6 +49,7 @@ func Open(opts Options) (*DB, error) {
 		return nil, err
 	}
 	d := &DB{opts: opts, fault: &fault{onFatal: opts.OnFatal, logger: opts.Logger}}
+	d.damage.tables = make(map[string]*damagedTable)
 	d.bufs.New = func() any { return new([]byte) }
 	synced := &syncedLengths{fs: opts.FS, path: opts.FS.PathJoin(opts.Dir, syncedName)}
 	d.disk = &disk{FS: opts.FS, dir: opts.Dir, fault: d.fault, synced: synced, logger: opts.Logger}
@@ -142,7 +144,10 @@ func (d *DB) writeOptions(sync bool) *pebble.WriteOptions {
 func (d *DB) NewBatch() engine.Batch { return &batch{db: d, b: d.pdb.NewBatch()} }
 
 // NewSnapshot returns the state as of now.
-func (d *DB) NewSnapshot() engine.Snapshot { return &snapshot{db: d, snap: d.pin.newSnapshot(d.pdb)} }
+func (d *DB) NewSnapshot() engine.Snapshot {
+	healed := d.damage.healed.done.Load() // before: what is cut out later must be noticed
+	return &snapshot{db: d, healed: healed, snap: d.pin.newSnapshot(d.pdb)}
+}
 
 // Sync writes an empty record to the log and syncs it, and with it all that stands before: records of the same log go to
 // disk in order, and a log is synced in full before the next one begins.
@@ -172,17 +177,17 @@ func (d *DB) ApproximateSize(cf engine.CF, start, end []byte) (uint64, error) {
 	}
 	tables, err := d.pdb.EstimateDiskUsage(lower, upper)
 	if err != nil || tables >= uint64(d.opts.MemTableBytes) {
-		return tables, err
+		return tables, readError(err)
 	}
 	it, err := d.pdb.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
-		return 0, err
+		return 0, readError(err)
 	}
 	var counted uint64
 	for i, ok := 0, it.First(); ok && i < maxCounted; i, ok = i+1, it.Next() {
 		counted += uint64(len(it.Key()) + len(it.Value()))
 	}
-	return max(tables, counted), it.Close()
+	return max(tables, counted), readError(it.Close())
 }
 
 // Checkpoint links the tables into dir and copies the log, which is synced first. It must lie outside of the engine's own

@@ -102,7 +102,10 @@ func (d *disk) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	if err != nil && errors.Is(err, os.ErrNotExist) && d.frozen(name) {
 		time.Sleep(50 * time.Millisecond)
 	}
-	return f, err
+	if err != nil {
+		return nil, err
+	}
+	return sequential(f, opts), nil
 }
 
 func (d *disk) Rename(from, to string) error {

@@ -3,6 +3,7 @@ package pebbledb_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -201,6 +202,49 @@ func TestFailuresThatDoNotPoison(t *testing.T) {
 	require.NoError(t, put(db, true, "later"))
 	require.NoError(t, db.Ingest(engine.Ingestion{Replace: map[engine.CF]engine.Range{engine.Default: {}}}))
 	require.False(t, has(t, db, "k"))
+	require.NoError(t, db.Close())
+}
+
+// A disk that fills up while an ingestion is staged fails that, at whatever step, and nothing else; what it had written is removed.
+func TestDiskFullWhileStaging(t *testing.T) {
+	fs := vfs.NewMem()
+	f := &fault{match: func(op errorfs.Op) bool {
+		return op.Kind.ReadOrWrite() == errorfs.OpIsWrite && op.Kind != errorfs.OpRemove && strings.HasPrefix(op.Path, "/db/ingest")
+	}}
+	db, err := pebbledb.Open(pebbledb.Options{Dir: "/db", FS: errorfs.Wrap(fs, f), OnFatal: func(err error) { t.Errorf("poisoned: %v", err) }})
+	require.NoError(t, err)
+	require.NoError(t, put(db, true, "k"))
+	value := make([]byte, 64<<10)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(value) // must not become small when it is packed
+	stage := func(full int) error {
+		s, err := db.Stage(map[engine.CF]engine.Range{engine.Default: {}})
+		if err != nil {
+			return err
+		}
+		defer s.Discard()
+		for i := range 40 {
+			f.on.Store(i >= full)
+			if err := s.Put(engine.Default, fmt.Appendf(nil, "%03d", i), value); err != nil {
+				return err
+			}
+		}
+		f.on.Store(full < 50)
+		if err := s.Finish(); err != nil {
+			return err
+		}
+		return s.Commit(nil)
+	}
+	for _, full := range []int{0, 1, 20, 40} {
+		require.ErrorIs(t, stage(full), errDisk)
+		f.on.Store(false)
+		left, err := fs.List("/db/ingest")
+		require.NoError(t, err)
+		require.Empty(t, left)
+		require.True(t, has(t, db, "k"))
+	}
+	require.NoError(t, stage(100))
+	require.False(t, has(t, db, "k"))
+	require.True(t, has(t, db, "039"))
 	require.NoError(t, db.Close())
 }
 

@@ -8,6 +8,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/zap"
+
+	"github.com/shoal-kv/shoal/kv/engine"
 )
 
 // Compression says how table blocks are stored. The log is never compressed.
@@ -48,6 +50,11 @@ type Options struct {
 	// UnsafeNoSync acknowledges before anything is on disk. A crash of the machine then loses acknowledged writes; a
 	// crash of the process may. For tests whose subject is not durability.
 	UnsafeNoSync bool
+	// SurviveDamage keeps the engine going when a table turns out to be damaged: see damage.go. Without it damage poisons the engine.
+	SurviveDamage bool
+	// OnDamage is called with what a damaged table spans in each column family, when it is met, and from time to time while it is met again. It must
+	// not block, nor use the engine. With SurviveDamage only.
+	OnDamage func(map[engine.CF]engine.Range)
 }
 
 // withDefaults fills in what was left out, or says what is wrong.
@@ -98,8 +105,7 @@ func (o Options) pebble(d *DB) *pebble.Options {
 		WALBytesPerSync:             o.LogBytesPerSync,
 		Logger:                      pebbleLog{d},
 		EventListener: &pebble.EventListener{
-			BackgroundError: func(err error) { d.fault.fail(fmt.Errorf("background work: %w", err)) },
-			DataCorruption:  func(info pebble.DataCorruptionInfo) { d.fault.fail(fmt.Errorf("%s", info)) },
+			BackgroundError: d.backgroundFailed, DataCorruption: d.tableDamaged, CompactionEnd: d.compacted, FlushEnd: d.flushed,
 			WriteStallBegin: func(info pebble.WriteStallBeginInfo) {
 				d.stalls.Add(1)
 				o.Logger.Warn("engine stops writes", zap.String("dir", o.Dir), zap.String("reason", info.Reason))

@@ -12,6 +12,8 @@ import (
 type snapshot struct {
 	db   *DB
 	snap *pebble.Snapshot
+	// healed is what had been cut out of damaged tables before.
+	healed int64
 }
 
 // Get allocates the answer and nothing else: the key with its family's byte is built in a pooled buffer.
@@ -19,12 +21,15 @@ func (s *snapshot) Get(cf engine.CF, key []byte) ([]byte, error) {
 	buf := s.db.getBuf()
 	*buf = appendKey((*buf)[:0], cf, key)
 	value, closer, err := s.snap.Get(*buf)
+	healed := s.db.damage.healed.check(s.healed, *buf, nil)
 	s.db.putBuf(buf)
-	if err != nil {
-		if errors.Is(err, pebble.ErrNotFound) {
-			return nil, nil
-		}
-		return nil, err
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return nil, healed
+	case err != nil:
+		return nil, readError(err)
+	case healed != nil:
+		return nil, firstError(healed, closer.Close())
 	}
 	out := make([]byte, len(value))
 	copy(out, value)
@@ -44,7 +49,10 @@ func (s *snapshot) NewIterator(cf engine.CF, opts engine.IterOptions) (engine.It
 	}
 	it, err := s.snap.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
-		return nil, err
+		return nil, readError(err)
+	}
+	if err := s.db.damage.healed.check(s.healed, lower, upper); err != nil {
+		return nil, firstError(err, it.Close())
 	}
 	return &iterator{it: it, cf: cf}, nil
 }
@@ -81,4 +89,4 @@ func (i *iterator) Key() []byte { return i.it.Key()[1:] }
 // Value cannot fail once a move has succeeded: values lie beside their keys, as no comparer here splits keys.
 func (i *iterator) Value() []byte { return i.it.Value() }
 
-func (i *iterator) Close() error { return i.it.Close() }
+func (i *iterator) Close() error { return readError(i.it.Close()) }

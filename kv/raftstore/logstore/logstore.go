@@ -29,7 +29,8 @@ import (
 // Update is what one group wants written. The zero value of a field changes nothing.
 type Update struct {
 	RegionID uint64
-	// State is the group's hard state and last index.
+	// State is the group's hard state and last index. It goes with what may leave the log without an entry, and with whatever changes the term or the
+	// vote; entries may come without: the last of them tells the last index.
 	State *raft_serverpb.RaftLocalState
 	// Entries are contiguous and replace whatever the log held from Entries[0].Index on.
 	Entries []eraftpb.Entry

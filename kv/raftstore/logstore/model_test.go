@@ -43,16 +43,17 @@ func (m model) draw(t *rapid.T) Update {
 		u.State = m.newState(t, g)
 		return u
 	}
+	told := false // whether the state must go with it: the log may be left without an entry
 	switch rapid.IntRange(0, 9).Draw(t, "kind") {
 	case 0:
 		delete(m, id)
 		u.Destroy = true
 		return u
 	case 1:
-		u.Reset = true
+		u.Reset, told = true, true
 		g.first, g.entries = g.last()+rapid.Uint64Range(1, 100).Draw(t, "jump"), map[uint64]eraftpb.Entry{}
 	case 2, 3:
-		u.CompactTo = rapid.Uint64Range(0, g.last()+1).Draw(t, "compact")
+		u.CompactTo, told = rapid.Uint64Range(0, g.last()+1).Draw(t, "compact"), true
 		for ; g.first < u.CompactTo; g.first++ {
 			delete(g.entries, g.first)
 		}
@@ -67,6 +68,9 @@ func (m model) draw(t *rapid.T) Update {
 		for _, e := range u.Entries {
 			g.entries[e.Index] = e
 		}
+		g.state.LastIndex = g.last() // the entries tell
+	}
+	if told || rapid.Bool().Draw(t, "state") {
 		u.State = m.newState(t, g)
 	}
 	return u

@@ -9,7 +9,8 @@ import (
 	"github.com/shoal-kv/shoal/kv/keys"
 )
 
-// State returns the group's hard state and last index as last written, nil when there is none.
+// State returns the group's hard state as last written, and its last index: that of the last entry, or, when there is no entry, as last
+// written. It is nil when none was written.
 func (s *Store) State(region uint64) (_ *raft_serverpb.RaftLocalState, err error) {
 	snap := s.engine.NewSnapshot()
 	defer closing(snap, &err)
@@ -24,7 +25,26 @@ func (s *Store) State(region uint64) (_ *raft_serverpb.RaftLocalState, err error
 	if err := state.Unmarshal(value); err != nil {
 		return nil, &CorruptError{RegionID: region, Reason: "raft state cannot be decoded: " + err.Error()}
 	}
-	return state, nil
+	last, err := lastIndex(snap, region)
+	if last > 0 {
+		state.LastIndex = last
+	}
+	return state, err
+}
+
+// lastIndex is the index of the group's last entry, or 0 when it has none.
+func lastIndex(snap engine.Snapshot, region uint64) (_ uint64, err error) {
+	start, end := keys.RaftLogAll(region)
+	it, err := snap.NewIterator(engine.Local, engine.IterOptions{Lower: start, Upper: end})
+	if err != nil {
+		return 0, errors.Annotatef(err, "region %d: find the end of the raft log", region)
+	}
+	defer closing(it, &err)
+	if !it.SeekLT(nil) {
+		return 0, nil
+	}
+	_, index, err := keys.DecodeRaftLog(it.Key())
+	return index, errors.Trace(err)
 }
 
 // Size is about what the group's entries take.

@@ -122,7 +122,7 @@ func (m *RaftMachine) awaitAdmin(p *peer, kind command.Kind, done func(error)) {
 // await notes who waits for the log's last entry.
 func (m *RaftMachine) await(p *peer, done func(error)) Pair {
 	at := Pair{p.node.Raft.RaftLog.LastIndex(), p.term()}
-	p.pending = append(p.pending, pendingEntry{Pair: at, proposals: []*Proposal{{RegionID: p.regionID, Done: done}}})
+	m.pend(p, at, []*Proposal{{RegionID: p.regionID, Done: done}})
 	return at
 }
 

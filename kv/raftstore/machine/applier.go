@@ -118,11 +118,11 @@ func (a *applier) putRegion(batch engine.Batch) {
 	putRegionState(batch, &s)
 }
 
-// putTombstone remembers a destroyed peer: RemovedRecords names it, Region has the epoch that it was destroyed at. into is the region that took
-// it in, if one did.
-func putTombstone(batch engine.Batch, r *metapb.Region, self *metapb.Peer, into *raft_serverpb.MergeState) {
+// putTombstone remembers a destroyed peer: RemovedRecords names it, Region has the epoch that it was destroyed at. records are what the region had taken
+// in by then, into is the region that took it in, if one did.
+func putTombstone(batch engine.Batch, r *metapb.Region, self *metapb.Peer, records []*raft_serverpb.MergedRecord, into *raft_serverpb.MergeState) {
 	putRegionState(batch, &raft_serverpb.RegionLocalState{
-		State: raft_serverpb.PeerState_Tombstone, Region: r, RemovedRecords: []*metapb.Peer{self}, MergeState: into,
+		State: raft_serverpb.PeerState_Tombstone, Region: r, RemovedRecords: []*metapb.Peer{self}, MergedRecords: records, MergeState: into,
 	})
 }
 

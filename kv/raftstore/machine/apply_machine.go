@@ -64,9 +64,16 @@ type ApplyMachine struct {
 	// parked are the regions whose tasks wait for another region's.
 	parked map[uint64]*parked
 	// tombstones are the last destroyed peer of each region.
-	tombstones map[uint64]uint64
+	tombstones map[uint64]departed
 	// replaced is the applier that the last installation took the place of, nil when there was none.
 	replaced *applier
+}
+
+// departed is a destroyed peer: the epoch at which its region left the store, and what the region had taken in until then.
+type departed struct {
+	peerID  uint64
+	epoch   *metapb.RegionEpoch
+	records []*raft_serverpb.MergedRecord
 }
 
 // ApplyRound is what one batch causes once it is in the engine, which is not before Install's data is. When the engine
@@ -97,10 +104,10 @@ const maxApplyBatch = 1 << 20
 // NewApplyMachine returns a machine for what a restart found.
 func NewApplyMachine(storeID uint64, s StoreState) *ApplyMachine {
 	m := &ApplyMachine{
-		storeID: storeID, appliers: make(map[uint64]*applier), parked: make(map[uint64]*parked), tombstones: make(map[uint64]uint64),
+		storeID: storeID, appliers: make(map[uint64]*applier), parked: make(map[uint64]*parked), tombstones: make(map[uint64]departed),
 	}
 	for id, t := range s.Tombstones { // order-free: a copy
-		m.tombstones[id] = t.PeerID
+		m.tombstones[id] = departed{t.PeerID, t.Epoch, t.Records}
 	}
 	for _, r := range s.Regions {
 		m.appliers[r.Region.Id] = &applier{
@@ -262,15 +269,26 @@ func (m *ApplyMachine) destroy(round *ApplyRound, t *ApplyTask, batch engine.Bat
 		round.Mail = append(round.Mail, cleared) // a younger peer's snapshot has taken the place of everything
 		return
 	}
+	records := ignorantUntil(r.GetRegionEpoch().GetVersion())
 	if a != nil {
 		r = tombstoneOf(a.region, t.Destroy)
+		if r.RegionEpoch.GetVersion() == a.region.RegionEpoch.GetVersion() {
+			records = a.records // else the region has a past that this peer was only told of
+		}
 		delete(m.appliers, t.RegionID)
 		EraseRegion(batch, a.region)
 	}
-	putTombstone(batch, r, &metapb.Peer{Id: t.PeerID, StoreId: m.storeID}, t.Into)
-	m.tombstones[t.RegionID] = max(m.tombstones[t.RegionID], t.PeerID)
+	putTombstone(batch, r, &metapb.Peer{Id: t.PeerID, StoreId: m.storeID}, records, t.Into)
+	m.remember(r, t.PeerID, records)
 	round.Sync = true
 	round.Mail = append(round.Mail, cleared)
+}
+
+// remember keeps of a destroyed peer what others may ask for.
+func (m *ApplyMachine) remember(r *metapb.Region, peerID uint64, records []*raft_serverpb.MergedRecord) {
+	if peerID >= m.tombstones[r.Id].peerID {
+		m.tombstones[r.Id] = departed{peerID, r.RegionEpoch, records}
+	}
 }
 
 // EraseRegion deletes a region's data and all that is known of it, but the region state: that is its tombstone.

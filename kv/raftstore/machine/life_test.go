@@ -160,7 +160,7 @@ func TestProposalsMatchByIndexAndTerm(t *testing.T) {
 	var round Round
 	m.round = &round
 	ours, theirs := proposal(0, func(error) {}), proposal(0, func(error) {})
-	p.pending = []pendingEntry{{Pair{10, 6}, []*Proposal{theirs}}, {Pair{11, 7}, []*Proposal{ours}}}
+	p.pending = []pendingEntry{{Pair: Pair{10, 6}, proposals: []*Proposal{theirs}}, {Pair: Pair{11, 7}, proposals: []*Proposal{ours}}}
 	require.Empty(t, m.takePending(p, Pair{10, 7}), "another leader's entry is at 10")
 	require.Len(t, round.Reply, 1)
 	require.IsType(t, &region.StaleCommandError{}, round.Reply[0].Err)

@@ -43,6 +43,8 @@ type Round struct {
 	Ask []SchedulerCall
 	// Tasks are slow things to be done elsewhere; completions come back as mail.
 	Tasks []Task
+	// Wake, when it is not 0, asks that the machine be called at that Instant even if there is no mail. Any later call will do as well.
+	Wake Instant
 }
 
 // Outlets is where a round's deeds go. None of the functions may block.

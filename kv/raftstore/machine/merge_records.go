@@ -28,7 +28,7 @@ func joinRecords(source, own []*raft_serverpb.MergedRecord, last *raft_serverpb.
 		all = all[1:]
 	}
 	if forgotten > 0 {
-		all = append([]*raft_serverpb.MergedRecord{{TargetEpoch: &metapb.RegionEpoch{Version: forgotten}}}, all...)
+		all = append(ignorantUntil(forgotten), all...)
 	}
 	return all
 }
@@ -40,9 +40,16 @@ func forgottenAt(records []*raft_serverpb.MergedRecord) uint64 {
 	return 0
 }
 
-// recallsAllSince reports whether the region still knows everything that it took in when its version was this or a later one. If it does not, it cannot
-// testify that it did not take in somebody.
-func (a *applier) recallsAllSince(version uint64) bool { return forgottenAt(a.records) <= version }
+// recallsAllSince reports whether a region with these records still knows everything that it took in when its version was this or a later one. If it does
+// not, it cannot testify that it did not take in somebody.
+func recallsAllSince(records []*raft_serverpb.MergedRecord, version uint64) bool {
+	return forgottenAt(records) <= version
+}
+
+// ignorantUntil is the record of somebody who does not know what a region took in before its version was this.
+func ignorantUntil(version uint64) []*raft_serverpb.MergedRecord {
+	return []*raft_serverpb.MergedRecord{{TargetEpoch: &metapb.RegionEpoch{Version: version}}}
+}
 
 func recordOf(records []*raft_serverpb.MergedRecord, source uint64) *raft_serverpb.MergedRecord {
 	for _, r := range records {
@@ -53,10 +60,10 @@ func recordOf(records []*raft_serverpb.MergedRecord, source uint64) *raft_server
 	return nil
 }
 
-// SnapshotData is what a snapshot's message says of its region beside the file. A region that is frozen must be so, too, where the snapshot is installed: its
+// SnapshotData is what a snapshot's message says of its region beside the data. A region that is frozen must be so, too, where the snapshot is installed: its
 // merge state is the one pair in Data.
-func SnapshotData(s *raft_serverpb.RegionLocalState, size uint64) *raft_serverpb.RaftSnapshotData {
-	data := &raft_serverpb.RaftSnapshotData{Region: s.Region, FileSize: size, MergedRecords: s.MergedRecords}
+func SnapshotData(s *raft_serverpb.RegionLocalState) *raft_serverpb.RaftSnapshotData {
+	data := &raft_serverpb.RaftSnapshotData{Region: s.Region, MergedRecords: s.MergedRecords}
 	if s.State == raft_serverpb.PeerState_Merging {
 		data.Data = []*raft_serverpb.KeyValue{{Key: keys.RegionState(s.Region.Id), Value: mustMarshal(s.MergeState)}}
 	}

@@ -92,7 +92,7 @@ func (m *RaftMachine) handleStateSynced(mail StateSynced) {
 		return
 	}
 	m.round.Write = append(m.round.Write, WriteTask{
-		Update: logstore.Update{RegionID: p.regionID, CompactTo: mail.CompactTo}, PeerID: p.id,
+		Update: logstore.Update{RegionID: p.regionID, CompactTo: mail.CompactTo, State: p.localState()}, PeerID: p.id,
 	})
 }
 

@@ -126,8 +126,18 @@ func (m *RaftMachine) compareHashes(p *peer) {
 	}
 }
 
-// hashDue reports whether it is time for the leader to compare. Regions take turns, or all of a store's would be read at once.
-func (m *RaftMachine) hashDue(p *peer) bool {
-	every := m.cfg.HashTicks
-	return every > 0 && (p.ticks+p.regionID*2654435761)%every == 0
+// compareNext compares the regions whose turn it is, asleep or not: all of them once in HashTicks, evenly, or all of a store's data would be read at
+// once. Where the round begins differs from start to start, so that a store that is restarted often gets to all of them too.
+func (m *RaftMachine) compareNext() {
+	every, n := m.cfg.HashTicks, uint64(len(m.order))
+	if every == 0 || n == 0 {
+		return
+	}
+	at := m.cfg.Seed%every + m.ticks
+	for i := (at - 1) * n / every; i < at*n/every; i++ {
+		if p := m.peers[m.order[i%n]]; p.isLeader() && !p.ending && !p.merge.yielded {
+			m.touch(p)
+			_ = m.checkConsistency(p, func(error) {}) // dropped when raft is busy: at its next turn
+		}
+	}
 }

@@ -23,9 +23,6 @@ func (m *RaftMachine) doDuties(p *peer) {
 	if m.cfg.LogGC.Ticks > 0 && p.ticks%uint64(m.cfg.LogGC.Ticks) == 0 {
 		m.compactLog(p)
 	}
-	if m.hashDue(p) {
-		_ = m.checkConsistency(p, func(error) {}) // dropped when raft is busy: at its next turn
-	}
 	if m.cfg.RegionHeartbeatTicks > 0 && p.ticks%uint64(m.cfg.RegionHeartbeatTicks) == 0 {
 		p.duties.reportNow = true
 	}

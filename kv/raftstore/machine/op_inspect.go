@@ -11,7 +11,7 @@ type PeerReport struct {
 	Followers []FollowerReport `json:"followers,omitempty"`
 	Snapshot  SnapshotReport   `json:"snapshot"`
 	Check     HashCheck        `json:"consistency"`
-	// Damaged says what the engine found of the peer's data, empty when nothing.
+	// Damaged says why the peer's data is not to be trusted, empty when it is.
 	Damaged string `json:"damaged,omitempty"`
 }
 
@@ -45,7 +45,7 @@ func (m *RaftMachine) handleInspect(q Inspect) {
 }
 
 func (m *RaftMachine) inspect(p *peer) *PeerReport {
-	r := &PeerReport{Log: p.logStatus(), Check: p.check}
+	r := &PeerReport{Log: p.logStatus(), Check: p.check, Damaged: p.damage}
 	r.Snapshot.Building = p.snap.building
 	if p.log.snapshot != nil {
 		r.Snapshot.Built = p.log.snapshot.Metadata.Index

@@ -45,12 +45,12 @@ func (m *ApplyMachine) ask(round *ApplyRound, t *ApplyTask) {
 	}
 	answer := MergeAnswer{RegionID: t.RegionID, Index: q.Index}
 	switch {
-	case target == nil && m.vanished(q.Target, t.RegionID):
+	case target == nil && (m.leftWithout(q.Target, t.RegionID) || m.vanished(q.Target, t.RegionID)):
 		answer.Refused = true
 	case target == nil || region.IsEpochStale(target.region.RegionEpoch, q.Target.RegionEpoch):
 		answer.Unknown = true
 	case !region.SameEpoch(target.region.RegionEpoch, q.Target.RegionEpoch):
-		answer.Refused = recordOf(target.records, t.RegionID) == nil && target.recallsAllSince(q.Target.RegionEpoch.Version)
+		answer.Refused = recordOf(target.records, t.RegionID) == nil && recallsAllSince(target.records, q.Target.RegionEpoch.Version)
 		answer.Unknown = !answer.Refused
 	case q.Ready || q.Decline:
 		call := MergeCall{RegionID: target.region.Id, Expected: q.Target, Source: q.Source, Index: q.Index, Decline: q.Decline}
@@ -62,11 +62,18 @@ func (m *ApplyMachine) ask(round *ApplyRound, t *ApplyTask) {
 	round.Mail = append(round.Mail, Addressed{RegionID: t.RegionID, Mail: answer})
 }
 
+// leftWithout reports whether the target had moved away from the epoch that it was expected to have when its peer here was destroyed, and had not taken the
+// source in: so says its tombstone, even if nobody who is left on the source's stores knows the target any more.
+func (m *ApplyMachine) leftWithout(target *metapb.Region, source uint64) bool {
+	t, ok := m.tombstones[target.Id]
+	return ok && region.IsEpochStale(target.RegionEpoch, t.epoch) && recordOf(t.records, source) == nil && recallsAllSince(t.records, target.RegionEpoch.Version)
+}
+
 // vanished reports whether the target has itself been taken in, without having taken in anybody of this store at the epoch that it was expected to have: its
 // heirs have its records.
 func (m *ApplyMachine) vanished(target *metapb.Region, source uint64) bool {
 	for _, a := range m.appliers { // order-free: any of them
-		if recordOf(a.records, target.Id) != nil && recordOf(a.records, source) == nil && a.recallsAllSince(target.RegionEpoch.Version) {
+		if recordOf(a.records, target.Id) != nil && recordOf(a.records, source) == nil && recallsAllSince(a.records, target.RegionEpoch.Version) {
 			return true
 		}
 	}
@@ -221,9 +228,9 @@ func (a *applier) applyCommitMerge(c *command.Command, batch engine.Batch) error
 // absorb ends a source whose range another region has from this batch on.
 func (m *ApplyMachine) absorb(round *ApplyRound, s *applier, into *raft_serverpb.MergeState, batch engine.Batch) {
 	delete(m.appliers, s.region.Id)
-	m.tombstones[s.region.Id] = max(m.tombstones[s.region.Id], s.peerID)
+	m.remember(s.region, s.peerID, s.records)
 	m.dirty = slices.DeleteFunc(m.dirty, func(a *applier) bool { return a == s }) // its apply state must not come back
-	putTombstone(batch, s.region, &metapb.Peer{Id: s.peerID, StoreId: m.storeID}, into)
+	putTombstone(batch, s.region, &metapb.Peer{Id: s.peerID, StoreId: m.storeID}, s.records, into)
 	batch.Delete(engine.Local, keys.ApplyState(s.region.Id))
 	batch.Delete(engine.Local, keys.InstallMarker(s.region.Id))
 	round.Sync = true

@@ -158,7 +158,7 @@ func (b *mergeBench) apply(id uint64, kind command.Kind, body []byte) (answer er
 	b.index[id]++
 	e := eraftpb.Entry{Index: b.index[id], Term: 6, Data: command.Encode(command.Command{Kind: kind, Epoch: b.epochs[id], Body: body})}
 	pr := &Proposal{RegionID: id, Done: func(err error) { answer = err }}
-	b.task(ApplyTask{RegionID: id, PeerID: id*10 + 1, Entries: []eraftpb.Entry{e}, Waiting: []pendingEntry{{Pair{e.Index, 6}, []*Proposal{pr}}}})
+	b.task(ApplyTask{RegionID: id, PeerID: id*10 + 1, Entries: []eraftpb.Entry{e}, Waiting: []pendingEntry{{Pair: Pair{e.Index, 6}, proposals: []*Proposal{pr}}}})
 	return answer
 }
 
@@ -243,7 +243,7 @@ func TestTargetWaitsForItsSource(t *testing.T) {
 	var answered error
 	b.index[2]++
 	e := eraftpb.Entry{Index: b.index[2], Term: 6, Data: command.Encode(command.Command{Kind: command.Write, Epoch: command.Epoch{Version: 3, ConfVer: 1}, Body: write("a")})}
-	waits := []pendingEntry{{Pair{e.Index, 6}, []*Proposal{{Done: func(err error) { answered = err }}}}}
+	waits := []pendingEntry{{Pair: Pair{e.Index, 6}, proposals: []*Proposal{{Done: func(err error) { answered = err }}}}}
 	answered = region.ErrUndetermined
 	b.task(ApplyTask{RegionID: 2, PeerID: 21, Entries: []eraftpb.Entry{e}, Waiting: waits})
 	require.Equal(t, uint64(InitIndex), b.m.appliers[2].applied.Index, "parked")
@@ -291,6 +291,13 @@ func TestTestimony(t *testing.T) {
 			delete(m.appliers, 2)
 			m.appliers[3] = &applier{region: at(target, 9), records: []*raft_serverpb.MergedRecord{{SourceRegionId: 2}}}
 		}, MergeAnswer{Refused: true}, false},
+		"left after it moved on":          {func(m *ApplyMachine) { leave(m, target, confVer(target, 9)) }, MergeAnswer{Refused: true}, false},
+		"left at the epoch that it had":   {func(m *ApplyMachine) { leave(m, target, target) }, MergeAnswer{Unknown: true}, false},
+		"left, is told of later versions": {func(m *ApplyMachine) { leave(m, target, at(confVer(target, 9), 2)) }, MergeAnswer{Unknown: true}, false},
+		"left after it took the source in": {func(m *ApplyMachine) {
+			m.appliers[2].records = []*raft_serverpb.MergedRecord{{SourceRegionId: 1}}
+			leave(m, target, confVer(target, 9))
+		}, MergeAnswer{Unknown: true}, false},
 		"the source has yielded": {func(m *ApplyMachine) { m.appliers[1].yielded = true; m.appliers[2].region = at(target, 2) }, MergeAnswer{}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -311,6 +318,18 @@ func at(r *metapb.Region, version uint64) *metapb.Region {
 	c := region.Clone(r)
 	c.RegionEpoch.Version = version
 	return c
+}
+
+func confVer(r *metapb.Region, confVer uint64) *metapb.Region {
+	c := region.Clone(r)
+	c.RegionEpoch.ConfVer = confVer
+	return c
+}
+
+// leave destroys a region's peer, which was told what it ceased to belong to.
+func leave(m *ApplyMachine, r, told *metapb.Region) {
+	var round ApplyRound
+	m.destroy(&round, &ApplyTask{RegionID: r.Id, PeerID: m.appliers[r.Id].peerID, Destroy: tombstoneOf(r, told)}, memdb.New().NewBatch())
 }
 
 func forgets(version uint64) []*raft_serverpb.MergedRecord {

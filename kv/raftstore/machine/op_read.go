@@ -59,6 +59,9 @@ func (m *RaftMachine) admitRead(p *peer, r *ReadRequest) error {
 	if !p.initialized() {
 		return &region.NotInitializedError{RegionID: p.regionID}
 	}
+	if err := p.damaged(); err != nil {
+		return err
+	}
 	if p.merge.frozen() {
 		return &region.MergingError{RegionID: p.regionID}
 	}

@@ -33,7 +33,7 @@ func (w *sizeWatch) tooMuch(l *SplitLimits) bool {
 }
 
 func (m *RaftMachine) countWritten(p *peer, res *ApplyResults) {
-	if !p.isLeader() || m.cfg.Split.MaxSize == 0 {
+	if !p.isLeader() || m.cfg.Split.MaxSize == 0 || p.damage != "" {
 		p.size = sizeWatch{}
 		return
 	}
@@ -46,7 +46,7 @@ func (m *RaftMachine) countWritten(p *peer, res *ApplyResults) {
 
 func (m *RaftMachine) watchSize(p *peer) {
 	l := &m.cfg.Split
-	if l.MaxSize == 0 || l.CheckTicks == 0 || p.ticks%uint64(l.CheckTicks) != 0 || p.size.measuring {
+	if l.MaxSize == 0 || l.CheckTicks == 0 || p.ticks%uint64(l.CheckTicks) != 0 || p.size.measuring || p.damage != "" {
 		return
 	}
 	switch {
@@ -73,7 +73,7 @@ func (m *RaftMachine) handleMeasured(mail Measured) {
 		return
 	}
 	p.size.measuring = false
-	if !p.isLeader() || p.region.RegionEpoch.GetVersion() != mail.Version {
+	if !p.isLeader() || p.damage != "" || p.region.RegionEpoch.GetVersion() != mail.Version {
 		p.size = sizeWatch{}
 		return
 	}

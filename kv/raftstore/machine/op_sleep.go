@@ -97,6 +97,8 @@ func (p *peer) atRest() bool {
 		return false
 	case p.snap.building || p.snap.claimed || p.snap.offered != nil || p.snap.installing || p.log.wanted.asked:
 		return false
+	case p.damage != "":
+		return false
 	case p.isLeader() && (p.duties.reportNow || p.duties.compactTo > 0 || p.duties.pending > 0 || p.applied.Term != p.term()):
 		return false
 	}

@@ -12,13 +12,14 @@ import (
 
 // A snapshot brings a peer up to date that needs entries which are gone.
 //
-// build    raft asks peerLog for one; a BuildSnapshot task takes the state engine's snapshot, at an exact applied index, and writes a file.
-// send     the transport streams the file beside raft's message; SnapshotSent tells raft how that ended. A file that did not arrive is thrown
-//          away, and the next attempt builds another.
-// claim    the receiver asks the StoreMachine for the range: no other region, no other snapshot may cover it (S3). When it is refused the file
-//          stays, and the leader's next attempt finds it there. Files that nobody came back for are removed by their age.
+// build    raft asks peerLog for one; a BuildSnapshot task takes the state engine's snapshot, at an exact applied index, and holds it.
+// send     the transport reads what is held while it streams it beside raft's message, once for each receiver; SnapshotSent tells raft how that
+//          ended. One that did not arrive is let go, and the next attempt takes another. One that did is held for a while: its receiver may
+//          have to refuse it for now, and then has it already when it comes again.
+// claim    the receiver asks the StoreMachine for the range: no other region, no other snapshot may cover it (S3). When it is refused the
+//          data stays, and the leader's next attempt finds it there. What nobody came back for is removed by its age.
 // install  raft accepts it (a stale one is refused, R12); until the end of the install this peer's raft says nothing. The ApplyMachine, after all
-//          earlier entries of the region, ingests the file together with region state, apply state and an install marker, durably
+//          earlier entries of the region, ingests the data together with region state, apply state and an install marker, durably
 //          → the log writer resets the log to (index, term), keeping term and vote → only then the acknowledgement leaves, and the
 //          marker is cleared. A crash in between: at start the marker finishes the job (S2).
 
@@ -48,7 +49,7 @@ type Installation struct {
 	Absorbs []uint64
 }
 
-// uses says that the file of the snapshot that ends at at is still wanted.
+// uses says that the received data of the snapshot that ends at at is still wanted.
 func (s *snapshotState) uses(at Pair) bool {
 	return s.installing && s.at == at || s.offered != nil && snapshotPair(s.offered.Message.Snapshot) == at
 }
@@ -79,7 +80,7 @@ func (m *RaftMachine) handleClaimGranted(mail ClaimGranted) {
 	}
 	msg := p.snap.offered
 	if !mail.Granted {
-		p.snap.offered = nil // the file stays for the leader's next attempt, which then costs a message only
+		p.snap.offered = nil // the data stays for the leader's next attempt, which then costs a message only
 		return
 	}
 	p.snap.claimed, p.snap.absorbs = true, mail.Absorbs
@@ -121,7 +122,7 @@ func (m *RaftMachine) installSnapshot(p *peer, rd *raft.Ready) {
 
 // resetLog follows when the state engine durably holds the snapshot.
 func (m *RaftMachine) resetLog(p *peer, res *ApplyResults) {
-	p.region, p.applied = res.Region, res.Applied
+	p.region, p.applied, p.damage, p.check = res.Region, res.Applied, "", HashCheck{}
 	p.merge.state, p.merge.since = res.Merge.frozenBy(), 0
 	p.log.reset(res.Applied)
 	task := WriteTask{PeerID: p.id, Number: p.snap.number, After: p.snap.after}
@@ -165,7 +166,7 @@ func (m *RaftMachine) handleSnapshotSent(mail SnapshotSent) {
 		return
 	}
 	if !mail.OK {
-		// The file itself may be what is wrong: the next attempt gets a new one.
+		// What is held may be what is wrong: the next attempt gets a new one.
 		m.dropBuilt(p)
 	}
 	p.node.ReportSnapshot(mail.ToPeer, mail.OK)

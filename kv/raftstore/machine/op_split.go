@@ -219,7 +219,7 @@ func (a *applier) applySplit(c *command.Command, batch engine.Batch) error {
 	}
 	a.siblings, a.region = regions[:len(regions)-1], regions[len(regions)-1]
 	if region.FindPeer(a.region, a.peerID) == nil {
-		putTombstone(batch, a.region, &metapb.Peer{Id: a.peerID, StoreId: a.storeID}, nil)
+		putTombstone(batch, a.region, &metapb.Peer{Id: a.peerID, StoreId: a.storeID}, a.records, nil)
 	} else {
 		a.putRegion(batch)
 	}
@@ -231,7 +231,7 @@ func (a *applier) applySplit(c *command.Command, batch engine.Batch) error {
 func (m *ApplyMachine) splitOff(s *splitDone, records []*raft_serverpb.MergedRecord, batch engine.Batch) {
 	for _, r := range s.parts[:len(s.parts)-1] {
 		self := region.FindPeerOn(r, m.storeID)
-		if self == nil || m.tombstones[r.Id] >= self.Id {
+		if self == nil || m.tombstones[r.Id].peerID >= self.Id {
 			eraseRange(batch, r.StartKey, endOf(r))
 			continue
 		}

@@ -14,7 +14,7 @@ import (
 //        who gets no answer stays.
 // tell   only a leader says that a peer is gone, and only when a majority knows the change that removed it: until then the peer's vote may be needed by
 //        those who do not know it (R4). And a store whose own peer left later than the one that asks: the change that removed that one had to be known before.
-// guide  everybody else who knows more than the one that asks names the members. Whoever was a member then either still is, or has left a tombstone
+// guide  everybody else who knows no less than the one that asks, and does not count it among the members, names these. Whoever was a member then either still is, or has left a tombstone
 //        that names later ones; so, step by step, the asking reaches the region as it is now.
 // end    the peer is destroyed. Its tombstone has the members that it was told, for the next one that asks.
 
@@ -94,7 +94,7 @@ func (m *RaftMachine) hearOfStale(p *peer, msg *raft_serverpb.RaftMessage) bool 
 	case raft_serverpb.ExtraMessageType_MsgCheckStalePeer:
 		m.tellStale(p, msg)
 	case raft_serverpb.ExtraMessageType_MsgCheckStalePeerResponse:
-		if msg.ToPeer.GetId() == p.id && msg.RegionEpoch.GetConfVer() > max(p.confVer(), p.contact.guide.GetRegionEpoch().GetConfVer()) {
+		if msg.ToPeer.GetId() == p.id && p.isNews(msg.RegionEpoch.GetConfVer()) {
 			p.contact.guide = &metapb.Region{Id: p.regionID, RegionEpoch: msg.RegionEpoch, Peers: msg.ExtraMsg.CheckPeers}
 			p.contact.asked = 0 // ask these at once
 		}
@@ -110,12 +110,21 @@ func (m *RaftMachine) tellStale(p *peer, msg *raft_serverpb.RaftMessage) {
 	if !p.initialized() || known < theirs || region.FindPeer(p.region, msg.FromPeer.GetId()) != nil {
 		return
 	}
-	switch {
-	case p.isLeader() && p.node.ChangesKnown():
+	if p.isLeader() && p.node.ChangesKnown() {
 		m.round.Send = append(m.round.Send, m.bury(p, msg.FromPeer))
-	case known > theirs:
-		m.round.Send = append(m.round.Send, m.staleMessage(p, msg.FromPeer, raft_serverpb.ExtraMessageType_MsgCheckStalePeerResponse))
+		return
 	}
+	m.round.Send = append(m.round.Send, m.staleMessage(p, msg.FromPeer, raft_serverpb.ExtraMessageType_MsgCheckStalePeerResponse))
+}
+
+// isNews reports whether guidance of this version is more than the peer knows. One without data may have the version of its own removal from the last words of the
+// leader that removed it, and yet know nobody but that one.
+func (p *peer) isNews(confVer uint64) bool {
+	known := p.confVer()
+	if guided := p.contact.guide.GetRegionEpoch().GetConfVer(); p.contact.guide != nil && guided >= known {
+		return confVer > guided
+	}
+	return confVer > known || confVer == known && !p.initialized()
 }
 
 // bury tells a peer that it is not a member any more.
@@ -125,9 +134,10 @@ func (m *RaftMachine) bury(p *peer, gone *metapb.Peer) *raft_serverpb.RaftMessag
 	return msg
 }
 
-// hearBurial destroys a peer that is told by somebody who knows better.
+// hearBurial destroys a peer that is told by somebody who knows better. One without data may have got its latest epoch from the last words of the very leader that
+// had removed it.
 func (m *RaftMachine) hearBurial(p *peer, msg *raft_serverpb.RaftMessage) {
-	if theirs := msg.RegionEpoch.GetConfVer(); theirs > p.confVer() || p.removed && theirs == p.confVer() {
+	if theirs := msg.RegionEpoch.GetConfVer(); theirs > p.confVer() || theirs == p.confVer() && (p.removed || !p.initialized()) {
 		p.contact.told = &metapb.Region{RegionEpoch: msg.RegionEpoch, Peers: msg.ExtraMsg.GetCheckPeers()}
 		m.destroy(p)
 	}
@@ -159,13 +169,13 @@ func (m *RaftMachine) buryDeparted(p *peer) {
 	p.departed = nil
 }
 
-// tombstoneOf is the region as a destroyed peer's tombstone shows it: with the range of its data, and the latest members that are known.
+// tombstoneOf is the region as a destroyed peer's tombstone shows it: with the range of its data, and the latest members and epoch that are known.
 func tombstoneOf(r, told *metapb.Region) *metapb.Region {
 	if told.GetRegionEpoch().GetConfVer() <= r.RegionEpoch.GetConfVer() {
 		return r
 	}
 	last := region.Clone(r)
-	last.RegionEpoch = &metapb.RegionEpoch{Version: r.RegionEpoch.GetVersion(), ConfVer: told.RegionEpoch.ConfVer}
+	last.RegionEpoch = &metapb.RegionEpoch{Version: max(r.RegionEpoch.GetVersion(), told.RegionEpoch.Version), ConfVer: told.RegionEpoch.ConfVer}
 	last.Peers = told.Peers
 	return last
 }

@@ -24,12 +24,16 @@ import (
 type waitingWrites struct {
 	queue []*Proposal
 	bytes uint64
+	// held says that they wait for the next group.
+	held bool
 }
 
 // pendingEntry is a proposed entry of this leader, with those who wait for its commands, in the entry's order.
 type pendingEntry struct {
 	Pair
 	proposals []*Proposal
+	// group is the group that it set out with, or 0.
+	group uint64
 }
 
 func (m *RaftMachine) handlePropose(pr *Proposal) {
@@ -50,6 +54,9 @@ func (m *RaftMachine) admit(p *peer, pr *Proposal) error {
 	if err := p.checkLeader(pr.PeerID); err != nil {
 		return err
 	}
+	if err := p.damaged(); err != nil {
+		return err
+	}
 	if p.merge.frozen() {
 		return &region.MergingError{RegionID: pr.RegionID}
 	}
@@ -67,7 +74,7 @@ func (m *RaftMachine) admit(p *peer, pr *Proposal) error {
 
 // proposeWaiting turns what waits into at most one entry.
 func (m *RaftMachine) proposeWaiting(p *peer) {
-	if len(p.waiting.queue) == 0 || p.ownEntryInFlight() || len(p.pending) > 0 && !p.waiting.worthAnEntry() {
+	if len(p.waiting.queue) == 0 || p.ownEntryInFlight() || len(p.pending) > 0 && !p.waiting.worthAnEntry() || m.waitsForGroup(p) {
 		return
 	}
 	n, size := 0, 1
@@ -82,7 +89,7 @@ func (m *RaftMachine) proposeWaiting(p *peer) {
 	switch err := p.node.Propose(payload); {
 	case err == nil:
 		batch := p.waiting.take(n)
-		p.pending = append(p.pending, pendingEntry{Pair: Pair{p.node.Raft.RaftLog.LastIndex(), p.term()}, proposals: batch})
+		m.pend(p, Pair{p.node.Raft.RaftLog.LastIndex(), p.term()}, batch)
 	case errors.Cause(err) == raft.ErrProposalDropped && p.node.Raft.LeadTransferee() == raft.None:
 		// The log's uncommitted tail is full. What waits keeps waiting; the router's budget bounds it.
 	default:
@@ -90,6 +97,11 @@ func (m *RaftMachine) proposeWaiting(p *peer) {
 			m.reply(pr.Done, p.notLeader())
 		}
 	}
+}
+
+// pend notes who waits for an entry that was proposed.
+func (m *RaftMachine) pend(p *peer, at Pair, proposals []*Proposal) {
+	p.pending = append(p.pending, pendingEntry{Pair: at, proposals: proposals, group: m.groups.setOut(len(proposals))})
 }
 
 // worthAnEntry reports whether so much waits that another entry costs little beside it.
@@ -120,6 +132,7 @@ func (m *RaftMachine) takePending(p *peer, at Pair) []*Proposal {
 	for len(p.pending) > 0 && p.pending[0].Index <= at.Index {
 		e := p.pending[0]
 		p.pending = p.pending[1:]
+		m.groups.decided(&e, m.now)
 		if e.Pair == at {
 			found = e.proposals
 			continue
@@ -135,6 +148,7 @@ func (m *RaftMachine) takePending(p *peer, at Pair) []*Proposal {
 func (m *RaftMachine) abandonWrites(p *peer, waiting error) {
 	m.abandonWaiting(p, waiting)
 	for _, e := range p.pending {
+		m.groups.decided(&e, m.now)
 		for _, pr := range e.proposals {
 			m.reply(pr.Done, region.ErrUndetermined)
 		}

@@ -37,6 +37,7 @@ type peer struct {
 	duties   duties
 	merge    merging
 	check    HashCheck
+	damage   string // why the data is not to be trusted, empty when it is: see op_damage.go
 	sleep    sleepState
 	members  memberCache
 	view     *RegionView

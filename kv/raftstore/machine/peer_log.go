@@ -23,6 +23,7 @@ type peerLog struct {
 	}
 	snapshot     *eraftpb.Snapshot
 	wantSnapshot bool
+	least        uint64 // the index that a snapshot must reach to be of use
 }
 
 var _ raft.Storage = (*peerLog)(nil)
@@ -71,9 +72,9 @@ func (l *peerLog) Entries(lo, hi uint64) ([]eraftpb.Entry, error) {
 	return l.window[from:to:to], nil
 }
 
-// Snapshot returns the last built snapshot if the log still continues it.
+// Snapshot returns the last built snapshot if the log still continues it, and all can use it who have asked.
 func (l *peerLog) Snapshot() (eraftpb.Snapshot, error) {
-	if s := l.snapshot; s != nil && s.Metadata.Index >= l.truncated.Index {
+	if s := l.snapshot; s != nil && s.Metadata.Index >= max(l.truncated.Index, l.least) {
 		return *s, nil
 	}
 	l.wantSnapshot = true

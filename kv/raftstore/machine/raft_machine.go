@@ -24,6 +24,7 @@ type RaftMachine struct {
 	touched  []*peer
 	round    *Round
 	now      Instant
+	groups   writeGroups
 	nextRead uint64
 	stopped  bool
 }
@@ -48,6 +49,17 @@ func (m *RaftMachine) Handle(mail []Mail, now Instant) Round {
 	for _, one := range mail {
 		m.handle(one)
 	}
+	m.lookAfterAll()
+	if m.nextGroup() {
+		m.lookAfterAll()
+		m.groups.open = false
+	}
+	m.round = nil
+	return round
+}
+
+// lookAfterAll looks after everybody on the round's list.
+func (m *RaftMachine) lookAfterAll() {
 	for i := 0; i < len(m.touched); i++ { // the list may grow while it is walked
 		m.lookAfter(m.touched[i])
 	}
@@ -56,8 +68,6 @@ func (m *RaftMachine) Handle(mail []Mail, now Instant) Round {
 	}
 	clear(m.touched)
 	m.touched = m.touched[:0]
-	m.round = nil
-	return round
 }
 
 func (m *RaftMachine) handle(one Mail) {
@@ -78,6 +88,8 @@ func (m *RaftMachine) handle(one Mail) {
 		m.handleInspect(mail)
 	case InstallFailed:
 		m.handleInstallFailed(mail)
+	case Damaged:
+		m.handleDamaged(mail)
 	case Reloaded:
 		m.handleReloaded(mail)
 	case Force:
@@ -218,6 +230,7 @@ func (m *RaftMachine) handleTick() {
 		p.node.Tick()
 		m.retryReads(p)
 		m.doDuties(p)
+		m.mend(p)
 		m.pursueMerge(p)
 		m.askIfStale(p)
 		m.considerSleep(p, p.node.HeartbeatRound() > round)
@@ -226,6 +239,7 @@ func (m *RaftMachine) handleTick() {
 	clear(m.awake[len(kept):])
 	m.awake = kept
 	m.watchSleepers()
+	m.compareNext()
 }
 
 // handleStep takes a message of another peer, after the question whether it is meant for the peer that lives here.
@@ -263,6 +277,7 @@ func (m *RaftMachine) step(p *peer, msg *eraftpb.Message) {
 	if (p.snap.claimed || p.snap.installing) && msg.MsgType == eraftpb.MessageType_MsgAppend {
 		return // behind a snapshot that is not in place yet nothing can be written; the leader sends again
 	}
+	p.hearSnapshotRequest(msg)
 	// What raft refuses is a message that it may lose: from a peer it does not know (yet), or a local one.
 	if err := p.node.Step(*msg); err == nil {
 		m.touch(p)
@@ -285,7 +300,7 @@ func (m *RaftMachine) lookAfter(p *peer) {
 		rd := p.node.Ready()
 		m.takeReady(p, &rd)
 	}
-	if !p.isLeader() {
+	if !p.isLeader() && (len(p.waiting.queue) > 0 || len(p.pending) > 0) {
 		m.abandonWrites(p, p.notLeader())
 	}
 	m.settleReads(p)
@@ -325,7 +340,9 @@ func (m *RaftMachine) takeReady(p *peer, rd *raft.Ready) {
 	}
 }
 
-// write hands a Ready's entries and hard state to the log writer. A commit index alone is not worth a write: it rides on the next.
+// write hands a Ready's entries and hard state to the log writer. A commit index alone is not worth a write: it rides on the next, and not on
+// each, so that most entries are written without a raft state (commitLag). A crash takes nothing that counts with it: term and vote are written as soon as
+// they change, the last entry tells where the log ends, and a commit index is volatile but for R4, whose protections raft keeps by what was told.
 func (m *RaftMachine) write(p *peer, rd *raft.Ready) {
 	after := m.envelopes(p, nil, rd.PersistedMessages)
 	if !rd.MustSync && p.persist.given == p.persist.done {
@@ -340,7 +357,10 @@ func (m *RaftMachine) write(p *peer, rd *raft.Ready) {
 	if rd.MustSync {
 		task.OldLast = p.log.last.Index
 		p.log.appended(rd.Entries)
-		task.Entries, task.State = rd.Entries, p.localState()
+		task.Entries = rd.Entries
+		if !raft.IsEmptyHardState(rd.HardState) {
+			task.State = p.localState()
+		}
 	}
 	p.persist.given = task.Number
 	m.round.Write = append(m.round.Write, task)
@@ -431,7 +451,7 @@ func (m *RaftMachine) askStorage(p *peer) {
 		w.asked = true
 		m.round.Tasks = append(m.round.Tasks, ReadLog{RegionID: p.regionID, PeerID: p.id, Lo: w.lo, Hi: w.hi, MaxBytes: m.cfg.Raft.MaxSizePerMsg})
 	}
-	if p.log.wantSnapshot && !p.snap.building {
+	if p.log.wantSnapshot && !p.snap.building && p.applied.Index >= p.log.least {
 		p.snap.building = true
 		m.round.Tasks = append(m.round.Tasks, BuildSnapshot{RegionID: p.regionID, PeerID: p.id})
 	}
@@ -472,21 +492,25 @@ func (m *RaftMachine) envelopes(p *peer, out []*raft_serverpb.RaftMessage, msgs 
 	return out
 }
 
-// publish shows readers the peer as it now is, when that changed.
+// publish shows readers the peer as it now is, when that changed: what decides at once, where the log stands once a tick.
 func (m *RaftMachine) publish(p *peer) {
 	old := p.view
 	v := RegionView{
 		Region: p.region, PeerID: p.id, Leader: p.leader(), Term: p.term(), IsLeader: p.isLeader() && !p.removed,
 		Initialized: p.initialized() && !p.snap.installing, LeaseEnd: p.leaseEnd(), Siblings: p.siblings, Asleep: p.sleep.asleep,
+		Damaged: p.damage != "",
 	}
 	v.Ready = v.IsLeader && p.applied.Term == v.Term
-	v.Log = p.logStatus()
 	decides := old.Region != v.Region || old.PeerID != v.PeerID || !samePeer(old.Leader, v.Leader) || old.Term != v.Term ||
 		old.IsLeader != v.IsLeader || old.Initialized != v.Initialized || old.Ready != v.Ready || old.LeaseEnd != v.LeaseEnd ||
-		old.Asleep != v.Asleep
-	if decides || old.Log != v.Log && p.ticks != p.duties.shownAt {
+		old.Asleep != v.Asleep || old.Damaged != v.Damaged
+	if !decides && p.ticks == p.duties.shownAt {
+		return
+	}
+	if v.Log = p.logStatus(); decides || old.Log != v.Log {
 		p.duties.shownAt = p.ticks
-		p.view = &v
+		shown := v // most calls end before this: only what is shown is worth an allocation
+		p.view = &shown
 		m.round.Views = append(m.round.Views, p.view)
 	}
 }

@@ -100,7 +100,11 @@ func (g *rig) carryOut(round *Round) (posted []Addressed) {
 	for _, w := range round.Write {
 		g.sent = append(g.sent, w.After...)
 		if w.State != nil {
-			g.logs[w.RegionID] = w.State
+			state := *w.State
+			g.logs[w.RegionID] = &state
+		}
+		if n := len(w.Entries); n > 0 {
+			g.logs[w.RegionID].LastIndex = w.Entries[n-1].Index
 		}
 		to := Addressed{RegionID: w.RegionID, Mail: Persisted{w.RegionID, w.PeerID, w.Number}}
 		if w.Destroyed {

@@ -32,6 +32,9 @@ type Tombstone struct {
 	Members         []*metapb.Peer
 	// Into is the region that took this one in, with the index of the preparation, if one did.
 	Into *raft_serverpb.MergeState
+	// Epoch and Records are the region's when it left, as a restart finds them: for the ApplyMachine.
+	Epoch   *metapb.RegionEpoch
+	Records []*raft_serverpb.MergedRecord
 }
 
 // StoreState is what a restart finds.

@@ -26,6 +26,8 @@ type RegionView struct {
 	Siblings []*metapb.Region
 	// Asleep says that no ticks pass on the peer until something reaches it.
 	Asleep bool
+	// Damaged says that the engine cannot read the peer's data: it serves nobody.
+	Damaged bool
 	// Log is for people: applied, committed and last index, and the first that is still there.
 	Log LogStatus
 }
@@ -54,6 +56,8 @@ func (v *RegionView) CheckPeer(regionID, peerID uint64, anyReplica bool) error {
 		return &region.NotLeaderError{RegionID: regionID, Leader: v.Leader}
 	case !v.Initialized:
 		return &region.NotInitializedError{RegionID: regionID}
+	case v.Damaged:
+		return damagedError(v.Region, v.PeerID, v.Leader)
 	}
 	return nil
 }
@@ -82,6 +86,8 @@ func (v *RegionView) StillShows(before *RegionView) error {
 		return &region.NotFoundError{RegionID: before.Region.Id}
 	case !v.Initialized:
 		return &region.NotInitializedError{RegionID: before.Region.Id}
+	case v.Damaged:
+		return damagedError(v.Region, v.PeerID, v.Leader)
 	}
 	return v.CheckVersion(before.Region.GetRegionEpoch().GetVersion())
 }
@@ -95,5 +101,5 @@ func (v *RegionView) HasLease(now Instant) bool {
 // v was loaded and now was read: only if nothing that matters changed, and the lease still ran at now, does the
 // snapshot show everything that was acknowledged before the read began (R11: the order of these steps is the proof).
 func (v *RegionView) StillHolds(before *RegionView, now Instant) bool {
-	return v != nil && !v.Gone && v.Term == before.Term && v.HasLease(now) && region.SameEpoch(v.Region.RegionEpoch, before.Region.RegionEpoch)
+	return v != nil && !v.Gone && !v.Damaged && v.Term == before.Term && v.HasLease(now) && region.SameEpoch(v.Region.RegionEpoch, before.Region.RegionEpoch)
 }

@@ -10,7 +10,7 @@ import (
 
 // The numbers of the file format; see the package comment.
 const (
-	magic = "SHOALSN1"
+	magic = "SHOALSN2"
 
 	kindRegion = 0x01
 	kindFooter = 0x02
@@ -19,7 +19,7 @@ const (
 
 	headerLen    = 1 + 4 + 4
 	footerCFLen  = 1 + 8 + 8 + 8
-	footerLen    = 8 + 8 + 8 + 4 + len(engine.DataCFs)*footerCFLen
+	footerLen    = 8 + 8 + 8 + len(engine.DataCFs)*footerCFLen
 	wholeFooter  = headerLen + footerLen
 	blockTarget  = 64 << 10
 	maxBlock     = 64 << 20
@@ -49,7 +49,6 @@ type section struct {
 // footer is the decoded footer of a file.
 type footer struct {
 	key      Key
-	checksum uint32
 	sections [len(engine.DataCFs)]section
 }
 
@@ -58,7 +57,6 @@ func (f *footer) encode() []byte {
 	b = binary.BigEndian.AppendUint64(b, f.key.RegionID)
 	b = binary.BigEndian.AppendUint64(b, f.key.Term)
 	b = binary.BigEndian.AppendUint64(b, f.key.Index)
-	b = binary.BigEndian.AppendUint32(b, f.checksum)
 	for _, s := range f.sections {
 		b = append(b, byte(s.CF))
 		b = binary.BigEndian.AppendUint64(b, uint64(s.start))
@@ -75,10 +73,9 @@ func decodeFooter(b []byte, at int64) (f footer, err error) {
 		Term:     binary.BigEndian.Uint64(b[8:]),
 		Index:    binary.BigEndian.Uint64(b[16:]),
 	}
-	f.checksum = binary.BigEndian.Uint32(b[24:])
 	end := at
 	for i := len(f.sections) - 1; i >= 0; i-- {
-		c := b[28+i*footerCFLen:]
+		c := b[24+i*footerCFLen:]
 		start := int64(binary.BigEndian.Uint64(c[1:]))
 		if engine.CF(c[0]) != engine.DataCFs[i] || start < int64(len(magic)) || start > end {
 			return f, fmt.Errorf("the footer's entry %d does not describe column family %s", i, engine.DataCFs[i])

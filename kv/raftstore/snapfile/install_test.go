@@ -15,7 +15,7 @@ import (
 // PITFALLS S2: a file goes into an engine whole or, when damage shows in the midst of it, not at all, and the data before stays.
 func TestInstallIsAllOrNothing(t *testing.T) {
 	large := strings.Repeat("x", blockTarget)
-	_, good := build(t, testRegion("b", "y"), content{
+	good := build(t, testRegion("b", "y"), content{
 		engine.Default: {{"b", large}, {"c", large}, {"d", large}},
 		engine.Write:   {{"b", "w"}},
 	})
@@ -51,7 +51,7 @@ func TestInstallIsAllOrNothing(t *testing.T) {
 func install(t *testing.T, e engine.Engine, file []byte) error {
 	fs := NewMemFS()
 	m := newManager(t, fs)
-	f, err := fs.Create(fileName(testKey, true)) // as if it had rotted since it was received
+	f, err := fs.Create(fileName(testKey)) // as if it had rotted since it was received
 	require.NoError(t, err)
 	_, err = f.Write(file)
 	require.NoError(t, err)

@@ -13,30 +13,26 @@ const (
 	tmpSuffix  = ".tmp"
 )
 
-func fileName(key Key, received bool) string {
-	origin := "gen"
-	if received {
-		origin = "rev"
-	}
-	return fmt.Sprintf("%s%s_%d_%d_%d%s", namePrefix, origin, key.RegionID, key.Term, key.Index, nameSuffix)
+// fileName is the name of a received snapshot.
+func fileName(key Key) string {
+	return fmt.Sprintf("%srev_%d_%d_%d%s", namePrefix, key.RegionID, key.Term, key.Index, nameSuffix)
 }
 
 // parseName is the inverse of fileName.
-func parseName(name string) (key Key, received, ok bool) {
+func parseName(name string) (key Key, ok bool) {
 	stem, ok := strings.CutSuffix(name, nameSuffix)
 	parts := strings.Split(stem, "_")
 	if !ok || len(parts) != 5 {
-		return Key{}, false, false
+		return Key{}, false
 	}
 	for i, field := range []*uint64{&key.RegionID, &key.Term, &key.Index} {
 		n, err := strconv.ParseUint(parts[2+i], 10, 64)
 		if err != nil {
-			return Key{}, false, false
+			return Key{}, false
 		}
 		*field = n
 	}
-	received = parts[1] == "rev"
-	return key, received, fileName(key, received) == name
+	return key, fileName(key) == name
 }
 
 func compareItems(a, b Item) int {

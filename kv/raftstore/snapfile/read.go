@@ -5,18 +5,16 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/golang/snappy"
 	"github.com/pingcap/errors"
 	"github.com/pingcap/kvproto/pkg/metapb"
 
 	"github.com/shoal-kv/shoal/kv/engine"
-	"github.com/shoal-kv/shoal/proto/region"
 )
 
 // OpenToInstall opens a received file. ErrNotFound when there is none, *CorruptError when it is damaged where Region and Meta are
 // kept; damage elsewhere shows when a Source comes upon it.
 func (m *Manager) OpenToInstall(key Key) (*Reader, error) {
-	name := fileName(key, true)
+	name := fileName(key)
 	file, err := m.open(name)
 	if err != nil {
 		return nil, err
@@ -76,14 +74,22 @@ func (r *Reader) readRegion() error {
 	if next != r.footer.sections[0].start {
 		return r.corrupt(next, "unexpected data behind the region")
 	}
-	r.region = new(metapb.Region)
-	if err := r.region.Unmarshal(encoded); err != nil {
-		return r.corrupt(at, "region cannot be decoded: %s", err)
-	}
-	if r.region.Id != r.footer.key.RegionID {
-		return r.corrupt(at, "holds region %d", r.region.Id)
+	if r.region, err = decodeRegion(encoded, r.footer.key); err != nil {
+		return r.corrupt(at, "%s", err)
 	}
 	return nil
+}
+
+// decodeRegion reads the region of the snapshot with that key.
+func decodeRegion(b []byte, key Key) (*metapb.Region, error) {
+	r := new(metapb.Region)
+	if err := r.Unmarshal(b); err != nil {
+		return nil, fmt.Errorf("region cannot be decoded: %w", err)
+	}
+	if r.Id != key.RegionID {
+		return nil, fmt.Errorf("holds region %d", r.Id)
+	}
+	return r, nil
 }
 
 // Region is the region as of the snapshot.
@@ -92,11 +98,10 @@ func (r *Reader) Region() *metapb.Region { return r.region }
 // Meta describes the file.
 func (r *Reader) Meta() Meta {
 	return Meta{
-		Key:      r.footer.key,
-		Region:   r.region,
-		Size:     uint64(r.file.Size()),
-		Checksum: r.footer.checksum,
-		CFs:      r.footer.cfs(),
+		Key:    r.footer.key,
+		Region: r.region,
+		Size:   uint64(r.file.Size()),
+		CFs:    r.footer.cfs(),
 	}
 }
 
@@ -114,7 +119,9 @@ func (r *Reader) Source(cf engine.CF) (engine.Source, error) {
 // Close releases the file. Its sources must be closed before.
 func (r *Reader) Close() error { return errors.Trace(r.file.Close()) }
 
-func (r *Reader) source(s section) *source { return &source{reader: r, section: s, at: s.start} }
+func (r *Reader) source(s section) *source {
+	return &source{reader: r, section: s, at: s.start, pairs: pairs{region: r.region}}
+}
 
 // readBlock reads into buf the block at an offset, which must be of that kind and end at or before limit, and returns its
 // payload and where it ends.
@@ -157,18 +164,12 @@ func (r *Reader) corrupt(at int64, format string, args ...any) error {
 
 // source reads one column family of a file; it implements engine.Source.
 type source struct {
-	reader   *Reader
-	section  section
-	at       int64  // offset of the next block
-	block    []byte // payload of the present block
-	unpacked []byte
-	rest     []byte // what of it has not been read
-	key      []byte
-	value    []byte
-	last     []byte // copy of the key before
-	pairs    uint64
-	bytes    uint64
-	err      error
+	reader  *Reader
+	section section
+	at      int64  // offset of the next block
+	block   []byte // payload of the present block
+	pairs   pairs
+	err     error
 }
 
 // Next moves to the next pair.
@@ -176,87 +177,47 @@ func (s *source) Next() bool {
 	if s.err != nil {
 		return false
 	}
-	s.last = append(s.last[:0], s.key...) // the next block takes the place of this one
-	if len(s.rest) == 0 {
-		if s.at == s.section.end {
-			s.err = s.checkCounts()
+	at := s.at
+	if len(s.pairs.rest) == 0 {
+		if at == s.section.end {
+			if err := s.pairs.complete(s.section.CFMeta); err != nil {
+				s.err = s.reader.corrupt(at, "%s", err)
+			}
 			return false
 		}
-		at := s.at
-		if s.rest, s.err = s.nextBlock(); s.err != nil {
-			return false
-		}
-		if len(s.rest) == 0 {
-			s.err = s.reader.corrupt(at, "empty block")
+		if s.err = s.nextBlock(); s.err != nil {
 			return false
 		}
 	}
-	s.err = s.decodePair()
+	if err := s.pairs.next(); err != nil {
+		s.err = s.reader.corrupt(at, "%s", err)
+	}
 	return s.err == nil
 }
 
-// nextBlock reads the next block and unpacks it.
-func (s *source) nextBlock() (payload []byte, err error) {
+// nextBlock reads the next block.
+func (s *source) nextBlock() (err error) {
 	at, cf := s.at, byte(s.section.CF)
 	var kind [1]byte
 	if err := s.reader.readAt(kind[:], at); err != nil {
-		return nil, err
+		return err
 	}
-	if kind[0] != kindPacked+cf {
+	packed := kind[0] == kindPacked+cf
+	if !packed {
 		kind[0] = kindData + cf
 	}
-	if s.block, s.at, err = s.reader.readBlock(s.block, at, s.section.end, kind[0]); err != nil || kind[0] == kindData+cf {
-		return s.block, err
+	if s.block, s.at, err = s.reader.readBlock(s.block, at, s.section.end, kind[0]); err != nil {
+		return err
 	}
-	n, err := snappy.DecodedLen(s.block)
-	if err != nil || n > maxBlock {
-		return nil, s.reader.corrupt(at, "block that unpacks to %d bytes (%v)", n, err)
-	}
-	if n > cap(s.unpacked) {
-		s.unpacked = make([]byte, n)
-	}
-	if payload, err = snappy.Decode(s.unpacked[:cap(s.unpacked)], s.block); err != nil {
-		return nil, s.reader.corrupt(at, "block cannot be unpacked: %s", err)
-	}
-	return payload, nil
-}
-
-func (s *source) decodePair() error {
-	keyLen, n := binary.Uvarint(s.rest)
-	if n <= 0 {
-		return s.reader.corrupt(s.at, "a length in the block before is malformed")
-	}
-	valueLen, m := binary.Uvarint(s.rest[n:])
-	if m <= 0 {
-		return s.reader.corrupt(s.at, "a length in the block before is malformed")
-	}
-	rest := s.rest[n+m:]
-	if keyLen > uint64(len(rest)) || valueLen > uint64(len(rest))-keyLen {
-		return s.reader.corrupt(s.at, "the block before ends within a pair")
-	}
-	s.key, s.value, s.rest = rest[:keyLen:keyLen], rest[keyLen:keyLen+valueLen:keyLen+valueLen], rest[keyLen+valueLen:]
-	if s.pairs > 0 && bytes.Compare(s.last, s.key) >= 0 {
-		return s.reader.corrupt(s.at, "key %X does not come after %X", s.key, s.last)
-	}
-	if !region.Contains(s.reader.region, s.key) {
-		return s.reader.corrupt(s.at, "key %X is not in the region", s.key)
-	}
-	s.pairs++
-	s.bytes += keyLen + valueLen
-	return nil
-}
-
-func (s *source) checkCounts() error {
-	if s.pairs != s.section.Pairs || s.bytes != s.section.Bytes {
-		return s.reader.corrupt(s.at, "column family %s has %d pairs of %d bytes, the footer promises %d of %d",
-			s.section.CF, s.pairs, s.bytes, s.section.Pairs, s.section.Bytes)
+	if err := s.pairs.load(s.block, packed); err != nil {
+		return s.reader.corrupt(at, "%s", err)
 	}
 	return nil
 }
 
 // Key and Value are valid until Next.
-func (s *source) Key() []byte   { return s.key }
-func (s *source) Value() []byte { return s.value }
+func (s *source) Key() []byte   { return s.pairs.key }
+func (s *source) Value() []byte { return s.pairs.value }
 
 // Close returns the error that ended the walk early, if any.
 func (s *source) Close() error { return s.err }

@@ -1,91 +1,111 @@
 package snapfile
 
 import (
-	"hash/crc32"
-
 	"github.com/pingcap/errors"
+	"github.com/pingcap/kvproto/pkg/metapb"
+
+	"github.com/shoal-kv/shoal/kv/engine"
 )
 
 // Receive begins to receive a file from another store. ErrExists when it is here and complete, ErrBusy while another Receiver of the
 // same key is open.
 func (m *Manager) Receive(key Key) (*Receiver, error) {
-	file, err := m.create(fileName(key, true), false)
-	if err != nil {
+	name := fileName(key)
+	if err := m.claim(name); err != nil {
 		return nil, err
 	}
-	return &Receiver{key: key, file: file}, nil
-}
-
-// Receiver takes in the bytes of one file. It must be ended by Commit or Abort. Not for concurrent use.
-type Receiver struct {
-	key      Key
-	file     *unfinished
-	checksum uint32
-	// tail is the last bytes that came: they may be the footer, which the checksum does not cover.
-	tail  []byte
-	ended bool
-}
-
-// Write appends to the file.
-func (r *Receiver) Write(p []byte) (int, error) {
-	n, err := r.file.Write(p)
-	r.sum(p[:n])
-	return n, err
-}
-
-// sum counts p into the checksum, short of what may be the footer.
-func (r *Receiver) sum(p []byte) {
-	if over := len(r.tail) + len(p) - wholeFooter; over > 0 {
-		old := min(over, len(r.tail))
-		r.checksum = crc32.Update(r.checksum, castagnoli, r.tail[:old])
-		r.tail = append(r.tail[:0], r.tail[old:]...)
-		r.checksum = crc32.Update(r.checksum, castagnoli, p[:over-old])
-		p = p[over-old:]
+	r := &Receiver{manager: m, in: incoming{name: name, key: key}}
+	here, err := m.here(key)
+	switch {
+	case err != nil:
+	case here:
+		err = errors.Annotate(ErrExists, name)
+	case m.stager != nil:
+		r.in.begin, r.in.take = r.stage, r.put
+	default:
+		r.file, err = m.create(name)
 	}
-	r.tail = append(r.tail, p...)
+	if err != nil {
+		m.release(name)
+		return nil, err
+	}
+	return r, nil
 }
 
-// Commit verifies that the file is the one that was sent, and gives it its name. When it fails, nothing is left: the error is a
+// Receiver takes in the bytes of one file, and verifies each before it does anything with it. It must be ended by Commit or Abort. Not for
+// concurrent use.
+type Receiver struct {
+	manager *Manager
+	in      incoming
+	// file is where the bytes go, or staged where the pairs go.
+	file   *unfinished
+	staged engine.Staged
+	ended  bool
+}
+
+// Write takes the next bytes. A *CorruptError says that they are at fault.
+func (r *Receiver) Write(p []byte) (int, error) {
+	if err := r.in.feed(p); err != nil {
+		return 0, errors.Annotatef(err, "receive snapshot file %s", r.in.name)
+	}
+	if r.file == nil {
+		return len(p), nil
+	}
+	return r.file.Write(p)
+}
+
+// stage follows when it is known which ranges will be replaced.
+func (r *Receiver) stage(region *metapb.Region) (err error) {
+	r.staged, err = r.manager.stager.Stage(replaced(region))
+	return err
+}
+
+func (r *Receiver) put(cf engine.CF, key, value []byte) error { return r.staged.Put(cf, key, value) }
+
+// Commit ends the reception of a file that has come whole, and keeps it for its installation. When it fails, nothing is left: the error is a
 // *CorruptError when what was received is at fault.
 func (r *Receiver) Commit() (_ Meta, err error) {
 	r.ended = true
 	defer func() {
 		if err != nil {
-			r.file.discard()
-			err = errors.Annotatef(err, "receive snapshot file %s", r.file.name)
+			r.discard()
+			err = errors.Annotatef(err, "receive snapshot file %s", r.in.name)
 		}
 	}()
-	if err := r.file.close(); err != nil {
-		return Meta{}, err
-	}
-	meta, err := r.verify()
+	meta, err := r.in.meta()
 	if err != nil {
 		return Meta{}, err
 	}
-	return meta, r.file.publish()
-}
-
-// verify compares the checksum of what went by. What the disk has made of it the one who installs will see, block by block.
-func (r *Receiver) verify() (Meta, error) {
-	file, err := r.file.manager.fs.Open(r.file.tmp())
-	if err != nil {
-		return Meta{}, errors.Trace(err)
+	if r.file != nil {
+		if err := r.file.close(); err != nil {
+			return Meta{}, err
+		}
+		err = r.file.publish()
+	} else if err = r.staged.Finish(); err == nil {
+		err = r.manager.keep(meta, r.staged)
 	}
-	reader, err := openReader(r.file.name, r.key, file)
 	if err != nil {
 		return Meta{}, err
 	}
-	defer reader.Close() // only read from
-	if want := reader.footer.checksum; r.checksum != want {
-		return Meta{}, reader.corrupt(file.Size()-int64(wholeFooter), "checksum of the whole is %08x, the footer says %08x", r.checksum, want)
-	}
-	return reader.Meta(), nil
+	r.manager.release(r.in.name)
+	return meta, nil
 }
 
 // Abort removes what was received. After Commit it does nothing.
 func (r *Receiver) Abort() {
 	if !r.ended {
 		r.ended = true
+		r.discard()
+	}
+}
+
+// discard removes what there is. That this fails is no matter: the next start removes what is left.
+func (r *Receiver) discard() {
+	if r.file != nil {
 		r.file.discard()
 	}
+	if r.staged != nil {
+		r.staged.Discard()
+	}
+	r.manager.release(r.in.name)
 }

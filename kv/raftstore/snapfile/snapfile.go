@@ -2,7 +2,6 @@ package snapfile
 
 import (
 	stderrors "errors"
-	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -23,9 +22,8 @@ type Meta struct {
 	Key Key
 	// Region is the region as of the snapshot.
 	Region *metapb.Region
-	// Size is the file's length in bytes, Checksum the CRC-32C of all of it but the footer.
-	Size     uint64
-	Checksum uint32
+	// Size is the file's length in bytes.
+	Size uint64
 	// CFs tell, for each of engine.DataCFs in order, what the snapshot holds of it.
 	CFs []CFMeta
 }
@@ -37,21 +35,26 @@ type CFMeta struct {
 	Pairs, Bytes uint64
 }
 
-// Item is one complete snapshot file of a Manager.
+// Item is one snapshot of a Manager.
 type Item struct {
 	Key Key
-	// Received tells a file that came from another store ("rev") from one that was built here ("gen").
+	// Received tells what came from another store from what is held to be sent.
 	Received bool
-	Size     int64
+	// Size is the file's length; 0 of what is held.
+	Size int64
 }
 
-// Manager owns the snapshot files of one directory. Safe for concurrent use.
+// Manager owns the snapshots that a store sends and receives, and the files of one directory. Safe for concurrent use.
 type Manager struct {
-	fs FS
+	fs     FS
+	stager engine.Stager // nil: what is received goes to files
 
-	mu   sync.Mutex
-	busy map[string]bool    // names of the files that are being written
-	seen map[Item]time.Time // when Sweep met a file first
+	mu     sync.Mutex
+	closed bool
+	held   map[Key]*held      // to be sent
+	staged map[Key]staged     // received, and complete
+	busy   map[string]bool    // names of what is being received
+	seen   map[Item]time.Time // when Sweep met it first
 }
 
 // New returns the manager of the files in dir, after it has removed those of an earlier run: a crash may have left names without their content.
@@ -67,37 +70,54 @@ func New(dir FS) (*Manager, error) {
 			}
 		}
 	}
-	return &Manager{fs: dir, busy: make(map[string]bool)}, nil
+	return &Manager{fs: dir, held: make(map[Key]*held), staged: make(map[Key]staged), busy: make(map[string]bool)}, nil
 }
 
-// OpenToSend opens a built file. The caller closes it; it may be deleted meanwhile. ErrNotFound when there is none.
-func (m *Manager) OpenToSend(key Key) (file io.ReadCloser, size int64, err error) {
-	f, err := m.open(fileName(key, false))
-	if err != nil {
-		return nil, 0, err
-	}
-	return &sequential{SectionReader: io.NewSectionReader(f, 0, f.Size()), file: f}, f.Size(), nil
-}
-
-// sequential reads a file from its begin to its end.
-type sequential struct {
-	*io.SectionReader
-	file ReadFile
-}
-
-func (s *sequential) Close() error { return s.file.Close() }
-
-// Delete removes a file, received or built; that it does not exist is no error. The removal is not durable at once: after
-// a crash the file may be there again.
+// Delete removes what was received under that key, or lets go of what is held under it; that there is nothing is no error. A file's
+// removal is not durable at once: after a crash it may be there again.
 func (m *Manager) Delete(key Key, received bool) error {
-	name := fileName(key, received)
+	if !received {
+		return m.letGo(key)
+	}
+	if s, ok := m.takeStaged(key); ok {
+		s.data.Discard()
+	}
+	name := fileName(key)
 	if err := m.fs.Remove(name); err != nil && !stderrors.Is(err, fs.ErrNotExist) {
 		return errors.Annotatef(err, "delete snapshot file %s", name)
 	}
 	return nil
 }
 
-// DeleteAll removes every complete file.
+// Close lets go of what is held, and of what is staged: the engine may be closed then. Streams and Receivers must have ended.
+func (m *Manager) Close() error {
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
+	var failed error
+	for _, i := range m.inEngine() {
+		if err := m.Delete(i.Key, i.Received); failed == nil {
+			failed = err
+		}
+	}
+	return failed
+}
+
+// inEngine lists what is no file.
+func (m *Manager) inEngine() (items []Item) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for key := range m.held {
+		items = append(items, Item{Key: key})
+	}
+	for key, s := range m.staged {
+		items = append(items, Item{Key: key, Received: true, Size: int64(s.meta.Size)})
+	}
+	slices.SortFunc(items, compareItems)
+	return items
+}
+
+// DeleteAll removes everything that is complete.
 func (m *Manager) DeleteAll() error {
 	items, err := m.List()
 	if err != nil {
@@ -111,7 +131,10 @@ func (m *Manager) DeleteAll() error {
 	return nil
 }
 
-// Sweep removes the complete files that it met more than age before now. Whoever comes for one of them gets ErrNotFound.
+// maxHold is how long a snapshot of the engine is held at most for one who may come: it keeps the engine from giving back space.
+const maxHold = 5 * time.Minute
+
+// Sweep removes what it met more than age before now, and lets go of what it met more than maxHold before. Whoever comes for it gets ErrNotFound.
 func (m *Manager) Sweep(now time.Time, age time.Duration) error {
 	items, err := m.List()
 	if err != nil {
@@ -126,7 +149,11 @@ func (m *Manager) Sweep(now time.Time, age time.Duration) error {
 		if !known {
 			at = now
 		}
-		if now.Sub(at) > age {
+		limit := age
+		if !i.Received {
+			limit = min(age, maxHold)
+		}
+		if now.Sub(at) > limit {
 			old = append(old, i)
 		} else {
 			m.seen[i] = at
@@ -141,15 +168,15 @@ func (m *Manager) Sweep(now time.Time, age time.Duration) error {
 	return nil
 }
 
-// List returns the complete files, sorted by region, index, term and origin (built before received).
+// List returns what is complete, sorted by region, index, term and origin (held before received).
 func (m *Manager) List() ([]Item, error) {
 	names, err := m.fs.List()
 	if err != nil {
 		return nil, errors.Annotate(err, "list the snapshot files")
 	}
-	var items []Item
+	items := m.inEngine()
 	for _, name := range names {
-		key, received, ok := parseName(name)
+		key, ok := parseName(name)
 		if !ok {
 			continue
 		}
@@ -160,7 +187,7 @@ func (m *Manager) List() ([]Item, error) {
 		if err != nil {
 			return nil, err
 		}
-		items = append(items, Item{Key: key, Received: received, Size: file.Size()})
+		items = append(items, Item{Key: key, Received: true, Size: file.Size()})
 		if err := file.Close(); err != nil {
 			return nil, errors.Trace(err)
 		}
@@ -177,8 +204,15 @@ func (m *Manager) open(name string) (ReadFile, error) {
 	return file, errors.Annotatef(err, "open snapshot file %s", name)
 }
 
-func (m *Manager) exists(name string) (bool, error) {
-	file, err := m.open(name)
+// here says whether a snapshot has been received.
+func (m *Manager) here(key Key) (bool, error) {
+	m.mu.Lock()
+	_, staged := m.staged[key]
+	m.mu.Unlock()
+	if staged {
+		return true, nil
+	}
+	file, err := m.open(fileName(key))
 	if stderrors.Is(err, ErrNotFound) {
 		return false, nil
 	}
@@ -186,4 +220,21 @@ func (m *Manager) exists(name string) (bool, error) {
 		return false, err
 	}
 	return true, errors.Trace(file.Close())
+}
+
+// claim makes a name its caller's, until release. ErrBusy when it is somebody's.
+func (m *Manager) claim(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.busy[name] {
+		return errors.Annotate(ErrBusy, name)
+	}
+	m.busy[name] = true
+	return nil
+}
+
+func (m *Manager) release(name string) {
+	m.mu.Lock()
+	delete(m.busy, name)
+	m.mu.Unlock()
 }

@@ -2,38 +2,16 @@ package snapfile
 
 import "github.com/pingcap/errors"
 
-// unfinished is a file that is being written and that will, or will not, get its name. It ends in publish or in discard; until then its
-// name is taken.
+// unfinished is a file that is being written and that will, or will not, get its name. It ends in publish or in discard.
 type unfinished struct {
 	manager *Manager
 	name    string
 	file    WriteFile // nil when closed
 }
 
-// create begins a file of that name. ErrBusy when it has been begun and not ended; unless replace, ErrExists when it is complete.
-func (m *Manager) create(name string, replace bool) (_ *unfinished, err error) {
-	m.mu.Lock()
-	busy := m.busy[name]
-	m.busy[name] = true
-	m.mu.Unlock()
-	if busy {
-		return nil, errors.Annotate(ErrBusy, name)
-	}
+func (m *Manager) create(name string) (*unfinished, error) {
 	u := &unfinished{manager: m, name: name}
-	defer func() {
-		if err != nil {
-			u.release()
-		}
-	}()
-	if !replace {
-		exists, err := m.exists(name)
-		if err != nil {
-			return nil, err
-		}
-		if exists {
-			return nil, errors.Annotate(ErrExists, name)
-		}
-	}
+	var err error
 	u.file, err = m.fs.Create(u.tmp())
 	return u, errors.Annotatef(err, "create snapshot file %s", name)
 }
@@ -53,11 +31,7 @@ func (u *unfinished) close() error {
 
 // publish gives the closed file its name. After an error discard must still be called.
 func (u *unfinished) publish() error {
-	if err := u.manager.fs.Rename(u.tmp(), u.name); err != nil {
-		return errors.Annotatef(err, "rename snapshot file %s", u.name)
-	}
-	u.release()
-	return nil
+	return errors.Annotatef(u.manager.fs.Rename(u.tmp(), u.name), "rename snapshot file %s", u.name)
 }
 
 // discard removes what there is. That this fails is no matter: New removes what is left.
@@ -66,13 +40,6 @@ func (u *unfinished) discard() {
 		_ = u.file.Close()
 	}
 	_ = u.manager.fs.Remove(u.tmp())
-	u.release()
 }
 
 func (u *unfinished) tmp() string { return u.name + tmpSuffix }
-
-func (u *unfinished) release() {
-	u.manager.mu.Lock()
-	delete(u.manager.busy, u.name)
-	u.manager.mu.Unlock()
-}

@@ -1,6 +1,10 @@
 package transport
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Reasons in the labels of metrics.
 const (
@@ -17,6 +21,7 @@ type metrics struct {
 	sent, received   prometheus.Counter
 	dropped, refused *prometheus.CounterVec
 	snapshots        *prometheus.CounterVec
+	failures         *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -32,16 +37,22 @@ func newMetrics() *metrics {
 			[]string{"reason"}),
 		snapshots: prometheus.NewCounterVec(name("snapshot_transfer_total", "Region snapshots that were sent or received."),
 			[]string{"type", "result"}),
+		failures: prometheus.NewCounterVec(name("report_failure_msg_total", "How often raft was told that messages to a store were lost."),
+			[]string{"type", "store_id"}),
 	}
 }
 
 func (m *metrics) register(r prometheus.Registerer) error {
-	for _, c := range []prometheus.Collector{m.sent, m.received, m.dropped, m.refused, m.snapshots} {
+	for _, c := range []prometheus.Collector{m.sent, m.received, m.dropped, m.refused, m.snapshots, m.failures} {
 		if err := r.Register(c); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (m *metrics) countUnreachable(store uint64) {
+	m.failures.WithLabelValues(reasonUnreachable, strconv.FormatUint(store, 10)).Inc()
 }
 
 func (m *metrics) countSnapshot(kind string, err error) {

@@ -52,6 +52,7 @@ func (r *remote) run() {
 			pause, reported = minPause, false
 		}
 		t.metrics.dropped.WithLabelValues(reasonUnreachable).Add(float64(r.queue.clear()))
+		t.metrics.countUnreachable(r.storeID)
 		t.opts.Handler.Unreachable(r.storeID)
 		if !reported { // once for an outage, not for every attempt
 			t.log.Warn("lost the raft stream to a store, trying again", zap.Uint64("store-id", r.storeID), zap.Error(err))
@@ -126,6 +127,7 @@ func (r *remote) pump(stream tikvpb.Tikv_BatchRaftClient) error {
 	t := r.transport
 	for {
 		if r.queue.takeLost() {
+			t.metrics.countUnreachable(r.storeID)
 			t.opts.Handler.Unreachable(r.storeID)
 		}
 		msgs := r.queue.take(t.opts.Limits.FrameMessages, t.opts.Limits.FrameBytes)

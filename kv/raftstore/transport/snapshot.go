@@ -57,11 +57,15 @@ func (t *Transport) reportSnapshot(m *raft_serverpb.RaftMessage, err error) {
 }
 
 func (t *Transport) sendSnapshot(m *raft_serverpb.RaftMessage) (err error) {
-	file, _, err := t.opts.Snapshots.OpenToSend(snapshotKey(m))
+	source, err := t.opts.Snapshots.OpenToSend(snapshotKey(m))
 	if err != nil {
 		return err
 	}
-	defer file.Close() // only read from
+	defer func() {
+		if closed := source.Close(); err == nil {
+			err = closed
+		}
+	}()
 	ctx, cancel := context.WithCancelCause(t.ctx)
 	defer cancel(nil)
 	// A peer that does not read would otherwise keep the worker for as long as it answers pings.
@@ -87,30 +91,46 @@ func (t *Transport) sendSnapshot(m *raft_serverpb.RaftMessage) (err error) {
 	if err != nil {
 		return errors.Annotatef(err, "open a snapshot stream to %s", conn.Target())
 	}
-	chunk := &raft_serverpb.SnapshotChunk{Message: m}
-	for {
+	send := func(chunk *raft_serverpb.SnapshotChunk) error {
 		watchdog.Reset(stall)
-		if err := stream.Send(chunk); err == io.EOF {
-			break // the answer says why
-		} else if err != nil {
-			return errors.Trace(err)
-		}
-		data := make([]byte, chunkSize) // grpc may hold on to the one before
-		n, err := io.ReadFull(file, data)
-		if err == io.EOF {
+		return stream.Send(chunk)
+	}
+	err = send(&raft_serverpb.SnapshotChunk{Message: m})
+	// One buffer serves all chunks: rpc.Codec has copied a message when Send returns.
+	for data := make([]byte, 0, chunkSize+chunkSize/8); err == nil; {
+		if data, err = nextChunk(data[:0], source); err == io.EOF {
 			break
+		} else if err != nil {
+			return errors.Annotate(err, "read the snapshot") // cancels the stream: the receiver throws away what it has
 		}
-		if err != nil && err != io.ErrUnexpectedEOF {
-			return errors.Trace(err)
+		for rest := data; len(rest) > 0 && err == nil; { // a large value makes a large block
+			n := min(len(rest), 2*chunkSize)
+			err = send(&raft_serverpb.SnapshotChunk{Data: rest[:n]})
+			rest = rest[n:]
 		}
-		chunk = &raft_serverpb.SnapshotChunk{Data: data[:n]}
+	}
+	if err != io.EOF { // which also says that the receiver has ended the stream: its answer says why
+		return errors.Trace(err)
 	}
 	watchdog.Reset(stall)
 	_, err = stream.CloseAndRecv()
 	return errors.Annotatef(err, "snapshot stream to %s", conn.Target())
 }
 
-// snapshotKey is the name of a snapshot message's file, on both sides.
+// nextChunk puts the snapshot's next blocks into data, whole ones: the receiver need not put them together. io.EOF when there is none.
+func nextChunk(data []byte, source *snapfile.Stream) ([]byte, error) {
+	for len(data) < chunkSize {
+		var err error
+		if data, err = source.Next(data); err == io.EOF && len(data) > 0 {
+			break
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	return data, nil
+}
+
+// snapshotKey is the name of a message's snapshot, on both sides.
 func snapshotKey(m *raft_serverpb.RaftMessage) snapfile.Key {
 	at := m.GetMessage().GetSnapshot().GetMetadata()
 	return snapfile.Key{RegionID: m.GetRegionId(), Term: at.GetTerm(), Index: at.GetIndex()}
@@ -118,7 +138,7 @@ func snapshotKey(m *raft_serverpb.RaftMessage) snapfile.Key {
 
 // The receiver's half: one stream, one file, one message.
 
-// Snapshot receives one region snapshot, and delivers the message that came with it when the file is complete, verified and durable.
+// Snapshot receives one region snapshot, and delivers the message that came with it when the snapshot is here, whole and verified.
 func (t *Transport) Snapshot(stream tikvpb.Tikv_SnapshotServer) error {
 	from, err := t.admit(stream.Context())
 	if err != nil {
@@ -143,10 +163,10 @@ func (t *Transport) Snapshot(stream tikvpb.Tikv_SnapshotServer) error {
 	})
 }
 
-// receiveSnapshot returns the stream's message, once its file is here.
+// receiveSnapshot returns the stream's message, once the snapshot is here.
 func (t *Transport) receiveSnapshot(stream tikvpb.Tikv_SnapshotServer, from uint64) (*raft_serverpb.RaftMessage, error) {
-	chunk, err := stream.Recv()
-	if err != nil {
+	chunk := new(reusedChunk)
+	if err := stream.RecvMsg(chunk); err != nil {
 		return nil, err
 	}
 	m := chunk.Message
@@ -171,23 +191,37 @@ func (t *Transport) receiveSnapshot(stream tikvpb.Tikv_SnapshotServer, from uint
 			return m, status.FromContextError(err).Err()
 		}
 		if _, err := file.Write(chunk.Data); err != nil {
-			return m, status.Error(codes.Internal, err.Error())
+			return m, t.refuseSnapshot(err)
 		}
-		if chunk, err = stream.Recv(); err == io.EOF {
+		if err := stream.RecvMsg(chunk); err == io.EOF {
 			break
 		} else if err != nil {
 			return m, err
 		}
 	}
-	_, err = file.Commit()
-	var corrupt *snapfile.CorruptError
-	switch {
-	case stderrors.As(err, &corrupt):
-		return m, t.refuse(reasonCorrupt, codes.DataLoss, corrupt.Error())
-	case err != nil:
-		return m, status.Error(codes.Internal, err.Error())
+	// A store that stood still finds old snapshots in its sockets. Their senders have given up and told raft so: taken in, they would only cost another one.
+	if err := stream.Context().Err(); err != nil {
+		return m, status.FromContextError(err).Err()
+	}
+	if _, err := file.Commit(); err != nil {
+		return m, t.refuseSnapshot(err)
 	}
 	return m, nil
+}
+
+// reusedChunk is decoded into the memory of the chunk before.
+type reusedChunk struct{ raft_serverpb.SnapshotChunk }
+
+// Reset keeps the memory.
+func (c *reusedChunk) Reset() { c.SnapshotChunk = raft_serverpb.SnapshotChunk{Data: c.Data[:0]} }
+
+// refuseSnapshot tells the sender whether what it sent is at fault, or this store, whose disk may be full.
+func (t *Transport) refuseSnapshot(err error) error {
+	var corrupt *snapfile.CorruptError
+	if stderrors.As(err, &corrupt) {
+		return t.refuse(reasonCorrupt, codes.DataLoss, corrupt.Error())
+	}
+	return status.Error(codes.Internal, err.Error())
 }
 
 // paceInbound waits until so many more bytes may be taken in. The sender waits with it, by the stream's flow control.

@@ -4,17 +4,23 @@ import (
 	"fmt"
 	"io"
 	"math/rand"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/pingcap/errors"
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/pingcap/kvproto/pkg/raft_serverpb"
+	"github.com/pingcap/kvproto/pkg/tikvpb"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/shoal-kv/shoal/kv/engine"
 	"github.com/shoal-kv/shoal/kv/engine/memdb"
 	"github.com/shoal-kv/shoal/kv/raftstore/snapfile"
+	"github.com/shoal-kv/shoal/rpc"
 )
 
 // snapshotMessage announces the snapshot of a region at index 100 in term 6.
@@ -33,8 +39,10 @@ func snapshotMessage(from, to, region uint64) *raft_serverpb.RaftMessage {
 	}
 }
 
-// build makes the snapshot file that snapshotMessage announces, of about that size.
-func build(t *testing.T, n *node, region uint64, size int) snapfile.Meta {
+// build makes the snapshot that snapshotMessage announces, of about that size.
+func build(t *testing.T, n *node, region uint64, size int) { buildPaced(t, n, region, size, nil) }
+
+func buildPaced(t *testing.T, n *node, region uint64, size int, pace snapfile.Pace) {
 	db := memdb.New()
 	b := db.NewBatch()
 	random := rand.New(rand.NewSource(int64(region)))
@@ -45,10 +53,17 @@ func build(t *testing.T, n *node, region uint64, size int) snapfile.Meta {
 		size -= len(value)
 	}
 	require.NoError(t, b.Commit(true))
-	snap := db.NewSnapshot()
-	meta, err := n.snaps.Build(snapfile.Key{RegionID: region, Term: 6, Index: 100}, &metapb.Region{Id: region}, snap)
+	require.NoError(t, n.snaps.Hold(snapfile.Key{RegionID: region, Term: 6, Index: 100}, &metapb.Region{Id: region}, db.NewSnapshot(), pace))
+}
+
+// content is what a node sends of a region.
+func content(t *testing.T, n *node, region uint64) ([]byte, snapfile.Meta) {
+	stream, err := n.snaps.OpenToSend(snapfile.Key{RegionID: region, Term: 6, Index: 100})
 	require.NoError(t, err)
-	return meta
+	b, err := io.ReadAll(stream)
+	require.NoError(t, err)
+	require.NoError(t, stream.Close())
+	return b, stream.Meta()
 }
 
 func TestSnapshot(t *testing.T) {
@@ -56,7 +71,8 @@ func TestSnapshot(t *testing.T) {
 	one, two := start(t, d, 1, "127.0.0.1:0"), start(t, d, 2, "127.0.0.1:0")
 	for i, size := range []int{0, 1000, 5*chunkSize + 12345} {
 		region := uint64(7 + i)
-		built := build(t, one, region, size)
+		build(t, one, region, size)
+		_, built := content(t, one, region)
 		inPlace := make(chan error, 1)
 		two.recorder.mu.Lock()
 		two.onDeliver = func(msgs []*raft_serverpb.RaftMessage) { // the file is there before the message is
@@ -82,6 +98,24 @@ func TestSnapshot(t *testing.T) {
 	require.Zero(t, one.lost(2))
 }
 
+// A value may be as large as a message may be, and more.
+func TestSnapshotOfALargeValue(t *testing.T) {
+	d := new(directory)
+	one, two := start(t, d, 1, "127.0.0.1:0"), start(t, d, 2, "127.0.0.1:0")
+	db := memdb.New()
+	b := db.NewBatch()
+	value := make([]byte, rpc.MaxMessage-100<<10)
+	rand.New(rand.NewSource(1)).Read(value)
+	b.Put(engine.Default, []byte("k"), make([]byte, 50_000))
+	b.Put(engine.Default, []byte("l"), value)
+	require.NoError(t, b.Commit(true))
+	require.NoError(t, one.snaps.Hold(snapfile.Key{RegionID: 7, Term: 6, Index: 100}, &metapb.Region{Id: 7}, db.NewSnapshot(), nil))
+	one.Send(list(snapshotMessage(1, 2, 7)))
+	eventually(t, func() bool { return len(one.sentSnapshots()) == 1 }, "reported")
+	require.Equal(t, []string{"region 7 peer 20 true"}, one.sentSnapshots())
+	require.Len(t, two.messages(), 1)
+}
+
 // The second time the file is already there: nothing is transferred, and the message arrives once more.
 func TestSnapshotThatIsHereAlready(t *testing.T) {
 	d := new(directory)
@@ -95,35 +129,110 @@ func TestSnapshotThatIsHereAlready(t *testing.T) {
 	require.Equal(t, []string{"region 7 peer 20 true", "region 7 peer 20 true", "region 7 peer 20 true"}, one.sentSnapshots())
 }
 
-// A file that was damaged on the sender's disk, or cut short on its way, is refused and leaves nothing behind.
+// PITFALLS S22: what was damaged, or cut short, on its way is refused, as soon as it shows, and leaves nothing behind.
 func TestDamagedSnapshot(t *testing.T) {
 	d := new(directory)
 	one, two := start(t, d, 1, "127.0.0.1:0"), start(t, d, 2, "127.0.0.1:0")
 	build(t, one, 7, 3*chunkSize)
-	whole, _, err := one.snaps.OpenToSend(snapfile.Key{RegionID: 7, Term: 6, Index: 100})
-	require.NoError(t, err)
-	good, err := io.ReadAll(whole)
-	require.NoError(t, err)
+	good, _ := content(t, one, 7)
 	damaged := append([]byte(nil), good...)
 	damaged[2*chunkSize] ^= 1
-	for i, content := range [][]byte{damaged, good[:len(good)-1], good[:chunkSize], nil} {
-		f, err := one.files.Create("snap_gen_7_6_100.snap")
-		require.NoError(t, err)
-		_, err = f.Write(content)
-		require.NoError(t, err)
-		one.Send(list(snapshotMessage(1, 2, 7)))
-		eventually(t, func() bool { return len(one.sentSnapshots()) == i+1 }, "reported")
-		require.Equal(t, "region 7 peer 20 false", one.sentSnapshots()[i])
+	for i, bytes := range [][]byte{damaged, good[:len(good)-1], good[:chunkSize], nil} {
+		err := sendBytes(t, one, two, snapshotMessage(1, 2, 7), bytes)
+		require.Equal(t, codes.DataLoss, status.Code(err), "%v", err)
+		require.ErrorContains(t, err, "corrupt at byte")
 		require.Equal(t, i+1, two.refused(reasonCorrupt))
 		names, err := two.files.List()
 		require.NoError(t, err)
 		require.Empty(t, names)
 	}
 	require.Empty(t, two.messages())
-	build(t, one, 7, 3*chunkSize)
+	one.Send(list(snapshotMessage(1, 2, 7)))
+	eventually(t, func() bool { return len(two.messages()) == 1 }, "a good one")
+}
+
+// sendBytes does as a sender does whose bytes these are.
+func sendBytes(t *testing.T, from, to *node, m *raft_serverpb.RaftMessage, b []byte) error {
+	conn, err := from.opts.Dial(to.addr)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, conn.Close()) }()
+	stream, err := tikvpb.NewTikvClient(conn).Snapshot(from.identify(t.Context(), to.id))
+	require.NoError(t, err)
+	chunk := &raft_serverpb.SnapshotChunk{Message: m}
+	for {
+		if err := stream.Send(chunk); err != nil || len(b) == 0 {
+			break
+		}
+		n := min(len(b), chunkSize)
+		chunk, b = &raft_serverpb.SnapshotChunk{Data: b[:n]}, b[n:]
+	}
+	_, err = stream.CloseAndRecv()
+	return err
+}
+
+// When the sender's engine fails in the midst of it, or the region goes, the stream breaks: the receiver throws away what it has, and both are told.
+func TestSnapshotBreaksWhileItIsMade(t *testing.T) {
+	d := new(directory)
+	one, two := start(t, d, 1, "127.0.0.1:0"), start(t, d, 2, "127.0.0.1:0")
+	left := 40 * blockSize
+	reached := make(chan struct{})
+	buildPaced(t, one, 7, 100*blockSize, func(n int) error {
+		if left -= n; left > 0 {
+			return nil
+		}
+		if left+n > 0 {
+			eventually(t, func() bool { names, err := two.files.List(); return err == nil && len(names) == 1 }, "begun")
+			close(reached)
+		}
+		return errors.New("the region is gone")
+	})
+	one.Send(list(snapshotMessage(1, 2, 7)))
+	<-reached
+	eventually(t, func() bool { return len(one.sentSnapshots()) == 1 }, "reported")
+	require.Equal(t, []string{"region 7 peer 20 false"}, one.sentSnapshots())
+	eventually(t, func() bool { names, err := two.files.List(); return err == nil && len(names) == 0 }, "cleared away")
+	require.Empty(t, two.messages())
+	build(t, one, 7, chunkSize)
 	one.Send(list(snapshotMessage(1, 2, 7)))
 	eventually(t, func() bool { return len(two.messages()) == 1 }, "a new attempt")
 }
+
+// blockSize is about that of a snapshot's block.
+const blockSize = 64 << 10
+
+// A receiver whose disk is full says so, in the midst of it; the sender's snapshot stays good.
+func TestReceiverIsFull(t *testing.T) {
+	d := new(directory)
+	one, two := start(t, d, 1, "127.0.0.1:0"), start(t, d, 2, "127.0.0.1:0")
+	build(t, one, 7, 5*chunkSize)
+	full := &fullDisk{left: 100}
+	two.snaps.StageIn(full)
+	one.Send(list(snapshotMessage(1, 2, 7)))
+	eventually(t, func() bool { return len(one.sentSnapshots()) == 1 }, "reported")
+	require.Equal(t, []string{"region 7 peer 20 false"}, one.sentSnapshots())
+	require.Equal(t, 1, full.discarded)
+	require.Zero(t, two.refused(reasonCorrupt)) // it is nobody's fault
+	require.Empty(t, two.messages())
+	full.left = 1 << 20
+	one.Send(list(snapshotMessage(1, 2, 7)))
+	eventually(t, func() bool { return len(two.messages()) == 1 }, "there is room again")
+}
+
+// fullDisk takes so many pairs in, and then no more.
+type fullDisk struct{ left, discarded int }
+
+func (f *fullDisk) Stage(map[engine.CF]engine.Range) (engine.Staged, error) { return f, nil }
+
+func (f *fullDisk) Put(engine.CF, []byte, []byte) error {
+	if f.left--; f.left < 0 {
+		return syscall.ENOSPC
+	}
+	return nil
+}
+
+func (f *fullDisk) Finish() error             { return nil }
+func (f *fullDisk) Commit(engine.Batch) error { return nil }
+func (f *fullDisk) Discard()                  { f.discarded++ }
 
 func TestSnapshotThatCannotBeSent(t *testing.T) {
 	d := new(directory)
@@ -141,7 +250,7 @@ func TestSnapshotThatCannotBeSent(t *testing.T) {
 	build(t, one, 7, 20*chunkSize)
 	build(t, one, 9, 1000)
 	for i, m := range list(
-		snapshotMessage(1, 2, 8), // no such file
+		snapshotMessage(1, 2, 8), // no such snapshot
 		snapshotMessage(1, 3, 7), // does not read
 		snapshotMessage(1, 3, 9), // does not answer
 		snapshotMessage(1, 4, 7), // does not listen

@@ -10,13 +10,13 @@
 // may change at any time. While the scheduler cannot be asked, the last address known serves.
 //
 // A message with a region snapshot takes another road, so that its bytes are in nobody's way: a connection of its own, on which the
-// message goes first and the snapshot's file follows in chunks. The receiving store writes the file, verifies it, makes it durable, and only then delivers the message.
-// A few transfers run at a time; how each ended is reported.
+// message goes first and the snapshot follows in chunks, which are made as they are sent. The receiving store verifies each while it takes it in, and delivers the message
+// when the snapshot is whole. A few transfers run at a time; how each ended is reported.
 //
 // Every stream says in its metadata which cluster it belongs to, which store it comes from and which store it means, and every message is checked again: a store that
 // took over another's address, or a foreign cluster's, is refused with an error that names both.
 //
-// The package leans on rpc (through Options.Dial) for connections that notice a dead peer, and on snapfile for the files.
+// The package leans on rpc (through Options.Dial) for connections that notice a dead peer, and on snapfile for the snapshots.
 package transport
 
 import (

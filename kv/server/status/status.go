@@ -32,10 +32,10 @@ type Options struct {
 	Metrics prometheus.Gatherer
 	// Region returns what the store knows about a region, as a value for JSON, or false when it has no such region.
 	Region func(id uint64) (any, bool)
-	// Compare begins a comparison of a region's replicas, and returns when it is under way; Rebuild makes the replica of a region
-	// on a store anew. Both are for the store whose peer leads.
+	// Compare begins a comparison of a region's replicas, and returns when it is under way. It is for the store whose peer leads.
 	Compare func(ctx context.Context, regionID uint64) error
-	Rebuild func(ctx context.Context, regionID, storeID uint64) error
+	// Rebuild begins to replace the data of a region on this store by that of the leader.
+	Rebuild func(ctx context.Context, regionID uint64) error
 	// Merge begins the merge of a region that is led here into a neighbour.
 	Merge func(source, target uint64) error
 	// Recovery forces the membership of regions that have lost their majority.
@@ -93,12 +93,7 @@ func Handler(o Options) http.Handler {
 	}
 	if o.Rebuild != nil {
 		mux.HandleFunc("POST /region/{id}/rebuild", func(w http.ResponseWriter, r *http.Request) {
-			store, err := strconv.ParseUint(r.URL.Query().Get("store"), 10, 64)
-			if err != nil {
-				http.Error(w, "?store= must be the id of a store", http.StatusBadRequest)
-				return
-			}
-			act(w, r, func(id uint64) error { return o.Rebuild(r.Context(), id, store) })
+			act(w, r, func(id uint64) error { return o.Rebuild(r.Context(), id) })
 		})
 	}
 	if o.Merge != nil {

@@ -6,6 +6,8 @@
 //
 // A read that is content with any replica is served by a follower too, when the region's owner says that what is applied here is recent enough.
 //
+// A read that meets damage on disk answers a region error, so that the client asks another replica, and has the one here marked (snapshot.go).
+//
 // A write is checked against the view, encoded here (on the caller's goroutine, so that the raft worker only strings the
 // bytes of many writes together), and proposed.
 package raftkv
@@ -35,6 +37,8 @@ type Storage struct {
 	maxEntry uint64
 	// load takes samples of what is read and written; may be nil.
 	load *loadsplit.Recorder
+	// metrics counts; may be nil.
+	metrics *Metrics
 }
 
 // Sample has requests sampled; it must be called before the first of them.
@@ -65,6 +69,7 @@ func (s *Storage) view(at storage.Target, anyReplica bool) (*machine.RegionView,
 
 // Read implements storage.Storage.
 func (s *Storage) Read(ctx context.Context, at storage.Target, done func(storage.Snapshot, error)) {
+	done = s.measuredRead(done)
 	if err := ctx.Err(); err != nil {
 		done(nil, err)
 		return
@@ -77,7 +82,7 @@ func (s *Storage) Read(ctx context.Context, at storage.Target, done func(storage
 	if v.HasLease(s.clock()) {
 		snap := s.state.NewSnapshot()
 		if s.router.View(at.RegionID).StillHolds(v, s.clock()) {
-			done(&snapshot{snap, v.Region, v.Term, s.load}, nil)
+			done(&snapshot{snap, s, v.Region, v.PeerID, v.Term}, nil)
 			return
 		}
 		_ = snap.Close() // nothing was read from it
@@ -101,11 +106,12 @@ func (s *Storage) granted(before *machine.RegionView, g machine.ReadGrant, err e
 		done(nil, err)
 		return
 	}
-	done(&snapshot{snap, g.Region, g.Term, s.load}, nil)
+	done(&snapshot{snap, s, g.Region, before.PeerID, g.Term}, nil)
 }
 
 // Write implements storage.Storage.
 func (s *Storage) Write(ctx context.Context, at storage.Target, snapshotTerm uint64, batch []storage.Modify, done func(error)) {
+	done = s.measuredWrite(done)
 	if err := ctx.Err(); err != nil {
 		done(err)
 		return
@@ -177,34 +183,3 @@ func encode(batch []storage.Modify) []byte {
 	}
 	return body
 }
-
-type snapshot struct {
-	engine.Snapshot
-	region *metapb.Region
-	term   uint64
-	load   *loadsplit.Recorder
-}
-
-// Get reads one key, and may sample that.
-func (s *snapshot) Get(cf engine.CF, key []byte) ([]byte, error) {
-	value, err := s.Snapshot.Get(cf, key)
-	if s.load.Chosen() {
-		s.load.Add(s.region, loadsplit.Sample{Start: key}, len(key)+len(value))
-	}
-	return value, err
-}
-
-// NewIterator reads a range, and may sample that; how many bytes it will be nobody knows yet.
-func (s *snapshot) NewIterator(cf engine.CF, opts engine.IterOptions) (engine.Iterator, error) {
-	if s.load.Chosen() {
-		r := loadsplit.Sample{Start: opts.Lower, End: opts.Upper}
-		if len(r.End) == 0 {
-			r.End = s.region.EndKey
-		}
-		s.load.Add(s.region, r, 0)
-	}
-	return s.Snapshot.NewIterator(cf, opts)
-}
-
-func (s *snapshot) Region() *metapb.Region { return s.region }
-func (s *snapshot) Term() uint64           { return s.term }

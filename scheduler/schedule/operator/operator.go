@@ -32,6 +32,15 @@ func (k Kind) String() string {
 	return [...]string{"admin", "leader", "region", "replica", "hot-region", "merge", "split", "scatter"}[k]
 }
 
+// KindNames lists the names of all kinds.
+func KindNames() []string {
+	var names []string
+	for k := range kinds {
+		names = append(names, k.String())
+	}
+	return names
+}
+
 // Priority says which operator may take the place of which.
 type Priority uint8
 
@@ -90,6 +99,8 @@ type run struct {
 	at     int
 	status Status
 	why    string
+	// took is how long the steps took that are done.
+	took []time.Duration
 }
 
 // New makes an operator for a region as it is in the picture.
@@ -122,6 +133,7 @@ func (o *Operator) String() string {
 // step leaves it.
 func (o *Operator) judge(r *cluster.Region, now time.Time) {
 	for o.run.at < len(o.Steps) && o.Steps[o.run.at].Done(r) {
+		o.run.took = append(o.run.took, now.Sub(o.run.since))
 		o.run.at++
 		o.run.since, o.run.told = now, time.Time{}
 	}
@@ -139,6 +151,9 @@ func (o *Operator) judge(r *cluster.Region, now time.Time) {
 		o.end(Canceled, "what the step had done was undone by somebody else", now)
 	case merges && !merge.Passive && r.Meta.RegionEpoch.GetVersion() > o.epoch.GetVersion()+1:
 		o.end(Canceled, "the merge was taken back", now)
+	case merges && !merge.Passive && o.pair != nil && o.pair.ended():
+		// Who was taken in does not report any more.
+		o.end(Canceled, "the target has changed without taking the region in", now)
 	case confVer != o.confVer && slices.Equal(is, o.seen) && !merges:
 		o.end(Canceled, "the region's peers were changed, and changed back", now)
 	}
@@ -182,16 +197,41 @@ type Record struct {
 	Status                Status
 	Why                   string
 	Started, At, Finished time.Time
+	// Took is how long the steps took that are done.
+	Took []time.Duration
+	// From and To are the stores that a peer, or if none moves the lead, goes from and comes to; 0 for none.
+	From, To uint64
 }
 
 func (o *Operator) record() Record {
 	rec := Record{
 		Region: o.Region, Desc: o.Desc, Brief: o.Brief, Kind: o.Kind, Priority: o.Priority,
 		Version: o.epoch.GetVersion(), ConfVer: o.epoch.GetConfVer(), Current: o.run.at, Status: o.run.status, Why: o.run.why,
-		Started: o.run.started, At: o.run.since, Finished: o.run.finished,
+		Started: o.run.started, At: o.run.since, Finished: o.run.finished, Took: slices.Clone(o.run.took),
 	}
+	rec.From, rec.To = o.way()
 	for _, s := range o.Steps {
 		rec.Steps = append(rec.Steps, s.String())
 	}
 	return rec
+}
+
+func (o *Operator) way() (from, to uint64) {
+	var lead TransferLeader
+	for _, s := range o.Steps {
+		switch s := s.(type) {
+		case AddLearner:
+			to = s.Peer.StoreId
+		case AddPeer:
+			to = s.Peer.StoreId
+		case RemovePeer:
+			from = s.Peer.StoreId
+		case TransferLeader:
+			lead = s
+		}
+	}
+	if from == 0 && to == 0 {
+		return lead.From, lead.To
+	}
+	return from, to
 }

@@ -312,6 +312,15 @@ func TestMergesComeInPairs(t *testing.T) {
 	require.Equal(t, []Status{Success, Success}, []Status{from.run.status, to.run.status})
 
 	p, c, from, to = neighbours()
+	divided := voters(6, 1, 2, 3)
+	divided.Meta.Id, divided.Meta.StartKey, divided.Meta.RegionEpoch.Version = 2, []byte("m"), 5
+	c.Judge(show(p, divided), t0)
+	require.Equal(t, Success, to.run.status, "merged, and split where it was, between two reports")
+	require.False(t, from.ended())
+	c.Judge(p.Region(1), t0)
+	require.Equal(t, Canceled, from.run.status, "it is still there: the target was only split")
+
+	p, c, from, to = neighbours()
 	changed := voters(6, 1, 2)
 	changed.Meta.Id, changed.Meta.StartKey = 2, []byte("m")
 	c.Judge(show(p, changed), t0)

@@ -3,6 +3,7 @@ package placement
 import (
 	"bytes"
 	"cmp"
+	"maps"
 	"slices"
 	"sort"
 
@@ -100,16 +101,15 @@ func (s *Set) Rules() []*Rule { return s.rules }
 
 // Groups lists the groups that were set, and those that are named by rules.
 func (s *Set) Groups() []Group {
-	var list []Group
+	all := maps.Clone(s.groups)
 	for _, r := range s.rules {
-		if len(list) > 0 && list[len(list)-1].ID == r.GroupID {
-			continue
+		if _, ok := all[r.GroupID]; !ok {
+			all[r.GroupID] = Group{ID: r.GroupID}
 		}
-		g := s.groups[r.GroupID]
-		g.ID = r.GroupID
-		list = append(list, g)
 	}
-	return list
+	return slices.SortedFunc(maps.Values(all), func(a, b Group) int {
+		return cmp.Or(cmp.Compare(a.Index, b.Index), cmp.Compare(a.ID, b.ID))
+	})
 }
 
 // For is the rules that hold for a range's first key, in the order in which they are served.

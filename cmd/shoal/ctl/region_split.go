@@ -10,6 +10,7 @@ import (
 	"github.com/pingcap/kvproto/pkg/tikvpb"
 	"github.com/spf13/cobra"
 
+	"github.com/shoal-kv/shoal/cmd/shoal/ctl/form"
 	"github.com/shoal-kv/shoal/cmd/shoal/pdapi"
 	"github.com/shoal-kv/shoal/rpc"
 )
@@ -20,11 +21,11 @@ func splitCommand(opts *options, f *forms) *cobra.Command {
 		Use:   "split ID [KEY...]",
 		Short: "Divide a region at keys, or in the middle",
 		Long: "Asks the store that leads a region to divide it at raw keys, which must lie in the region, or in the middle of what it holds. " +
-			"The region keeps its id and its last part; the answer shows all parts.",
+			"The region keeps its id and its last part; the answer shows all parts. (`shoal ctl operator add split-region` has the scheduler do it, and does not wait.)",
 		Example: `  shoal ctl region split 12
   shoal ctl region split 12 user3000 user6000
   shoal ctl region split 12 7573 --read-as hex`,
-		Args: cobra.MinimumNArgs(1), ValidArgsFunction: opts.completeRegion,
+		Args: cobra.MinimumNArgs(1), ValidArgsFunction: opts.complete(regionIDs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			keys, err := f.parse(args[1:])
 			if err != nil {
@@ -35,7 +36,7 @@ func splitCommand(opts *options, f *forms) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return opts.print(cmd.OutOrStdout(), parts, func(t table.Writer) { regionRows(t, parts, f.out) })
+				return opts.print(cmd.OutOrStdout(), parts, func(t table.Writer) { partRows(t, parts, f.out) })
 			})
 		},
 	}
@@ -81,4 +82,16 @@ func splitRegion(ctx context.Context, api *pdapi.Client, id uint64, keys [][]byt
 		parts = append(parts, part)
 	}
 	return parts, nil
+}
+
+// partRows shows what came of a split. Who leads the parts, and how large they are, is not known yet.
+func partRows(t table.Writer, parts []pdapi.Region, f form.Form) {
+	head(t, "id>", "start", "end", "on stores")
+	for _, r := range parts {
+		var stores []uint64
+		for _, p := range r.Peers {
+			stores = append(stores, p.StoreID)
+		}
+		t.AppendRow(table.Row{r.ID, showKey(f, r.StartKey, "first"), showKey(f, r.EndKey, "last"), list(stores)})
+	}
 }

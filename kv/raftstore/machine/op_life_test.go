@@ -1,0 +1,146 @@
+package machine
+
+import (
+	"testing"
+
+	"github.com/pingcap/kvproto/pkg/eraftpb"
+	"github.com/pingcap/kvproto/pkg/metapb"
+	"github.com/pingcap/kvproto/pkg/raft_serverpb"
+	"github.com/stretchr/testify/require"
+
+	"github.com/shoal-kv/shoal/proto/region"
+)
+
+// S9, S12: a peer is destroyed with writes under way, and its region's next peer comes to the store at once. Who waited is told once, and whatever was still on
+// its way for the old peer does nothing to the new one.
+func TestLateAnswersDoNotReachTheNextPeer(t *testing.T) {
+	g := newRig(t, threeRegion())
+	g.lead()
+	g.slow = true
+	var answers []error
+	g.run(g.put("a", 1, func(err error) { answers = append(answers, err) }))
+	g.agree() // committed, and waits to be applied
+	g.run(g.put("b", 1, func(err error) { answers = append(answers, err) }))
+
+	next := message(1, 12, 31, eraftpb.MessageType_MsgHeartbeat, 5)
+	next.Message.Term = 9
+	g.run(Step{next})
+	g.slow = false
+	g.run(Tick{})
+	require.Len(t, answers, 2)
+	require.Empty(t, g.raft.peers)
+	g.run(Step{next})
+	p := g.raft.peers[1]
+	require.Equal(t, uint64(31), p.id)
+	require.Len(t, answers, 2, "nobody is told twice")
+
+	persisted, applied := p.persist, p.applied
+	for _, late := range []Mail{
+		Persisted{1, 11, p.persist.given + 9},
+		Applied{RegionID: 1, PeerID: 11, Results: ApplyResults{Applied: Pair{99, 9}}},
+		StateSynced{RegionID: 1, PeerID: 11, CompactTo: 50},
+		LogRead{RegionID: 1, PeerID: 11},
+		LogDestroyed{1, 11},
+		Measured{RegionID: 1, PeerID: 11},
+		Absorbed{RegionID: 1, PeerID: 11},
+		Discard{RegionID: 1, PeerID: 11},
+		CatchUp{RegionID: 1, PeerID: 11, Index: 99, Yield: true},
+	} {
+		round := g.raft.Handle([]Mail{late}, g.now)
+		require.Empty(t, round.Write, "%T", late)
+		require.Empty(t, round.Apply, "%T", late)
+		require.Empty(t, round.Tasks, "%T", late)
+		require.Equal(t, persisted, p.persist, "%T", late)
+		require.Equal(t, applied, p.applied, "%T", late)
+		require.Same(t, p, g.raft.peers[1], "%T", late)
+		require.False(t, p.ending, "%T", late)
+	}
+}
+
+// S9: a destruction takes what the peer has when its turn comes, not what it had when it was ordered: a part of its range may belong to another region by then,
+// and a younger peer may have taken its place.
+func TestDestructionTakesOnlyWhatIsThePeers(t *testing.T) {
+	g := newRig(t, threeRegion())
+	g.lead()
+	for _, key := range []string{"a", "x"} {
+		g.run(g.put(key, 1, func(err error) { require.NoError(t, err) }))
+		g.tick()
+	}
+	g.slow = true
+	ordered := region.Clone(g.raft.peers[1].region)
+	g.run(splitAt("m", func(err error) { require.NoError(t, err) }))
+	g.agree()
+	g.queue = append(g.queue, ApplyTask{RegionID: 1, PeerID: 11, Destroy: ordered})
+	g.slow = false
+	g.run(Tick{})
+	require.True(t, g.has("a"), "the split gave it to region 20")
+	require.False(t, g.has("x"))
+
+	younger := &metapb.Region{Id: 20, EndKey: []byte("m"), RegionEpoch: &metapb.RegionEpoch{Version: 2, ConfVer: 1}}
+	g.queue = append(g.queue, ApplyTask{RegionID: 20, PeerID: 15, Destroy: younger})
+	g.run(Tick{})
+	require.True(t, g.has("a"), "peer 21 has it, not peer 15")
+}
+
+// S8: the leader's last heartbeat to a peer that it has just removed makes that peer, with the epoch after the removal. Its burial, at the same epoch, counts.
+// Found by the simulator.
+func TestPeerMadeByItsFarewellIsBuried(t *testing.T) {
+	m, err := NewRaftMachine(testConfig(1), nil)
+	require.NoError(t, err)
+	farewell := message(7, 20, 30, eraftpb.MessageType_MsgHeartbeat, 6)
+	m.Handle([]Mail{Create{RegionID: 7, PeerID: 30, First: farewell}}, 1)
+	burial := &raft_serverpb.RaftMessage{
+		RegionId: 7, FromPeer: farewell.FromPeer, ToPeer: farewell.ToPeer, RegionEpoch: farewell.RegionEpoch, IsTombstone: true,
+		ExtraMsg: &raft_serverpb.ExtraMessage{Type: raft_serverpb.ExtraMessageType_MsgCheckStalePeerResponse},
+	}
+	round := m.Handle([]Mail{Step{burial}}, 2)
+	require.Len(t, round.Apply, 1)
+	require.NotNil(t, round.Apply[0].Destroy)
+}
+
+// S8: such a peer knows nobody but the leader that removed it. When that one leads no more, it names the others, although it knows no later change. Found by the
+// simulator.
+func TestPeerMadeByItsFarewellIsGuided(t *testing.T) {
+	g := newRig(t, threeRegion())
+	question := &raft_serverpb.RaftMessage{
+		RegionId: 1, FromPeer: &metapb.Peer{Id: 14, StoreId: 4}, ToPeer: &metapb.Peer{Id: 11, StoreId: 1}, RegionEpoch: threeRegion().RegionEpoch,
+		ExtraMsg: &raft_serverpb.ExtraMessage{Type: raft_serverpb.ExtraMessageType_MsgCheckStalePeer},
+	}
+	g.sent = nil
+	g.run(Step{question})
+	require.Len(t, g.sent, 1)
+	require.False(t, g.sent[0].IsTombstone, "it does not lead")
+	require.Equal(t, threeRegion().Peers, g.sent[0].ExtraMsg.CheckPeers)
+
+	m, err := NewRaftMachine(testConfig(4), nil)
+	require.NoError(t, err)
+	farewell := message(1, 11, 14, eraftpb.MessageType_MsgHeartbeat, threeRegion().RegionEpoch.ConfVer)
+	m.Handle([]Mail{Create{RegionID: 1, PeerID: 14, First: farewell}}, 1)
+	m.Handle([]Mail{Step{farewell}, Step{g.sent[0]}}, 2)
+	var asked []uint64
+	for range staleAfter * testConfig(4).ElectionTicks {
+		round := m.Handle([]Mail{Tick{}}, 3)
+		for _, msg := range round.Send {
+			if msg.ExtraMsg.GetType() == raft_serverpb.ExtraMessageType_MsgCheckStalePeer {
+				asked = append(asked, msg.ToPeer.StoreId)
+			}
+		}
+	}
+	require.Subset(t, asked, []uint64{2, 3})
+}
+
+// S8: a peer that was removed while it slept looks for its leader when it wakes up, and is told. Found by the simulator, where it slept on for too long.
+func TestSleeperIsToldOfItsRemoval(t *testing.T) {
+	g := newRig(t, threeRegion())
+	g.lead()
+	g.sent = nil
+	before := region.Clone(threeRegion())
+	before.RegionEpoch.ConfVer--
+	g.run(Step{&raft_serverpb.RaftMessage{
+		RegionId: 1, FromPeer: &metapb.Peer{Id: 14, StoreId: 4}, ToPeer: &metapb.Peer{Id: 11, StoreId: 1}, RegionEpoch: before.RegionEpoch,
+		ExtraMsg: &raft_serverpb.ExtraMessage{Type: raft_serverpb.ExtraMessageType_MsgRegionWakeUp},
+	}})
+	require.Len(t, g.sent, 1)
+	require.Equal(t, raft_serverpb.ExtraMessageType_MsgCheckStalePeerResponse, g.sent[0].ExtraMsg.GetType())
+	require.Equal(t, uint64(14), g.sent[0].ToPeer.Id)
+}
