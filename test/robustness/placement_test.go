@@ -21,10 +21,12 @@ func placementLimit() time.Duration {
 	return 2*time.Minute + time.Duration(sized("SHOAL_PLACEMENT_MIB", 24))*500*time.Millisecond
 }
 
-// quick lets the scheduler work as fast as it can, and takes a store for lost that is silent for a few seconds.
+// quick lets the scheduler work as fast as it can, and takes a store for lost that is silent for a few seconds. How full the disk of this machine is shall not matter:
+// all stores share it.
 func (f *fleet) quick() {
 	f.must(http.MethodPost, "/config", map[string]any{
 		"max-store-down-time": "10s", "store-limit-add-peer": 2000, "store-limit-remove-peer": 2000, "leader-schedule-limit": 16,
+		"low-space-ratio": 1, "high-space-ratio": 1,
 	})
 }
 
@@ -109,7 +111,7 @@ func TestPlacementByZones(t *testing.T) {
 			f.must(http.MethodPost, "/config", map[string]any{"location-labels": "zone", "isolation-level": "zone"})
 		}
 	}
-	f.must(http.MethodPost, "/config", map[string]any{"store-limit-add-peer": 2000, "store-limit-remove-peer": 2000})
+	f.quick()
 	rest := f.fill(min(sized("SHOAL_PLACEMENT_MIB", 16), 256))
 	f.within(placementLimit(), "every region has one replica a zone", func() string {
 		for _, r := range f.placement() {
