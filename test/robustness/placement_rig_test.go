@@ -36,9 +36,9 @@ type fleet struct {
 
 type fleetStore struct {
 	*process
-	addr string
-	id   uint64
-	dead bool
+	addr, status string
+	id           uint64
+	dead         bool
 }
 
 // smallPieces makes the stores divide regions at this many KiB.
@@ -91,9 +91,9 @@ func (f *fleet) join(n int, flags ...string) []*fleetStore {
 	for range n {
 		ports := freePorts(f.t, 2)
 		name := fmt.Sprintf("store%d", len(f.stores)+1)
-		s := &fleetStore{addr: fmt.Sprintf("127.0.0.1:%d", ports[0])}
+		s := &fleetStore{addr: fmt.Sprintf("127.0.0.1:%d", ports[0]), status: fmt.Sprintf("127.0.0.1:%d", ports[1])}
 		args := append([]string{
-			"store", "--pd", strings.Join(f.urls, ","), "--addr", s.addr, "--status-addr", fmt.Sprintf("127.0.0.1:%d", ports[1]),
+			"store", "--pd", strings.Join(f.urls, ","), "--addr", s.addr, "--status-addr", s.status,
 			"--data-dir", filepath.Join(f.dir, name), "--config", f.config,
 		}, flags...)
 		s.process = f.start(name, args...)
@@ -212,6 +212,23 @@ func (f *fleet) lives(id uint64) bool {
 	return slices.ContainsFunc(f.stores, func(s *fleetStore) bool { return s.id == id && !s.dead })
 }
 
+// leftover says which store has other peers than the scheduler knows of: one that was removed and is still there, or was added twice.
+func (f *fleet) leftover() string {
+	known := make(map[uint64]int)
+	for _, r := range f.placement() {
+		for _, p := range r.Peers {
+			known[p.StoreID]++
+		}
+	}
+	for _, s := range f.stores {
+		own := fmt.Sprintf("tikv_raftstore_region_count{type=\"region\"} %d\n", known[s.id])
+		if !s.dead && !bytes.Contains(f.page("http://"+s.status+"/metrics"), []byte(own)) {
+			return fmt.Sprintf("store %d has not the %d peers that the scheduler knows", s.id, known[s.id])
+		}
+	}
+	return ""
+}
+
 // uneven says which store holds much more or less than its share, of regions or of leaders.
 func (f *fleet) uneven(share float64) string {
 	var mine []seen
@@ -245,18 +262,26 @@ func (f *fleet) within(limit time.Duration, what string, wrong func() string) ti
 	for last = wrong(); last != "" && time.Since(begin) < limit && !f.t.Failed(); last = wrong() {
 		<-time.After(200 * time.Millisecond)
 	}
+	if last != "" {
+		var operators []string
+		f.ask(http.MethodGet, "/operators", nil, &operators)
+		f.t.Logf("%d operators in flight: %s", len(operators), strings.Join(operators[:min(len(operators), 10)], "\n"))
+	}
 	require.Empty(f.t, last, "%s within %s", what, limit)
 	took := time.Since(begin).Round(100 * time.Millisecond)
 	f.t.Logf("%s after %s", what, took)
 	return took
 }
 
+// fleetPair is how large the values are that a fleet is filled with.
+const fleetPair = 4096
+
 // fill loads mib MiB, and keeps clients working on it until the function that it returns is called: then everything is read once more.
 func (f *fleet) fill(mib int) (rest func()) {
 	client, err := rawkv.NewClient(context.Background(), f.urls, config.DefaultConfig().Security)
 	require.NoError(f.t, err)
 	f.client = client
-	f.load = &loading{t: f.t, client: client, each: max(1, mib<<20/loaders/pairSize)}
+	f.load = &loading{t: f.t, client: client, each: max(1, mib<<20/loaders/fleetPair), pair: fleetPair}
 	begin := time.Now()
 	f.load.load()
 	f.t.Logf("%d MiB loaded in %s", mib, time.Since(begin).Round(100*time.Millisecond))
