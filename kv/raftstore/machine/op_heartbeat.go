@@ -32,9 +32,10 @@ func (m *RaftMachine) doDuties(p *peer) {
 	}
 }
 
-// reportChange reports to the scheduler when there is something to say.
+// reportChange reports to the scheduler when there is something to say. A change of peers is reported when another one would be taken: the answer may be
+// the next step of what the scheduler does, and a step that is refused is repeated only seconds later.
 func (m *RaftMachine) reportChange(p *peer) {
-	if !p.isLeader() || p.removed || p.applied.Term != p.term() {
+	if !p.isLeader() || p.removed || p.applied.Term != p.term() || p.node.ChangeHeld() {
 		return
 	}
 	if !p.duties.reportNow && p.duties.reported == p.term() {
