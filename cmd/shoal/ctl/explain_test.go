@@ -3,6 +3,7 @@ package ctl
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -172,4 +173,46 @@ func TestExplainBalance(t *testing.T) {
 	r.explains("key a", fmt.Sprintf("Store %d leads it and is not to: its leaders are evicted", store), "No other can take the lead")
 	r.does("scheduler remove evict-leader")
 	r.explains("balance", "Leaders and data are even enough", "Nothing need be done.")
+}
+
+// TestExplainDamage: a replica is marked to be rebuilt while it is cut off from the others, so that it stays as it is until the network is whole again.
+func TestExplainDamage(t *testing.T) {
+	r := troubled(t, 3)
+	region := r.region("a")
+	cut := slices.IndexFunc([]int{0, 1, 2}, func(i int) bool { return r.storeID(i) == follower(region) })
+	rest := slices.DeleteFunc([]int{0, 1, 2}, func(i int) bool { return i == cut })
+	require.NoError(t, r.cluster.Partition(rest, []int{cut}))
+	api, err := pdapi.New(r.cluster.PD())
+	require.NoError(t, err)
+	servers, err := findStatusServers(t.Context(), api)
+	require.NoError(t, err)
+	store := r.storeID(cut)
+	require.NoError(t, servers.call(t.Context(), http.MethodPost, store, fmt.Sprintf("/region/%d/rebuild", region.ID), nil))
+	r.explains("key a", fmt.Sprintf("The replica on store %d is damaged and serves nobody", store), ", damaged", "is available",
+		fmt.Sprintf("Look at the disk of store %d", store))
+	r.cluster.Heal()
+	r.explains("key a", "is well", "Nothing need be done.")
+}
+
+// TestExplainDamageOfAll: a byte of a table is flipped, and there is no other replica.
+func TestExplainDamageOfAll(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	dir := t.TempDir()
+	c, err := local.Start(ctx, local.Options{Dir: dir, Stores: 1})
+	require.NoError(t, err)
+	defer c.Close()
+	require.NoError(t, c.WaitWhole(ctx))
+	r := rig{t, c}
+	fill(t, ctx, c)
+	require.NoError(t, c.StopStore(0))
+	require.NoError(t, c.StartStore(ctx, 0)) // moves what was in the engine's log into a table
+	require.NoError(t, c.StopStore(0))
+	flipInLargestTable(t, filepath.Join(dir, "store-1", "kv"))
+	require.NoError(t, c.StartStore(ctx, 0))
+	require.Eventually(t, func() bool {
+		_, err := run(t, "--pd", c.PD(), "--timeout", "1s", "kv", "scan")
+		return err != nil
+	}, patience, 10*time.Millisecond, "the damage is met")
+	r.explains("key key000", "is unavailable", "is damaged and serves nobody", "restore it from a backup")
 }
