@@ -37,7 +37,8 @@ keeps it from that. A region's stores are asked too.`,
 }
 
 func explainRegionCommand(opts *options) *cobra.Command {
-	return &cobra.Command{
+	var f forms
+	cmd := &cobra.Command{
 		Use:   "region ID",
 		Short: "Why a region is unavailable, lacks replicas, or does not move",
 		Example: `  shoal ctl explain region 2
@@ -46,10 +47,12 @@ func explainRegionCommand(opts *options) *cobra.Command {
 		ValidArgsFunction: opts.complete(regionIDs),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return opts.ask(cmd, args, func(ctx context.Context, api *pdapi.Client, id uint64) error {
-				return opts.explainRegion(ctx, cmd.OutOrStdout(), api, func() (pdapi.ExplainedRegion, error) { return api.ExplainRegion(ctx, id) })
+				return opts.explainRegion(ctx, cmd.OutOrStdout(), api, f.out, func() (pdapi.ExplainedRegion, error) { return api.ExplainRegion(ctx, id) })
 			})
 		},
 	}
+	f.flags(cmd)
+	return cmd
 }
 
 func explainKeyCommand(opts *options) *cobra.Command {
@@ -67,7 +70,7 @@ func explainKeyCommand(opts *options) *cobra.Command {
 				return err
 			}
 			return opts.asking(cmd, func(ctx context.Context, api *pdapi.Client) error {
-				return opts.explainRegion(ctx, cmd.OutOrStdout(), api, func() (pdapi.ExplainedRegion, error) { return api.ExplainKey(ctx, keys[0]) })
+				return opts.explainRegion(ctx, cmd.OutOrStdout(), api, f.out, func() (pdapi.ExplainedRegion, error) { return api.ExplainKey(ctx, keys[0]) })
 			})
 		},
 	}

@@ -23,7 +23,7 @@ type explainedRegion struct {
 	Replicas []replica `json:"replicas"`
 }
 
-func (o *options) explainRegion(ctx context.Context, w io.Writer, api *pdapi.Client, ask func() (pdapi.ExplainedRegion, error)) error {
+func (o *options) explainRegion(ctx context.Context, w io.Writer, api *pdapi.Client, out form.Form, ask func() (pdapi.ExplainedRegion, error)) error {
 	e, err := ask()
 	if err != nil {
 		return err
@@ -35,7 +35,7 @@ func (o *options) explainRegion(ctx context.Context, w io.Writer, api *pdapi.Cli
 	a := explainedRegion{ExplainedRegion: e, Replicas: servers.replicas(ctx, e.Region)}
 	a.judge()
 	a.conclude(a.Findings)
-	a.Verdict = a.verdict()
+	a.Verdict = a.verdict(out)
 	return o.narrate(w, a, a.account, a.Findings, a.Now, func(t table.Writer) { explainedRows(t, &a) })
 }
 
@@ -46,7 +46,16 @@ func (a *explainedRegion) judge() {
 		a.Leads = leader.StoreID
 	}
 	switch missing := a.majorityMissing(); {
+	case a.has(schedule.Unavailable) && leader != nil && !missing:
+		a.soften(fmt.Sprintf(". Yet store %d leads it and a majority answers: those stores live, and only the scheduler does not hear of them", leader.StoreID),
+			"look at the network between these stores and the scheduler")
 	case a.has(schedule.Unavailable): // said by the scheduler, with a time
+	case missing && leader != nil:
+		a.find(schedule.Finding{
+			Level: schedule.Risk,
+			Text:  fmt.Sprintf("Store %d says that it leads, but %s do not answer. Either they have just stopped, and then it will not lead for long, or they cannot be reached from here", leader.StoreID, a.silent()),
+			Do:    fmt.Sprintf("ask again in a few seconds, and find out why %s do not answer", a.silent()),
+		})
 	case missing:
 		a.find(schedule.Finding{
 			Level: schedule.Unavailable,
@@ -100,6 +109,15 @@ func (a *explainedRegion) judgeReplica(r *replica) {
 		})
 	case r.Peer.Snapshot.Installing > 0:
 		a.find(schedule.Finding{Level: schedule.Note, Text: fmt.Sprintf("Store %d installs a snapshot of it", r.StoreID)})
+	}
+}
+
+// soften takes back that the region is unavailable.
+func (a *explainedRegion) soften(text, do string) {
+	for i := range a.Findings {
+		if f := &a.Findings[i]; f.Level == schedule.Unavailable {
+			f.Level, f.Text, f.Do = schedule.Risk, f.Text+text, do
+		}
 	}
 }
 
@@ -164,9 +182,9 @@ func (a *explainedRegion) index(peer uint64) int {
 	panic("a replica was asked for each peer")
 }
 
-func (a *explainedRegion) verdict() string {
+func (a *explainedRegion) verdict(out form.Form) string {
 	r := a.Region
-	what := fmt.Sprintf("Region %d, from %s to %s, ", r.ID, showKey(form.Escaped, r.StartKey, "first"), showKey(form.Escaped, r.EndKey, "last"))
+	what := fmt.Sprintf("Region %d, from %s to %s, ", r.ID, showKey(out, r.StartKey, "first"), showKey(out, r.EndKey, "last"))
 	switch {
 	case a.has(schedule.Unavailable):
 		return what + "is unavailable."
