@@ -158,10 +158,11 @@ func (s *Server) registerServices(g *grpc.Server) {
 // handlers are HTTP handlers by pattern; etcd's own stay below them.
 func (s *Server) handlers() map[string]http.Handler {
 	return map[string]http.Handler{
-		"/pd/":         s.redirected(s.api()),
-		"/health":      http.HandlerFunc(s.httpHealth),
-		"/metrics":     s.metrics.handler(s.cfg.Registry),
-		profiling.Path: s.profiles(),
+		"/pd/":          s.redirected(s.api()),
+		ownPrefix + "/": s.redirected(s.ownAPI()),
+		"/health":       http.HandlerFunc(s.httpHealth),
+		"/metrics":      s.metrics.handler(s.cfg.Registry),
+		profiling.Path:  s.profiles(),
 	}
 }
 
