@@ -55,6 +55,7 @@ type Event struct {
 type events struct {
 	list   []Event // the latest last
 	lastID uint64
+	began  time.Time
 	stores map[uint64]watched
 	// ended is how many operators have.
 	ended uint64
@@ -77,6 +78,9 @@ func (t *Term) Events(limit int) []Event {
 	return list
 }
 
+// Began is the time of day at which the term did.
+func (t *Term) Began() time.Time { return t.events.began }
+
 // note takes an event in, at the moment of the decision at hand. What repeats a late event is counted with it.
 func (t *Term) note(e Event) {
 	at, ev := t.moment.Wall, &t.events
@@ -97,7 +101,7 @@ func (t *Term) note(e Event) {
 
 // beginEvents notes the term's begin, and how the stores are that it finds.
 func (t *Term) beginEvents(leader string) {
-	t.events.stores = make(map[uint64]watched)
+	t.events.began, t.events.stores = t.moment.Wall, make(map[uint64]watched)
 	for _, s := range t.Picture.Stores() {
 		w := watched{}
 		if state := s.State(t.moment.Now); state >= cluster.Offline {
