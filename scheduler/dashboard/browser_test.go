@@ -182,8 +182,14 @@ func (b *browser) quiet() {
 
 // shoot writes a picture of the whole page.
 func (b *browser) shoot(file string) {
-	var res struct{ Data string }
-	require.NoError(b.t, json.Unmarshal(b.call("Page.captureScreenshot", object{"captureBeyondViewport": true}), &res))
+	var res struct {
+		CSSContentSize object
+		Data           string
+	}
+	require.NoError(b.t, json.Unmarshal(b.call("Page.getLayoutMetrics", nil), &res))
+	clip := res.CSSContentSize
+	clip["scale"] = 1
+	require.NoError(b.t, json.Unmarshal(b.call("Page.captureScreenshot", object{"captureBeyondViewport": true, "clip": clip}), &res))
 	png, err := base64.StdEncoding.DecodeString(res.Data)
 	require.NoError(b.t, err)
 	require.NoError(b.t, os.WriteFile(file, png, 0o600))

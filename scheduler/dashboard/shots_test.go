@@ -22,12 +22,8 @@ func TestScreenshots(t *testing.T) {
 		width        int
 	}{{"wide-light", "light", 1440}, {"wide-dark", "dark", 1440}, {"middle-light", "light", 800}, {"narrow-light", "light", 360}, {"narrow-dark", "dark", 360}} {
 		b.open(url+"/dashboard", window.width, 900, window.scheme)
-		b.becomes(`document.querySelectorAll("#stores tbody tr").length > 0 && document.readyState === "complete"`)
-		b.eval(`go(Math.floor(strip.buckets.length / 2)), new Promise(done => setTimeout(done, 6500))`)
-		height := b.eval(`document.documentElement.scrollHeight`).(float64)
-		b.open(url+"/dashboard", window.width, int(height), window.scheme)
 		b.becomes(`document.querySelectorAll("#stores tbody tr").length > 0`)
-		b.eval(`go(Math.floor(strip.buckets.length / 2)), new Promise(done => setTimeout(done, 6500))`)
+		b.eval(`go(Math.floor(strip.buckets.length / 2)), new Promise(done => setTimeout(done, 7000))`)
 		b.shoot(filepath.Join(os.Getenv("SHOAL_SHOTS"), window.name+".png"))
 	}
 	b.quiet()
