@@ -33,6 +33,7 @@ const (
 	RegionsSplit      EventKind = "regions-split"
 	RegionsMerged     EventKind = "regions-merged"
 	OperatorDone      EventKind = "operator-done"
+	OperatorReplaced  EventKind = "operator-replaced"
 	OperatorFailed    EventKind = "operator-failed"
 	SettingsChanged   EventKind = "settings-changed"
 )
@@ -184,7 +185,11 @@ func (t *Term) forgetStores() {
 
 func (t *Term) noteOperator(op operator.Record) {
 	e := Event{Kind: OperatorDone, Region: op.Region, Text: op.Desc, Detail: op.Brief}
-	if op.Status != operator.Success {
+	switch op.Status {
+	case operator.Success:
+	case operator.Replaced:
+		e.Kind, e.Text = OperatorReplaced, op.Desc+" was replaced "+op.Why
+	default:
 		e.Kind, e.Text = OperatorFailed, fmt.Sprintf("%s ended as %s: %s", op.Desc, op.Status, op.Why)
 	}
 	t.note(e)

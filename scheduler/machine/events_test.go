@@ -117,14 +117,16 @@ func TestEventsTellHowOperatorsEnded(t *testing.T) {
 		m.noteOperator(operator.Record{Region: 2, Desc: "balance-region", Brief: "mv", Status: operator.Success})
 	}
 	m.noteOperator(operator.Record{Region: 4, Desc: "balance-region", Brief: "mv", Status: operator.Timeout, Why: "too long"})
+	m.noteOperator(operator.Record{Region: 4, Desc: "balance-region", Brief: "mv", Status: operator.Replaced, Why: "by fix"})
 	m.moment = later(alikeWithin)
 	m.noteOperator(operator.Record{Region: 5, Desc: "balance-region", Brief: "mv", Status: operator.Success})
 	all := told(m)
 	require.Equal(t, []string{
 		"operator-done store 0 region 2: balance-region [mv] x3",
 		"operator-failed store 0 region 4: balance-region ended as TIMEOUT: too long [mv] x1",
+		"operator-replaced store 0 region 4: balance-region was replaced by fix [mv] x1",
 		"operator-done store 0 region 5: balance-region [mv] x1",
-	}, all[len(all)-3:])
+	}, all[len(all)-4:])
 }
 
 // However much happens, the latest events are there, and their ids tell them apart.
