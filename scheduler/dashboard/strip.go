@@ -27,7 +27,7 @@ type stripJSON struct {
 	Start   string       `json:"start"`
 	End     string       `json:"end"`
 	Regions int          `json:"regions"`
-	Buckets []*bucket    `json:"buckets"`
+	Buckets []bucket    `json:"buckets"`
 	Hottest []regionLoad `json:"hottest"`
 }
 
@@ -62,7 +62,9 @@ type regionLoad struct {
 	loadJSON
 }
 
-func (l regionLoad) flow() uint64 { return uint64(l.Read.Bytes) + uint64(l.Write.Bytes) }
+func (l *regionLoad) flow() uint64 { return flowOf(l.Read, l.Write) }
+
+func flowOf(read, write cluster.Rate) uint64 { return uint64(read.Bytes) + uint64(write.Bytes) }
 
 // hexKey is a key that is written in hexadecimal digits.
 type hexKey []byte
@@ -80,7 +82,7 @@ type fold struct {
 }
 
 func newFold(most int) *fold {
-	return &fold{most: max(2, most&^1), width: 1, strip: stripJSON{Buckets: []*bucket{}, Hottest: []regionLoad{}}}
+	return &fold{most: max(2, most&^1), width: 1, strip: stripJSON{Buckets: []bucket{}, Hottest: []regionLoad{}}}
 }
 
 func (f *fold) add(r *cluster.Region) {
@@ -93,7 +95,7 @@ func (f *fold) add(r *cluster.Region) {
 	f.rank(r)
 	last := len(f.strip.Buckets) - 1
 	if last >= 0 && f.strip.Buckets[last].N < f.width {
-		f.strip.Buckets[last].take(one)
+		f.strip.Buckets[last].take(&one)
 		return
 	}
 	if last+1 == f.most {
@@ -104,7 +106,7 @@ func (f *fold) add(r *cluster.Region) {
 
 func (f *fold) halve() {
 	for i := 0; i < f.most; i += 2 {
-		f.strip.Buckets[i].take(f.strip.Buckets[i+1])
+		f.strip.Buckets[i].take(&f.strip.Buckets[i+1])
 		f.strip.Buckets[i/2] = f.strip.Buckets[i]
 	}
 	f.strip.Buckets = f.strip.Buckets[:f.most/2]
@@ -113,12 +115,12 @@ func (f *fold) halve() {
 
 // rank keeps the hottest regions, the hottest first.
 func (f *fold) rank(r *cluster.Region) {
-	l := regionLoad{ID: r.ID(), Start: r.Meta.StartKey, Leader: r.LeaderStore(), loadJSON: loadOf(r)}
-	list := f.strip.Hottest
-	if l.flow() == 0 || len(list) == hottest && l.flow() <= list[hottest-1].flow() {
+	list, flow := f.strip.Hottest, flowOf(r.Flow.Read, r.Flow.Write)
+	if flow == 0 || len(list) == hottest && flow <= list[hottest-1].flow() {
 		return
 	}
-	at := slices.IndexFunc(list, func(other regionLoad) bool { return other.flow() < l.flow() })
+	l := regionLoad{ID: r.ID(), Start: r.Meta.StartKey, Leader: r.LeaderStore(), loadJSON: loadOf(r)}
+	at := slices.IndexFunc(list, func(other regionLoad) bool { return other.flow() < flow })
 	if at < 0 {
 		at = len(list)
 	}
@@ -126,8 +128,8 @@ func (f *fold) rank(r *cluster.Region) {
 	f.strip.Hottest = list[:min(len(list), hottest)]
 }
 
-func bucketOf(r *cluster.Region) *bucket {
-	b := &bucket{
+func bucketOf(r *cluster.Region) bucket {
+	b := bucket{
 		Start: r.Meta.StartKey, N: 1, Region: r.ID(), Size: r.Load.Size, Keys: r.Load.Keys,
 		Read: uint64(r.Flow.Read.Bytes), Write: uint64(r.Flow.Write.Bytes), ReadMost: r.Flow.Read.Bytes, WriteMost: r.Flow.Write.Bytes,
 	}
