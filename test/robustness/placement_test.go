@@ -21,11 +21,11 @@ func placementLimit() time.Duration {
 	return 2*time.Minute + time.Duration(sized("SHOAL_PLACEMENT_MIB", 24))*500*time.Millisecond
 }
 
-// quick lets the scheduler work as fast as it can, and takes a store for lost that is silent for a few seconds. How full the disk of this machine is shall not matter:
+// quick lets the scheduler work as fast as it can, and takes a store for lost that is silent for twenty seconds. How full the disk of this machine is shall not matter:
 // all stores share it.
 func (f *fleet) quick() {
 	f.must(http.MethodPost, "/config", map[string]any{
-		"max-store-down-time": "10s", "store-limit-add-peer": 2000, "store-limit-remove-peer": 2000, "leader-schedule-limit": 16,
+		"max-store-down-time": "20s", "store-limit-add-peer": 2000, "store-limit-remove-peer": 2000, "leader-schedule-limit": 16,
 		"low-space-ratio": 1, "high-space-ratio": 1,
 	})
 }
@@ -74,7 +74,22 @@ func (f *fleet) change() {
 func TestPlacement(t *testing.T) {
 	f, rest := filled(t, 1)
 	f.change()
+	f.comeBack(f.stores[1])
 	rest()
+}
+
+// comeBack starts a store that was replaced: it sheds the peers that it still has, and gets its share of what there is.
+func (f *fleet) comeBack(s *fleetStore) {
+	f.spawn(s.process)
+	s.dead = false
+	f.within(placementLimit(), "a store that comes back after all holds its share again, and nothing else", func() string {
+		for _, wrong := range []func() string{func() string { return f.uneven(0.1) }, f.amiss, f.leftover} {
+			if what := wrong(); what != "" {
+				return what
+			}
+		}
+		return ""
+	})
 }
 
 // P1, P2, P5, P6, P10: the same, while the leader of three schedulers is killed again and again. Timestamps and ids strictly increase, and in the end every region has
