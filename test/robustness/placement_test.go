@@ -62,12 +62,16 @@ func (f *fleet) change() {
 		return fmt.Sprintf("store %d is not buried: %+v", drained.id, f.shown())
 	})
 	drained.kill()
-	lost := f.stores[1]
-	lost.kill()
-	lost.dead = true
-	f.within(placementLimit(), "every region is back at three replicas", f.amiss)
+	f.lose(f.stores[1])
 	f.within(placementLimit(), "all is even again", func() string { return f.uneven(0.1) })
 	f.within(placementLimit(), "no store holds anything else", f.leftover)
+}
+
+// lose kills a store for good, and waits until what it had is made up for.
+func (f *fleet) lose(s *fleetStore) {
+	s.kill()
+	s.dead = true
+	f.within(placementLimit(), "every region is back at three replicas", f.amiss)
 }
 
 // P7, P8: stores join, are deleted and die for good.
@@ -92,20 +96,24 @@ func (f *fleet) comeBack(s *fleetStore) {
 	})
 }
 
-// P1, P2, P5, P6, P10: the same, while the leader of three schedulers is killed again and again. Timestamps and ids strictly increase, and in the end every region has
-// what it shall have and nothing else: no operator was lost or had its effect twice.
+// P1, P2, P5, P6, P10: the same, while the leader of three schedulers is killed again and again; stores are lost and come back for as long as that goes on. Timestamps
+// and ids strictly increase, and in the end every region has what it shall have and nothing else: no operator was lost or had its effect twice.
 func TestPlacementThroughFailovers(t *testing.T) {
 	f, rest := filled(t, 3)
 	stop := f.watchGrants()
 	var over atomic.Bool
-	var kills int
+	var kills atomic.Int32
 	var wg sync.WaitGroup
-	wg.Go(func() { kills = f.killLeaders(&over) })
+	wg.Go(func() { f.killLeaders(&kills, &over) })
 	f.change()
+	for turn := 1; int(kills.Load()) < placementKills(); turn = turn%4 + 1 {
+		f.comeBack(f.stores[turn])
+		f.lose(f.stores[turn%4+1])
+	}
 	over.Store(true)
 	wg.Wait()
 	stamps, ids := stop()
-	t.Logf("%d leaders of the schedulers were killed; %d timestamps and %d ids, each above the last", kills, stamps, ids)
+	t.Logf("%d leaders of the schedulers were killed; %d timestamps and %d ids, each above the last", kills.Load(), stamps, ids)
 	f.within(placementLimit(), "everything is right when it is over", f.amiss)
 	rest()
 	var peers []uint64
