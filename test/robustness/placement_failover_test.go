@@ -17,19 +17,21 @@ import (
 	"github.com/shoal-kv/shoal/scheduler/client"
 )
 
+// placementKills is how often the schedulers' leader is killed at least.
+func placementKills() int { return sized("SHOAL_PLACEMENT_KILLS", 3) }
+
 // killLeaders kills the schedulers' leader and starts it again, until it is told to stop and has done it as often as it should.
-func (f *fleet) killLeaders(over *atomic.Bool) (kills int) {
-	least, pause := sized("SHOAL_PLACEMENT_KILLS", 3), time.Duration(sized("SHOAL_PLACEMENT_EVERY", 6))*time.Second
-	for !f.t.Failed() && (!over.Load() || kills < least) {
+func (f *fleet) killLeaders(kills *atomic.Int32, over *atomic.Bool) {
+	pause := time.Duration(sized("SHOAL_PLACEMENT_EVERY", 6)) * time.Second
+	for !f.t.Failed() && (!over.Load() || int(kills.Load()) < placementKills()) {
 		<-time.After(pause)
 		if i := f.leader(); i >= 0 {
 			f.schedulers[i].kill()
 			<-time.After(time.Second)
 			f.spawn(f.schedulers[i])
-			kills++
+			kills.Add(1)
 		}
 	}
-	return kills
 }
 
 // leader is the scheduler that leads; -1 while nobody knows.

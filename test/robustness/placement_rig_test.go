@@ -41,10 +41,10 @@ type fleetStore struct {
 	dead         bool
 }
 
-// smallPieces makes the stores divide regions at this many KiB.
+// smallPieces makes the stores divide regions at this many KiB, and report so often that twenty seconds without a report tell a lost store from one that is slow.
 func smallPieces(t *testing.T, kib int) string {
 	file := filepath.Join(t.TempDir(), "small.toml")
-	text := fmt.Sprintf("[coprocessor]\nregion-max-size = \"%dKiB\"\nregion-split-size = \"%dKiB\"\n", kib, kib*2/3)
+	text := fmt.Sprintf("[coprocessor]\nregion-max-size = \"%dKiB\"\nregion-split-size = \"%dKiB\"\n[raftstore]\npd-store-heartbeat-tick-interval = \"1s\"\n", kib, kib*2/3)
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 	return file
 }
@@ -283,7 +283,14 @@ func (f *fleet) fill(mib int) (rest func()) {
 	f.client = client
 	f.load = &loading{t: f.t, client: client, each: max(1, mib<<20/loaders/fleetPair), pair: fleetPair}
 	begin := time.Now()
-	f.load.load()
+	f.inBatches("load", func(ctx context.Context, id int, keys [][]byte, from int) error {
+		f.load.versions[id] = append(f.load.versions[id], make([]int, len(keys))...)
+		values := make([][]byte, len(keys))
+		for i := range values {
+			values[i] = f.load.value(id, from+i, 0)
+		}
+		return client.BatchPut(ctx, keys, values)
+	})
 	f.t.Logf("%d MiB loaded in %s", mib, time.Since(begin).Round(100*time.Millisecond))
 	var stop atomic.Bool
 	var wg sync.WaitGroup
@@ -293,8 +300,36 @@ func (f *fleet) fill(mib int) (rest func()) {
 	return func() {
 		stop.Store(true)
 		wg.Wait()
-		f.load.readAll()
+		begin := time.Now()
+		f.inBatches("read", func(ctx context.Context, id int, keys [][]byte, from int) error {
+			values, err := client.BatchGet(ctx, keys)
+			for i, got := range values {
+				if version := f.load.versions[id][from+i]; !bytes.Equal(got, f.load.value(id, from+i, version)) {
+					f.t.Errorf("%s ends in %q, version %d was acknowledged", keys[i], got[max(0, len(got)-32):], version)
+				}
+			}
+			return err
+		})
+		f.t.Logf("all was read in %s", time.Since(begin).Round(100*time.Millisecond))
 		f.t.Logf("%d operations, the longest took %s", f.load.ops.Load(), f.load.longest())
 		require.NoError(f.t, client.Close())
 	}
+}
+
+// inBatches has every client do something with all its keys, some at a time.
+func (f *fleet) inBatches(what string, do func(ctx context.Context, id int, keys [][]byte, from int) error) {
+	const batch = 32
+	var wg sync.WaitGroup
+	for id := range loaders {
+		wg.Go(func() {
+			for from := 0; from < f.load.each && !f.t.Failed(); from += batch {
+				var keys [][]byte
+				for i := from; i < min(from+batch, f.load.each); i++ {
+					keys = append(keys, loadKey(id, i))
+				}
+				f.load.request(what, id, from, func(ctx context.Context) error { return do(ctx, id, keys, from) })
+			}
+		})
+	}
+	wg.Wait()
 }

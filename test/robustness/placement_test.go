@@ -21,11 +21,11 @@ func placementLimit() time.Duration {
 	return 2*time.Minute + time.Duration(sized("SHOAL_PLACEMENT_MIB", 24))*500*time.Millisecond
 }
 
-// quick lets the scheduler work as fast as it can, and takes a store for lost that is silent for a few seconds. How full the disk of this machine is shall not matter:
+// quick lets the scheduler work as fast as it can, and takes a store for lost that is silent for twenty seconds. How full the disk of this machine is shall not matter:
 // all stores share it.
 func (f *fleet) quick() {
 	f.must(http.MethodPost, "/config", map[string]any{
-		"max-store-down-time": "10s", "store-limit-add-peer": 2000, "store-limit-remove-peer": 2000, "leader-schedule-limit": 16,
+		"max-store-down-time": "20s", "store-limit-add-peer": 2000, "store-limit-remove-peer": 2000, "leader-schedule-limit": 16,
 		"low-space-ratio": 1, "high-space-ratio": 1,
 	})
 }
@@ -62,35 +62,58 @@ func (f *fleet) change() {
 		return fmt.Sprintf("store %d is not buried: %+v", drained.id, f.shown())
 	})
 	drained.kill()
-	lost := f.stores[1]
-	lost.kill()
-	lost.dead = true
-	f.within(placementLimit(), "every region is back at three replicas", f.amiss)
+	f.lose(f.stores[1])
 	f.within(placementLimit(), "all is even again", func() string { return f.uneven(0.1) })
 	f.within(placementLimit(), "no store holds anything else", f.leftover)
+}
+
+// lose kills a store for good, and waits until what it had is made up for.
+func (f *fleet) lose(s *fleetStore) {
+	s.kill()
+	s.dead = true
+	f.within(placementLimit(), "every region is back at three replicas", f.amiss)
 }
 
 // P7, P8: stores join, are deleted and die for good.
 func TestPlacement(t *testing.T) {
 	f, rest := filled(t, 1)
 	f.change()
+	f.comeBack(f.stores[1])
 	rest()
 }
 
-// P1, P2, P5, P6, P10: the same, while the leader of three schedulers is killed again and again. Timestamps and ids strictly increase, and in the end every region has
-// what it shall have and nothing else: no operator was lost or had its effect twice.
+// comeBack starts a store that was replaced: it sheds the peers that it still has, and gets its share of what there is.
+func (f *fleet) comeBack(s *fleetStore) {
+	f.spawn(s.process)
+	s.dead = false
+	f.within(placementLimit(), "a store that comes back after all holds its share again, and nothing else", func() string {
+		for _, wrong := range []func() string{func() string { return f.uneven(0.1) }, f.amiss, f.leftover} {
+			if what := wrong(); what != "" {
+				return what
+			}
+		}
+		return ""
+	})
+}
+
+// P1, P2, P5, P6, P10: the same, while the leader of three schedulers is killed again and again; stores are lost and come back for as long as that goes on. Timestamps
+// and ids strictly increase, and in the end every region has what it shall have and nothing else: no operator was lost or had its effect twice.
 func TestPlacementThroughFailovers(t *testing.T) {
 	f, rest := filled(t, 3)
 	stop := f.watchGrants()
 	var over atomic.Bool
-	var kills int
+	var kills atomic.Int32
 	var wg sync.WaitGroup
-	wg.Go(func() { kills = f.killLeaders(&over) })
+	wg.Go(func() { f.killLeaders(&kills, &over) })
 	f.change()
+	for turn := 1; int(kills.Load()) < placementKills(); turn = turn%4 + 1 {
+		f.comeBack(f.stores[turn])
+		f.lose(f.stores[turn%4+1])
+	}
 	over.Store(true)
 	wg.Wait()
 	stamps, ids := stop()
-	t.Logf("%d leaders of the schedulers were killed; %d timestamps and %d ids, each above the last", kills, stamps, ids)
+	t.Logf("%d leaders of the schedulers were killed; %d timestamps and %d ids, each above the last", kills.Load(), stamps, ids)
 	f.within(placementLimit(), "everything is right when it is over", f.amiss)
 	rest()
 	var peers []uint64
