@@ -2,6 +2,7 @@ package main
 
 import (
 	stderrors "errors"
+	"fmt"
 	"strings"
 
 	"github.com/pingcap/errors"
@@ -20,7 +21,15 @@ func finish(root *cobra.Command) {
 		help.Args = requireTopic
 	}
 	root.SetFlagErrorFunc(flagError)
-	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", `{{if and .Runnable (not (index .Annotations "`+groupOnly+`"))}}`, 1))
+	usage := strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", `{{if and .Runnable (not (index .Annotations "`+groupOnly+`"))}}`, 1)
+	root.SetUsageTemplate(strings.ReplaceAll(usage, "FlagUsages ", fmt.Sprintf("FlagUsagesWrapped %d ", helpWidth)))
+	show := root.HelpFunc()
+	root.SetHelpFunc(func(cmd *cobra.Command, args []string) {
+		long := cmd.Long
+		cmd.Long = refill(long, helpWidth)
+		show(cmd, args)
+		cmd.Long = long
+	})
 	walk(root, func(cmd *cobra.Command) {
 		cmd.InitDefaultHelpFlag()
 		switch {
@@ -38,6 +47,40 @@ func finish(root *cobra.Command) {
 		complete(cmd)
 	})
 	explainCompletion(root)
+}
+
+// helpWidth is how many columns help texts take.
+const helpWidth = 100
+
+// refill breaks the paragraphs of a text anew where a line of theirs is wider than width. Paragraphs with a line that is indented stay as they are.
+func refill(text string, width int) string {
+	paragraphs := strings.Split(text, "\n\n")
+	for i, p := range paragraphs {
+		wide := false
+		for line := range strings.SplitSeq(p, "\n") {
+			wide = wide || len([]rune(line)) > width
+		}
+		if wide && !strings.Contains("\n"+p, "\n ") {
+			paragraphs[i] = refilled(p, width)
+		}
+	}
+	return strings.Join(paragraphs, "\n\n")
+}
+
+func refilled(paragraph string, width int) string {
+	lines := []string{""}
+	for word := range strings.FieldsSeq(paragraph) {
+		last := &lines[len(lines)-1]
+		switch {
+		case *last == "":
+			*last = word
+		case len([]rune(*last))+1+len([]rune(word)) <= width:
+			*last += " " + word
+		default:
+			lines = append(lines, word)
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // groupOnly marks a command that does nothing by itself. It must be runnable all the same, or cobra would take any argument for a call for

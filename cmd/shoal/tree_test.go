@@ -40,6 +40,24 @@ func TestMistakesOnTheCommandLine(t *testing.T) {
 	require.ErrorContains(t, err, "\nUsage: shoal ctl region ")
 }
 
+// Help fits into a terminal of 100 columns, whatever was written; only an example may be longer.
+func TestHelpFits(t *testing.T) {
+	root := command()
+	finish(root)
+	walk(root, func(cmd *cobra.Command) {
+		if !cmd.IsAvailableCommand() || cmd.Name() == "help" || cmd.HasParent() && cmd.Parent().Name() == "completion" {
+			return
+		}
+		out, err := run(append(strings.Fields(cmd.CommandPath())[1:], "--help")...)
+		require.NoError(t, err)
+		text, rest, _ := strings.Cut(out, "\nExamples:\n")
+		_, flags, _ := strings.Cut(rest, "\nFlags:\n")
+		for line := range strings.SplitSeq(text+flags, "\n") {
+			require.LessOrEqual(t, len([]rune(line)), helpWidth, "%s: %s", cmd.CommandPath(), line)
+		}
+	})
+}
+
 func TestACommandOfCommandsHelps(t *testing.T) {
 	out, err := run("bench")
 	require.NoError(t, err)

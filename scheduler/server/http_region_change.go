@@ -19,6 +19,9 @@ type scatterRequest struct {
 	Group   string   `json:"group"`
 }
 
+// mostFailures bounds the regions of which an answer says why they could not be scattered.
+const mostFailures = 64
+
 type percentageJSON struct {
 	Percentage uint64 `json:"processed-percentage"`
 }
@@ -44,11 +47,14 @@ func (t *term) scatterThese(req scatterRequest) (any, error) {
 		}
 		t.each(start, end, func(r *cluster.Region) { ids = append(ids, r.ID()) })
 	}
-	done := 0
+	var failed []unmoved
 	for page := range slices.Chunk(ids, scatterPage) { // heartbeats have their turn in between
-		done += t.scatterCount(page, req.Group)
+		failed = append(failed, t.scatterAll(page, req.Group)...)
 	}
-	return percentageJSON{percentage(done, len(ids))}, nil
+	return struct {
+		percentageJSON
+		Failures []unmoved `json:"failures,omitempty"`
+	}{percentageJSON{percentage(len(ids)-len(failed), len(ids))}, failed[:min(len(failed), mostFailures)]}, nil
 }
 
 // splitRequest names the keys at which regions shall begin.

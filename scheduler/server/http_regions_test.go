@@ -124,7 +124,7 @@ func TestRegionsAreScatteredAndSplit(t *testing.T) {
 	r, beats := newStill(t)
 	code, answer := r.ask("POST", "/regions/scatter", `{"regions_id":[2,9,77],"group":"g"}`)
 	require.Equal(t, 200, code, answer)
-	require.JSONEq(t, `{"processed-percentage":66}`, answer)
+	require.JSONEq(t, `{"processed-percentage":66,"failures":[{"region-id":77,"why":"region 77 not found"}]}`, answer)
 	r.does("DELETE", "/operators", "", "All pending operators are canceled.")
 
 	answers := make(chan string, 1)

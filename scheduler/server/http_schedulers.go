@@ -243,7 +243,7 @@ func httpDiagnose(t *term, r *http.Request) (any, error) {
 	case s.Paused.After(t.clocks.Monotonic()):
 		res.Status, res.Summary = "paused", "it is paused until "+t.wallTime(s.Paused).Format(time.RFC3339)
 	case s.Looked.IsZero():
-		res.Status, res.Summary = "pending", "it has not looked yet: most regions have to report to a new leader first"
+		res.Status, res.Summary = "pending", "it has not looked yet: it does within seconds, or, after a change of the scheduler that leads, when most regions have reported to it"
 	case s.Why != "":
 		res.Status = "pending"
 	}

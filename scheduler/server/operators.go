@@ -39,24 +39,29 @@ func (s *service) ScatterRegion(_ context.Context, req *pdpb.ScatterRegionReques
 
 // scatter says how many percent of the regions could be scattered.
 func (t *term) scatter(ids []uint64, group string) uint64 {
-	return percentage(t.scatterCount(ids, group), len(ids))
+	return percentage(len(ids)-len(t.scatterAll(ids, group)), len(ids))
 }
 
-// scatterCount says how many of the regions could be scattered.
-func (t *term) scatterCount(ids []uint64, group string) (done int) {
-	_, _ = t.desk.ask(func(at machine.Moment) (*machine.Save, error) { // what fails is counted
+// unmoved is a region that could not be scattered, and why.
+type unmoved struct {
+	Region uint64 `json:"region-id"`
+	Why    string `json:"why"`
+}
+
+// scatterAll scatters regions and returns those that could not be.
+func (t *term) scatterAll(ids []uint64, group string) (failed []unmoved) {
+	_, _ = t.desk.ask(func(at machine.Moment) (*machine.Save, error) { // what fails is listed
 		for _, id := range ids {
 			err := t.machine.Scatter(id, group, at)
 			t.metrics.scatterAsked(err)
 			if err != nil {
 				t.log.Info("a region is not scattered", zap.Uint64("region", id), zap.Error(err))
-			} else {
-				done++
+				failed = append(failed, unmoved{id, err.Error()})
 			}
 		}
 		return nil, nil
 	})
-	return done
+	return failed
 }
 
 func percentage(done, of int) uint64 {

@@ -35,6 +35,7 @@ func configCommand(opts *options) *cobra.Command {
 
 // shownItem is a key of the configuration as it is shown.
 type shownItem struct {
+	Section string `json:"section"`
 	Name    string `json:"name"`
 	Value   string `json:"value"`
 	Default string `json:"default"`
@@ -47,10 +48,11 @@ func configShowCommand(opts *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show [WORD]",
 		Short: "Show the configuration: values, defaults, and what they mean",
-		Long: `Show the configuration: values, defaults, and what they mean. WORD shows only keys with this in their name. A * marks values that
-are not the default.`,
+		Long: `Show the configuration: values, defaults, and what they mean. WORD shows only keys with this in their name, or those of one
+section: replication or schedule. A * marks values that are not the default.`,
 		Example: `  shoal ctl config show
   shoal ctl config show limit
+  shoal ctl config show replication
   shoal ctl config show --changed
   shoal ctl config show max-replicas -o json`,
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: opts.complete(configNames),
@@ -62,7 +64,7 @@ are not the default.`,
 					return err
 				}
 				shown := slices.DeleteFunc(all, func(i shownItem) bool {
-					return !strings.Contains(i.Name, word) || (changed && i.Value == i.Default)
+					return (!strings.Contains(i.Name, word) && i.Section != word) || (changed && i.Value == i.Default)
 				})
 				if len(shown) == 0 && word != "" && !changed {
 					return errors.Errorf("no key of the configuration has %q in its name; %s lists all", word, opts.ctl("config show"))
@@ -96,7 +98,7 @@ func configItems(ctx context.Context, api *pdapi.Client) ([]shownItem, error) {
 			if !ok {
 				continue // it has parts, which are keys of their own
 			}
-			i := shownItem{Name: name, Value: value, Meaning: configMeanings()[name].meaning, Allowed: configMeanings()[name].allowed}
+			i := shownItem{Section: section, Name: name, Value: value, Meaning: configMeanings()[name].meaning, Allowed: configMeanings()[name].allowed}
 			i.Default, _ = plainText(usual[section][name])
 			all = append(all, i)
 		}
@@ -171,7 +173,13 @@ func (o *options) setConfig(ctx context.Context, cmd *cobra.Command, api *pdapi.
 	said, err := api.SetConfig(ctx, map[string]any{name: value})
 	var refused *pdapi.Error
 	if stderrors.As(err, &refused) && refused.Code == http.StatusBadRequest && items[at].Allowed != "" && !strings.Contains(refused.Message, " must ") {
-		return errors.Errorf("%s: %s; it must be %s", name, refused.Message, items[at].Allowed)
+		said := strings.TrimPrefix(refused.Message, name+" ")
+		if said == refused.Message {
+			said = ": " + said
+		} else {
+			said = " " + said
+		}
+		return errors.Errorf("%s%s; it must be %s", name, said, items[at].Allowed)
 	}
 	if err != nil {
 		return err

@@ -53,7 +53,7 @@ func memberRows(t table.Writer, group pdapi.Members, health []pdapi.Health) {
 			up[h.ID] = "up"
 		}
 	}
-	t.AppendHeader(table.Row{"name", "id", "state", "role", "client urls", "peer urls"})
+	head(t, "name", "id>", "state", "role", "clients at", "members at")
 	for _, m := range group.Members {
 		role := "follower"
 		if group.Leader != nil && group.Leader.ID == m.ID {
@@ -62,8 +62,17 @@ func memberRows(t table.Writer, group pdapi.Members, health []pdapi.Health) {
 		if m.Name == "" {
 			m.Name, role = "(never ran)", ""
 		}
-		t.AppendRow(table.Row{m.Name, m.ID, up[m.ID], role, strings.Join(m.ClientURLs, ","), strings.Join(m.PeerURLs, ",")})
+		t.AppendRow(table.Row{m.Name, m.ID, up[m.ID], role, addresses(m.ClientURLs), addresses(m.PeerURLs)})
 	}
+}
+
+// addresses shows URLs one below the other; that they are of http goes without saying.
+func addresses(urls []string) string {
+	var lines []string
+	for _, u := range urls {
+		lines = append(lines, strings.TrimPrefix(u, "http://"))
+	}
+	return strings.Join(lines, "\n")
 }
 
 func leaderCommand(opts *options) *cobra.Command {

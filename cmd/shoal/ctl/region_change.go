@@ -3,6 +3,7 @@ package ctl
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/pingcap/errors"
 	"github.com/spf13/cobra"
@@ -75,8 +76,7 @@ on their way; "shoal ctl operator show" shows them.`,
 					return err
 				}
 				if done.Percentage < 100 {
-					return errors.Errorf("%d %% of the regions are scattered or on their way; the others cannot be moved now, for instance because they are being changed or nobody leads them: again in a moment, or %s",
-						done.Percentage, opts.ctl("operator show"))
+					return opts.notScattered(len(ids), done)
 				}
 				said := fmt.Sprintf("%d regions are scattered, or on their way", len(ids))
 				if len(ids) == 1 {
@@ -92,4 +92,19 @@ on their way; "shoal ctl operator show" shows them.`,
 	}
 	cmd.Flags().StringVar(&group, "group", "", "regions of the same `name` are kept apart from each other; they share one if none is given")
 	return cmd
+}
+
+// notScattered says which regions could not be moved, and why.
+func (o *options) notScattered(asked int, done pdapi.Scattered) error {
+	const most = 5
+	var whys []string
+	for i, f := range done.Failures {
+		if i == most {
+			whys = append(whys, fmt.Sprintf("and %d more", len(done.Failures)-most))
+			break
+		}
+		whys = append(whys, f.Why)
+	}
+	return errors.Errorf("%d of %d regions are scattered, or on their way; %s (%s lists all, %s shows what is being done)",
+		asked-len(done.Failures), asked, strings.Join(whys, "; "), o.ctl("region"), o.ctl("operator show"))
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/pingcap/errors"
 	"github.com/spf13/cobra"
 
@@ -17,8 +18,9 @@ func regionScanCommand(opts *options, f *forms) *cobra.Command {
 	var limit int
 	var prefix bool
 	cmd := &cobra.Command{
-		Use:   "scan [START [END]]",
-		Short: "Show the regions of a range, in the order of their keys",
+		Use:     "scan [START [END]]",
+		Aliases: []string{"range"},
+		Short:   "Show the regions of a range, in the order of their keys",
 		Example: `  shoal ctl region scan
   shoal ctl region scan user1 user2 --limit 10
   shoal ctl region scan --prefix user`,
@@ -128,20 +130,24 @@ func regionCheckCommand(opts *options, f *forms) *cobra.Command {
 		"undersized\tare small enough to be merged",
 	}
 	var long strings.Builder
-	long.WriteString("Show the regions that are in some state; none is a good answer:\n")
+	long.WriteString("Show the regions that are in some state, or without STATE how many are in each; none is a good answer:\n")
 	for _, m := range meanings {
 		name, meaning, _ := strings.Cut(m, "\t")
 		fmt.Fprintf(&long, "\n  %-13s %s", name, meaning)
 	}
 	return &cobra.Command{
-		Use:   "check STATE",
+		Use:   "check [STATE]",
 		Short: "Show the regions that are not as they should be",
 		Long:  long.String(),
-		Example: `  shoal ctl region check miss-peer
+		Example: `  shoal ctl region check
+  shoal ctl region check miss-peer
   shoal ctl region check down-peer
   shoal ctl region check empty -o json`,
-		Args: cobra.ExactArgs(1), ValidArgsFunction: opts.complete(words(meanings...)),
+		Args: cobra.MaximumNArgs(1), ValidArgsFunction: opts.complete(words(meanings...)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return opts.countStates(cmd, meanings)
+			}
 			state, ok := checks()[strings.TrimSuffix(args[0], "-region")]
 			if !ok {
 				return errors.Errorf("%q is not a state; it must be one of %s", args[0], strings.Join(slices.Sorted(maps.Keys(checks())), ", "))
@@ -151,6 +157,34 @@ func regionCheckCommand(opts *options, f *forms) *cobra.Command {
 			})
 		},
 	}
+}
+
+// stateCount is how many regions are in a state.
+type stateCount struct {
+	State   string `json:"state"`
+	Regions int    `json:"regions"`
+	Meaning string `json:"meaning"`
+}
+
+// countStates shows how many regions are in each state.
+func (o *options) countStates(cmd *cobra.Command, meanings []string) error {
+	return o.asking(cmd, func(ctx context.Context, api *pdapi.Client) error {
+		var all []stateCount
+		for _, m := range meanings {
+			name, meaning, _ := strings.Cut(m, "\t")
+			regions, err := api.CheckRegions(ctx, checks()[name])
+			if err != nil {
+				return err
+			}
+			all = append(all, stateCount{State: name, Regions: len(regions), Meaning: meaning})
+		}
+		return o.print(cmd.OutOrStdout(), all, func(t table.Writer) {
+			head(t, "state", "regions>", "which")
+			for _, s := range all {
+				t.AppendRow(table.Row{s.State, s.Regions, s.Meaning})
+			}
+		})
+	})
 }
 
 func regionSiblingCommand(opts *options, f *forms) *cobra.Command {

@@ -4,6 +4,7 @@ import (
 	"context"
 	stderrors "errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -191,17 +192,18 @@ const (
 func storeLimitCommand(opts *options) *cobra.Command {
 	var only string
 	cmd := &cobra.Command{
-		Use:   "limit [ID|all RATE]",
+		Use:   "limit [ID|all [RATE]]",
 		Short: "Show or set how many peers a minute may come to and go from a store",
 		Long:  `Show or set how many peers a minute may come to and go from a store. --only sets one of the two.`,
 		Example: `  shoal ctl store limit
+  shoal ctl store limit 1
   shoal ctl store limit 1 30
   shoal ctl store limit all 60 --only add-peer`,
-		Args:              noneOr(2),
+		Args:              cobra.MaximumNArgs(2),
 		ValidArgsFunction: opts.complete(storesOrAll),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return opts.showLimits(cmd)
+			if len(args) < 2 {
+				return opts.showLimits(cmd, args)
 			}
 			rate, err := strconv.ParseFloat(args[1], 64)
 			if err != nil || !(rate > 0) {
@@ -221,23 +223,17 @@ func storeLimitCommand(opts *options) *cobra.Command {
 	return cmd
 }
 
-// noneOr takes no argument, or n.
-func noneOr(n int) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return nil
-		}
-		return cobra.ExactArgs(n)(cmd, args)
-	}
-}
-
 func storesOrAll(ctx context.Context, api *pdapi.Client) ([]string, error) {
 	ids, err := storeIDs(ctx, api)
 	return append(ids, cobra.CompletionWithDesc("all", "every store")), err
 }
 
-func (o *options) showLimits(cmd *cobra.Command) error {
-	return o.asking(cmd, func(ctx context.Context, api *pdapi.Client) error {
+// showLimits shows those of all stores, or of the one that is named.
+func (o *options) showLimits(cmd *cobra.Command, which []string) error {
+	if len(which) > 0 && which[0] == "all" {
+		which = nil
+	}
+	return o.ask(cmd, which, func(ctx context.Context, api *pdapi.Client, id uint64) error {
 		limits, err := api.StoreLimits(ctx)
 		if err != nil {
 			return err
@@ -245,6 +241,13 @@ func (o *options) showLimits(cmd *cobra.Command) error {
 		stores, err := api.Stores(ctx)
 		if err != nil {
 			return err
+		}
+		if id != 0 {
+			stores = slices.DeleteFunc(stores, func(s pdapi.Store) bool { return s.Store.ID != id })
+			maps.DeleteFunc(limits, func(store string, _ map[string]float64) bool { return store != strconv.FormatUint(id, 10) })
+			if len(stores) == 0 {
+				return errors.Errorf("there is no store %d; %s lists all", id, o.ctl("store"))
+			}
 		}
 		return o.print(cmd.OutOrStdout(), limits, func(t table.Writer) {
 			head(t, "store>", "address", "add-peer>", "remove-peer>")

@@ -108,7 +108,14 @@ func (c *Client) RegionOf(ctx context.Context, key []byte) (Region, error) {
 
 // Scattered is how many percent of what was asked for is done or under way.
 type Scattered struct {
-	Percentage int `json:"processed-percentage"`
+	Percentage int       `json:"processed-percentage"`
+	Failures   []Unmoved `json:"failures,omitempty"`
+}
+
+// Unmoved is a region that could not be scattered, and why.
+type Unmoved struct {
+	Region uint64 `json:"region-id"`
+	Why    string `json:"why"`
 }
 
 // ScatterRegions spreads regions over the stores, away from others of the same group.

@@ -34,13 +34,14 @@ func schedulerCommand() *cobra.Command {
 		Short: "Measure the scheduler against a large cluster on paper",
 		Long: `Runs the real scheduler against stores and regions that are only data: no processes, no disks, a snapshot is a delay in virtual time.
 
-It measures, in real time on this machine, how many region heartbeats a core takes in a second, what a region costs in memory, and how many lookups go
-on beside heartbeats; and, in virtual time, how long and how many moves it takes until all is even after a store joins, and whole after one is lost, against the least
-number of moves that could do.`,
+It measures, in real time on this machine, how many region heartbeats a core takes in a second, what a region costs in memory,
+and how many lookups go on beside heartbeats; and, in virtual time, how long and how many moves it takes until all is even after
+a store joins, and whole after one is lost, against the least number of moves that could do. A million regions take about 3 GiB
+of memory and some minutes; what it is at goes to standard error.`,
 		Example: `  shoal sim scheduler                              # 100 stores, 1,000,000 regions
   shoal sim scheduler --stores 10 --regions 10000 --svg balance.svg`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.OutOrStdout()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd.OutOrStdout(), cmd.ErrOrStderr()) },
 	}
 	p := cmd.Flags()
 	p.IntVar(&f.stores, "stores", 100, "number of stores")
@@ -51,14 +52,19 @@ number of moves that could do.`,
 	return cmd
 }
 
-func (f *paperFlags) run(out io.Writer) error {
+func (f *paperFlags) run(out, progress io.Writer) error {
 	if f.stores < 4 || f.regions < 1 {
 		return errors.Errorf("%d stores and %d regions: there must be at least 4 and 1", f.stores, f.regions)
 	}
 	t := table.NewWriter()
+	t.SetStyle(table.StyleLight)
 	t.AppendHeader(table.Row{"what", "result"})
+	t.AppendRow(table.Row{"stores, regions", fmt.Sprintf("%d, %d", f.stores, f.regions)})
+	began := time.Now()
+	say := func(what string) { fmt.Fprintf(progress, "%6s  %s\n", time.Since(began).Round(time.Second), what) }
+	say("measuring heartbeats and lookups")
 	f.measure(t)
-	chart := f.live(t)
+	chart := f.live(t, say)
 	fmt.Fprintln(out, t.Render())
 	if f.svg == "" {
 		return nil
@@ -167,7 +173,9 @@ func (f *paperFlags) heartbeat(i int) []byte {
 }
 
 // live joins a store to a balanced cluster, and then loses one.
-func (f *paperFlags) live(t table.Writer) *chart {
+func (f *paperFlags) live(t table.Writer, say func(string)) *chart {
+	say("all regions report to a scheduler that has just begun to lead")
+
 	cfg := schedule.DefaultConfig()
 	cfg.StoreLimitAddPeer, cfg.StoreLimitRemovePeer = f.limit, f.limit
 	cfg.MaxMergeRegionSize = 0
@@ -190,6 +198,7 @@ func (f *paperFlags) live(t table.Writer) *chart {
 	}
 	until(func() bool { return c.Now().Sub(began) > time.Minute })
 	newcomer := uint64(f.stores + 1)
+	say("a store joins")
 	c.Join(newcomer, nil)
 	adds := c.Orders["add"]
 	each := 3 * f.regions / (f.stores + 1)
@@ -201,6 +210,7 @@ func (f *paperFlags) live(t table.Writer) *chart {
 	held := c.Term.Picture.Tally(lost).Regions
 	adds = c.Orders["add"]
 	c.Kill(lost)
+	say("a store is lost")
 	took, ok = until(func() bool { return c.Term.Picture.Tally(lost).Regions == 0 })
 	t.AppendRow(table.Row{"a store is lost (5 min until it counts as lost): all replicas again", spent(took, ok)})
 	t.AppendRow(table.Row{"  moves, and the least that would do", fmt.Sprintf("%d, %d", c.Orders["add"]-adds, held)})
