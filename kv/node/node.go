@@ -11,6 +11,7 @@ package node
 import (
 	"context"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"slices"
@@ -36,6 +37,7 @@ import (
 	"github.com/shoal-kv/shoal/kv/storage/loadsplit"
 	"github.com/shoal-kv/shoal/kv/storage/raftkv"
 	"github.com/shoal-kv/shoal/kv/storage/reclaim"
+	"github.com/shoal-kv/shoal/kv/storage/traffic"
 	"github.com/shoal-kv/shoal/log"
 	"github.com/shoal-kv/shoal/rpc"
 )
@@ -79,6 +81,7 @@ type Node struct {
 	status    *statusServer
 	reclaim   *reclaim.Worker // nil without TTL mode
 	splitter  *loadsplit.Splitter
+	traffic   *traffic.Meter
 	wall      func() time.Time
 
 	logLevel  *log.Level // nil when it cannot be changed
@@ -210,11 +213,12 @@ func (n *Node) self() *metapb.Store {
 // assemble makes raftstore, transport and server, which know each other.
 func (n *Node) assemble(disk *raftstore.Disk, cp ControlPlane, reg *prometheus.Registry) (err error) {
 	id := n.ident.StoreId
+	n.traffic = traffic.NewMeter(rand.Uint64, time.Now)
 	n.store, err = raftstore.Open(raftstore.Options{
 		Machine: raftstore.MachineConfig(n.cfg, id, uint64(time.Now().UnixNano())), RaftWorkers: 1,
 		Limits: n.limits(), SnapshotAge: n.cfg.Raftstore.SnapGCTimeout.Duration,
 		Tick: n.cfg.Raftstore.BaseTickInterval.Duration, StoreHeartbeatInterval: n.cfg.Raftstore.StoreHeartbeatInterval.Duration,
-		Stats: n.stats, Disk: disk, Scheduler: cp, Clock: raftstore.Boottime, Logger: n.logger, Metrics: raftstore.NewMetrics(reg),
+		Stats: n.stats, Flow: n.flow, Disk: disk, Scheduler: cp, Clock: raftstore.Boottime, Logger: n.logger, Metrics: raftstore.NewMetrics(reg),
 		Transport: raftstore.TransportFunc(n.send),
 	})
 	if err != nil {
@@ -230,6 +234,7 @@ func (n *Node) assemble(disk *raftstore.Disk, cp ControlPlane, reg *prometheus.R
 	}
 	n.kv = raftkv.New(n.store.Router, n.state, id, uint64(n.cfg.Raftstore.RaftEntryMaxSize), raftstore.Boottime)
 	n.kv.Measure(raftkv.NewMetrics(reg))
+	n.kv.Meter(n.traffic)
 	n.startLoadSplit()
 	n.server = server.NewServer(n.kv, server.WithClusterID(n.ident.ClusterId), server.WithStoreID(id), server.WithRaft(n.wire), server.WithSplitter(n.kv),
 		server.WithRegistry(reg), server.WithLimits(serverLimits(n.cfg)), n.ttl())

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"time"
 
 	"github.com/pingcap/kvproto/pkg/pdpb"
 	"golang.org/x/sys/unix"
@@ -11,6 +12,7 @@ import (
 	"github.com/shoal-kv/shoal/kv/raftstore"
 	"github.com/shoal-kv/shoal/kv/raftstore/transport"
 	"github.com/shoal-kv/shoal/kv/server"
+	"github.com/shoal-kv/shoal/kv/storage/traffic"
 	"github.com/shoal-kv/shoal/rpc"
 )
 
@@ -54,6 +56,21 @@ func (n *Node) stats(s *pdpb.StoreStats) {
 		s.UsedSize += used()
 	}
 	s.Available = min(s.Available, s.Capacity-min(s.Capacity, s.UsedSize))
+	f := n.traffic.TakeStore()
+	s.BytesRead, s.KeysRead, s.BytesWritten, s.KeysWritten, s.Interval = f.Read.Bytes, f.Read.Keys, f.Written.Bytes, f.Written.Keys, interval(f)
+}
+
+// flow adds to the report of a region what was read and written.
+func (n *Node) flow(hb *pdpb.RegionHeartbeatRequest) {
+	if f, ok := n.traffic.TakeRegion(hb.Region.Id); ok {
+		hb.BytesRead, hb.KeysRead, hb.BytesWritten, hb.KeysWritten, hb.Interval = f.Read.Bytes, f.Read.Keys, f.Written.Bytes, f.Written.Keys, interval(f)
+	}
+}
+
+// interval is in whole seconds, and not empty: that would stand for an interval that is not told.
+func interval(f traffic.Flow) *pdpb.TimeInterval {
+	until := uint64(f.Until.Unix())
+	return &pdpb.TimeInterval{StartTimestamp: until - max(1, uint64(f.Until.Sub(f.Since).Round(time.Second).Seconds())), EndTimestamp: until}
 }
 
 func serverLimits(cfg *config.Config) server.Limits {

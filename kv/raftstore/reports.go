@@ -54,6 +54,9 @@ func (s *Store) heartbeat(r *machine.RegionHeartbeat) *pdpb.RegionHeartbeatReque
 		// Until the region has been measured; the scheduler would take it for empty.
 		hb.ApproximateSize, _ = s.opts.Disk.estimate(r.Region)
 	}
+	if s.opts.Flow != nil {
+		s.opts.Flow(hb)
+	}
 	return hb
 }
 

@@ -68,6 +68,8 @@ type Options struct {
 	// StoreHeartbeatInterval is how often the store reports itself; Stats adds what it knows (capacity and the like).
 	StoreHeartbeatInterval time.Duration
 	Stats                  func(*pdpb.StoreStats)
+	// Flow adds to the report of a region what was read and written; may be nil.
+	Flow func(*pdpb.RegionHeartbeatRequest)
 	// SnapshotAge is after how long a received snapshot is removed that nobody came for; 0 is never.
 	SnapshotAge time.Duration
 	Disk        *Disk

@@ -129,7 +129,7 @@ func TestSplitReportsInAnyOrder(t *testing.T) { // P4
 
 func TestChangeSaysWhatToSave(t *testing.T) {
 	p := withStores(3)
-	require.Equal(t, Change{Meta: true, Leader: true}, put(t, p, region(1, "", "", 1, 1, 1, 1, 2)))
+	require.Equal(t, Change{Meta: true, Leader: true, New: true}, put(t, p, region(1, "", "", 1, 1, 1, 1, 2)))
 	require.Equal(t, Change{}, put(t, p, region(1, "", "", 1, 1, 1, 1, 2)), "nothing changed, nothing is saved")
 	require.Equal(t, Change{Leader: true}, put(t, p, region(1, "", "", 1, 1, 2, 2, 1)).withoutMeta())
 	require.True(t, put(t, p, region(1, "", "", 1, 2, 2, 2, 1, 3)).Meta)

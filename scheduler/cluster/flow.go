@@ -12,7 +12,10 @@ type Load struct {
 }
 
 // Rate is traffic per second.
-type Rate struct{ Bytes, Keys uint32 }
+type Rate struct {
+	Bytes uint32 `json:"bytes"`
+	Keys  uint32 `json:"keys"`
+}
 
 // Flow is a region's traffic as averages in which what is long ago counts little, and for how many reports it has been
 // above what is worth moving.

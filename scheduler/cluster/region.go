@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/pingcap/kvproto/pkg/metapb"
@@ -72,6 +73,12 @@ func (r *Region) DownSeconds(id uint64) uint64 {
 	return 0
 }
 
+// Covers says that the whole range of another region lies in this one's.
+func (r *Region) Covers(other *Region) bool {
+	return bytes.Compare(r.Meta.StartKey, other.Meta.StartKey) <= 0 &&
+		(len(r.Meta.EndKey) == 0 || len(other.Meta.EndKey) > 0 && bytes.Compare(other.Meta.EndKey, r.Meta.EndKey) <= 0)
+}
+
 // Voters is how many peers vote, in both configurations if there are two.
 func (r *Region) Voters() int {
 	n := 0
@@ -113,6 +120,8 @@ type Change struct {
 	Meta bool
 	// Leader says that another peer leads.
 	Leader bool
+	// New says that the region was not known, nor lately taken in by others.
+	New bool
 	// Overlapped are the regions that the new one pushes out of the picture.
 	Overlapped []*Region
 }
@@ -126,10 +135,11 @@ func (p *Picture) CheckRegion(r *Region) (Change, error) {
 	known := p.Region(r.ID())
 	if known == nil {
 		// A leader that was cut off must not fill the hole that its region has left with what it remembers (P3, P4).
-		if last := p.displaced[r.ID()]; last != nil && r.behind(last) {
+		last := p.displaced[r.ID()]
+		if last != nil && r.behind(last) {
 			return Change{}, &StaleError{Reported: r, Known: last}
 		}
-		change.Meta, change.Leader = true, r.Leader != nil
+		change.Meta, change.Leader, change.New = true, r.Leader != nil, last == nil
 	} else {
 		old := known.Meta.GetRegionEpoch()
 		if r.behind(known) {

@@ -22,10 +22,12 @@ func (t *Term) RegionHeartbeat(r *cluster.Region, at Moment) (*operator.Command,
 	if err != nil {
 		return nil, err
 	}
-	shrank := isPart(r, t.Picture.Region(r.ID()))
+	t.moment = at
+	old := t.Picture.Region(r.ID())
+	shrank := isPart(r, old)
 	t.Picture.PutRegion(r, change)
 	t.behind.changed(r, change)
-	t.moment = at
+	t.noteRegions(r, old, change)
 	return t.Schedule.Heartbeat(r, shrank, change, at.Now), nil
 }
 
@@ -80,7 +82,9 @@ func (t *Term) Tick(at Moment) []*operator.Command {
 		return nil
 	}
 	t.moment = at
-	return t.Schedule.Tick(at.Now)
+	commands := t.Schedule.Tick(at.Now)
+	t.watch()
+	return commands
 }
 
 // newID takes an id out of the stock for a decision that is being made.

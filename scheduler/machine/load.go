@@ -94,6 +94,7 @@ func (l *Loader) Term(at Moment) (*Term, *Save) {
 	if err := t.begin(l.cfg.Seed, at.Now); err != nil {
 		l.Outdated = append(l.Outdated, err)
 	}
+	t.beginEvents(l.cfg.Name)
 	all := &Save{}
 	times, _ := ts.Renew(at)
 	ids, _ := t.RenewIDs(at)

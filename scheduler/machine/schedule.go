@@ -129,8 +129,18 @@ func (t *Term) SetConfig(values map[string]string) (*Save, error) {
 		take: func(time.Time) {
 			t.settings.config = cfg
 			t.reconfigure()
+			t.note(Event{Kind: SettingsChanged, Text: "the configuration was changed", Detail: itemList(values)})
 		},
 	}, nil
+}
+
+// itemList writes items in the order of their names.
+func itemList(values map[string]string) string {
+	var items []string
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		items = append(items, name+" = "+values[name])
+	}
+	return strings.Join(items, ", ")
 }
 
 // reconfigure puts settings that were checked in force.
@@ -188,6 +198,7 @@ func (t *Term) SetRules(change Rules) (*Save, error) {
 	return &Save{Ops: ops, take: func(time.Time) {
 		t.settings.rules, t.settings.groups = next.rules, next.groups
 		t.reconfigure()
+		t.note(Event{Kind: SettingsChanged, Text: "placement rules were changed"})
 	}}, nil
 }
 
@@ -208,6 +219,7 @@ func (t *Term) SetScheduler(cfg schedule.SchedulerConfig) (*Save, error) {
 			if err := t.Schedule.SetScheduler(cfg, now); err != nil {
 				panic("a scheduler that was checked is wrong: " + err.Error())
 			}
+			t.note(Event{Kind: SettingsChanged, Text: "scheduler " + cfg.Name + " was " + map[bool]string{true: "removed", false: "set"}[cfg.Removed]})
 		},
 	}, nil
 }

@@ -52,6 +52,8 @@ type Moment struct {
 // Config is what a term does not find in the durable map.
 type Config struct {
 	ClusterID uint64
+	// Name is the leader's, as events tell it.
+	Name string
 	// Schedule is the configuration of scheduling while nothing was set; the default if zero. Replicas, unless it is 0, is its number of replicas.
 	Schedule schedule.Config
 	Replicas int
@@ -75,6 +77,7 @@ type Term struct {
 	behind    behind
 	// resolved is what stores have said to this term of the timestamps below which nothing changes on them any more.
 	resolved map[uint64]uint64
+	events   events
 	// moment is when the decision at hand is made.
 	moment Moment
 }

@@ -192,6 +192,14 @@ func TestFollowersPassHTTPOn(t *testing.T) {
 		require.Equal(t, http.StatusOK, code, body)
 		require.Equal(t, 1, strings.Count(body, nameOf(g, leader)+`",`)-2, "listed once, beside leader and etcd leader")
 	}
+	for _, s := range append(followers, leader) {
+		code, body := do(t, http.MethodGet, s.ClientURL()+"/dashboard/api/overview")
+		require.Equal(t, http.StatusOK, code, body)
+		require.Contains(t, body, `"leader":"`+nameOf(g, leader)+`"`)
+		code, body = do(t, http.MethodGet, s.ClientURL()+"/dashboard")
+		require.Equal(t, http.StatusOK, code)
+		require.Contains(t, body, "<!doctype html>")
+	}
 	req, err := http.NewRequest(http.MethodGet, followers[0].ClientURL()+"/pd/api/v1/stores", nil)
 	require.NoError(t, err)
 	req.Header.Set("PD-Redirector", "pd9")

@@ -112,17 +112,9 @@ type endedOperator struct {
 }
 
 // endedSince lists the operators that ended after the first n, as far as they are remembered, and says how many there are now. The caller is at the desk.
-func endedSince(m *machine.Term, n uint64) ([]endedOperator, uint64) {
-	ops := m.Schedule.Operators()
-	all := uint64(0)
-	for s := operator.Success; s <= operator.Replaced; s++ {
-		all += ops.Ended(s)
-	}
-	if all == n {
-		return nil, all
-	}
-	var list []endedOperator
-	for _, rec := range ops.History(int(all - n)) {
+func endedSince(m *machine.Term, n uint64) (list []endedOperator, all uint64) {
+	records, all := m.Schedule.Operators().EndedSince(n)
+	for _, rec := range records {
 		list = append(list, endedOperator{rec, m.Picture.Region(rec.Region)})
 	}
 	return list, all

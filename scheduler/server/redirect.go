@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/shoal-kv/shoal/profiling"
+	"github.com/shoal-kv/shoal/scheduler/dashboard"
 )
 
 // redirectorHeader names the member that passed a request on; the next one serves it or refuses.
@@ -19,7 +20,7 @@ const redirectorHeader = "PD-Redirector"
 var localPaths = map[string]bool{
 	apiPrefix + "/ping": true, apiPrefix + "/version": true, apiPrefix + "/status": true,
 	apiPrefix + "/members": true, apiPrefix + "/leader": true, apiPrefix + "/health": true,
-	logPath: true,
+	logPath: true, dashboard.Path: true, dashboard.Path + "/": true,
 }
 
 func isLocal(path string) bool {

@@ -32,6 +32,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/shoal-kv/shoal/profiling"
+	"github.com/shoal-kv/shoal/scheduler/dashboard"
 	"github.com/shoal-kv/shoal/scheduler/meta"
 )
 
@@ -157,12 +158,15 @@ func (s *Server) registerServices(g *grpc.Server) {
 
 // handlers are HTTP handlers by pattern; etcd's own stay below them.
 func (s *Server) handlers() map[string]http.Handler {
+	board := s.redirected(dashboard.New(s.view))
 	return map[string]http.Handler{
-		"/pd/":          s.redirected(s.api()),
-		ownPrefix + "/": s.redirected(s.ownAPI()),
-		"/health":       http.HandlerFunc(s.httpHealth),
-		"/metrics":      s.metrics.handler(s.cfg.Registry),
-		profiling.Path:  s.profiles(),
+		"/pd/":               s.redirected(s.api()),
+		ownPrefix + "/":      s.redirected(s.ownAPI()),
+		dashboard.Path:       board,
+		dashboard.Path + "/": board,
+		"/health":            http.HandlerFunc(s.httpHealth),
+		"/metrics":           s.metrics.handler(s.cfg.Registry),
+		profiling.Path:       s.profiles(),
 	}
 }
 

@@ -46,7 +46,7 @@ func newTerm(ctx context.Context, s *Server, leadership *meta.Leadership) (*term
 	t.desk = desk{t: t, waited: t.metrics.deskWait.WithLabelValues("picture")}
 	t.timestamps.desk = desk{t: t, saved: t.metrics.savedBound, waited: t.metrics.deskWait.WithLabelValues("timestamps")}
 	err := t.load(ctx, machine.Config{
-		ClusterID: t.clusterID, Replicas: s.cfg.MaxReplicas, TimestampWindow: s.cfg.TSOSaveInterval,
+		ClusterID: t.clusterID, Name: s.cfg.Name, Replicas: s.cfg.MaxReplicas, TimestampWindow: s.cfg.TSOSaveInterval,
 		Schedule: s.cfg.Schedule, Seed: uint64(s.cfg.Clocks.Wall().UnixNano()),
 	})
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -247,7 +248,8 @@ func (p *playground) watch() error {
 			}
 			ready, late = true, nil
 			p.printf("ready: %s\n", pd)
-			p.printf("  try  %s kv put hello world\n       %s store\n  stop with Ctrl-C\n", p.ctl(pd), p.ctl(pd))
+			first, _, _ := strings.Cut(pd, ",")
+			p.printf("  see  http://%s/dashboard\n  try  %s kv put hello world\n       %s store\n  stop with Ctrl-C\n", first, p.ctl(pd), p.ctl(pd))
 		case <-late:
 			return errors.Errorf("the cluster is not ready after %d s (--db.timeout): %s",
 				p.ReadyWithin, whatIsMissing(ctx, api, p.Stores, p.configs.scheduler.Replication.MaxReplicas))

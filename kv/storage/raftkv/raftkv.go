@@ -24,6 +24,7 @@ import (
 	"github.com/shoal-kv/shoal/kv/raftstore/machine"
 	"github.com/shoal-kv/shoal/kv/storage"
 	"github.com/shoal-kv/shoal/kv/storage/loadsplit"
+	"github.com/shoal-kv/shoal/kv/storage/traffic"
 	"github.com/shoal-kv/shoal/proto/region"
 )
 
@@ -37,12 +38,17 @@ type Storage struct {
 	maxEntry uint64
 	// load takes samples of what is read and written; may be nil.
 	load *loadsplit.Recorder
+	// flow counts what is read and written; may be nil.
+	flow *traffic.Meter
 	// metrics counts; may be nil.
 	metrics *Metrics
 }
 
 // Sample has requests sampled; it must be called before the first of them.
 func (s *Storage) Sample(load *loadsplit.Recorder) { s.load = load }
+
+// Meter has requests counted; it must be called before the first of them.
+func (s *Storage) Meter(flow *traffic.Meter) { s.flow = flow }
 
 var _ storage.Storage = (*Storage)(nil)
 
@@ -131,6 +137,9 @@ func (s *Storage) Write(ctx context.Context, at storage.Target, snapshotTerm uin
 	}
 	if len(batch) > 0 && s.load.Chosen() {
 		s.load.Add(v.Region, loadsplit.Sample{Start: batch[0].Key}, len(body))
+	}
+	if s.flow.Chosen() {
+		s.flow.Written(at.RegionID, uint64(len(batch)), uint64(len(body)))
 	}
 	s.router.Propose(&machine.Proposal{
 		RegionID: at.RegionID, PeerID: at.PeerID, Term: snapshotTerm, Done: done,

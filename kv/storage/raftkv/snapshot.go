@@ -25,6 +25,9 @@ func (s *snapshot) Get(cf engine.CF, key []byte) ([]byte, error) {
 	if load := s.storage.load; load.Chosen() {
 		load.Add(s.region, loadsplit.Sample{Start: key}, len(key)+len(value))
 	}
+	if flow := s.storage.flow; flow.Chosen() {
+		flow.Read(s.region.Id, 1, uint64(len(key)+len(value)))
+	}
 	return value, s.judge(err)
 }
 
@@ -41,7 +44,36 @@ func (s *snapshot) NewIterator(cf engine.CF, opts engine.IterOptions) (engine.It
 	if err != nil {
 		return nil, s.judge(err)
 	}
+	if s.storage.flow.Chosen() {
+		it = &counted{Iterator: it, snap: s}
+	}
 	return iterator{it, s}, nil
+}
+
+// counted is an iterator that tells, when it is closed, how much was read with it.
+type counted struct {
+	engine.Iterator
+	snap        *snapshot
+	keys, bytes uint64
+}
+
+func (c *counted) SeekGE(key []byte) bool { return c.see(c.Iterator.SeekGE(key)) }
+func (c *counted) SeekLT(key []byte) bool { return c.see(c.Iterator.SeekLT(key)) }
+func (c *counted) Next() bool             { return c.see(c.Iterator.Next()) }
+func (c *counted) Prev() bool             { return c.see(c.Iterator.Prev()) }
+
+func (c *counted) see(ok bool) bool {
+	if ok {
+		c.keys++
+		c.bytes += uint64(len(c.Key()) + len(c.Value()))
+	}
+	return ok
+}
+
+// Close tells what was read, too.
+func (c *counted) Close() error {
+	c.snap.storage.flow.Read(c.snap.region.Id, c.keys, c.bytes)
+	return c.Iterator.Close()
 }
 
 // iterator is the engine's, whose end is judged.

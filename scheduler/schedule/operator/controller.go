@@ -265,6 +265,18 @@ func (c *Controller) History(limit int) []Record {
 	return list
 }
 
+// EndedSince lists the operators that ended after the first n, the latest first, as far as they are remembered, and says how many there are now.
+func (c *Controller) EndedSince(n uint64) ([]Record, uint64) {
+	all := uint64(0)
+	for _, ended := range c.ends {
+		all += ended
+	}
+	if all == n {
+		return nil, all
+	}
+	return c.History(int(all - n)), all
+}
+
 // Ended is how many operators have ended in a state.
 func (c *Controller) Ended(s Status) uint64 { return c.ends[s] }
 
