@@ -2,10 +2,12 @@ package schedule_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/stretchr/testify/require"
 
 	"github.com/shoal-kv/shoal/scheduler/cluster"
@@ -88,6 +90,34 @@ func TestExplainSilentStores(t *testing.T) {
 	c.Revive(3)
 	c.Run(3*time.Minute, nil)
 	require.Empty(t, troublesOnly(explained(c).Findings))
+}
+
+// A joint state needs a majority of the voters before it, and of those after it.
+func TestExplainJointState(t *testing.T) {
+	c := spread(paper.Config{}, 5, 1)
+	r := &cluster.Region{Meta: &metapb.Region{Id: 9, RegionEpoch: &metapb.RegionEpoch{Version: 1, ConfVer: 1}}}
+	for i, role := range []metapb.PeerRole{
+		metapb.PeerRole_Voter, metapb.PeerRole_DemotingVoter, metapb.PeerRole_DemotingVoter, metapb.PeerRole_IncomingVoter, metapb.PeerRole_IncomingVoter,
+	} {
+		r.Meta.Peers = append(r.Meta.Peers, &metapb.Peer{Id: uint64(91 + i), StoreId: uint64(1 + i), Role: role})
+	}
+	r.Leader = r.Meta.Peers[0]
+	lost := func() bool {
+		return slices.ContainsFunc(c.Term.Schedule.ExplainRegion(r, c.Now()).Findings, func(f schedule.Finding) bool { return f.Level == schedule.Unavailable })
+	}
+	c.Run(time.Minute, nil)
+	said(t, c.Term.Schedule.ExplainRegion(r, c.Now()).Findings, schedule.Waits, "joint state")
+	c.Kill(2)
+	c.Kill(4)
+	c.Run(time.Minute, nil)
+	require.False(t, lost(), "of either three one is lost")
+	c.Kill(5)
+	c.Run(time.Minute, nil)
+	require.True(t, lost(), "of those after it two")
+	c.Revive(4)
+	c.Kill(3)
+	c.Run(time.Minute, nil)
+	require.True(t, lost(), "of those before it two")
 }
 
 func TestExplainWhyNoStoreTakesAReplica(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -49,9 +48,10 @@ func (r rig) explains(line string, words ...string) string {
 		}
 		return at < 0
 	}
-	for end := time.Now().Add(patience); !has(); {
+	again := time.NewTicker(200 * time.Millisecond)
+	defer again.Stop()
+	for end := time.Now().Add(patience); !has(); <-again.C {
 		require.True(r, time.Now().Before(end), "explain %s: %s is not in\n%s", line, missing, out)
-		runtime.Gosched()
 	}
 	for l := range strings.Lines(out) {
 		require.LessOrEqual(r, len([]rune(strings.TrimRight(l, "\n"))), 110, "too wide:\n%s", out)

@@ -128,6 +128,9 @@ func TestFrozenRegionServesNobody(t *testing.T) {
 		require.IsType(t, &region.MergingError{}, answers[what], what)
 	}
 	require.False(t, g.has("a"))
+	var into uint64
+	g.run(Inspect{RegionID: 1, Tell: func(r *PeerReport) { into = r.MergeInto }})
+	require.Equal(t, uint64(2), into, "who looks at it is told")
 }
 
 // applyAll lets the slow apply queue run dry once.
