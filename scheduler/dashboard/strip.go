@@ -27,7 +27,7 @@ type stripJSON struct {
 	Start   string       `json:"start"`
 	End     string       `json:"end"`
 	Regions int          `json:"regions"`
-	Buckets []bucket    `json:"buckets"`
+	Buckets []bucket     `json:"buckets"`
 	Hottest []regionLoad `json:"hottest"`
 }
 
