@@ -4,6 +4,7 @@
 #   docs                                the reference pages in docs/, out of the code
 #   many-regions                        64 MB through client-go into regions of 1 MiB, and every store killed in turn
 #   failovers                           fifty scheduler leaders killed under load
+#   placement[-failovers|-zones]        2 GiB on stores that join, are drained and die, and nobody notices
 #   sim sim-long                        lives of whole clusters in virtual time: 200 seeds; as many as fit in an hour
 #   sim-stages                          the staged suites' scenarios in virtual time, 200 seeds each
 #   sim-bugs sim-corpus sim-agree       deliberate bugs; the corpus' hashes anew; 100 seeds in three processes
@@ -99,6 +100,24 @@ many-regions:
 .PHONY: paused-store
 paused-store:
 	SHOAL_PAUSE=10m go test -count=1 -timeout 30m -v -run '^TestPausedStore$$' ./test/robustness
+
+# --- placement, with real processes under load: how long each step took is at the end of the output; about 15 GB of disk ----
+
+.PHONY: placement placement-failovers placement-zones
+
+PLACEMENT = SHOAL_PLACEMENT_KIB=24576 go test -count=1 -timeout 60m -v ./test/robustness -run
+
+# 2 GiB on three stores; two more join, one is deleted and drained, one dies for good.
+placement:
+	SHOAL_PLACEMENT_MIB=2048 $(PLACEMENT) '^TestPlacement$$'
+
+# The same under three schedulers, whose leader is killed every 20 seconds, for ten minutes at least.
+placement-failovers:
+	SHOAL_PLACEMENT_MIB=2048 SHOAL_PLACEMENT_EVERY=20 SHOAL_PLACEMENT_KILLS=30 $(PLACEMENT) '^TestPlacementThroughFailovers$$'
+
+# Six stores in three zones; a zone is killed.
+placement-zones:
+	SHOAL_PLACEMENT_MIB=2048 $(PLACEMENT) '^TestPlacementByZones$$'
 
 # --- the simulator ----------------------------------------------------------------------------------------------------
 

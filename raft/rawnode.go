@@ -116,6 +116,10 @@ func (rn *RawNode) ChangesKnown() bool {
 	return r.State == StateLeader && !r.confChangePending() && r.conf.Voters.Committed((*toldCommits)(r)) >= r.PendingConfIndex
 }
 
+// ChangeHeld tells, in async mode, whether this node leads and keeps the commit of a membership change to itself until it is durable here. The change may be in
+// force already; another one is refused until the commit is announced.
+func (rn *RawNode) ChangeHeld() bool { return rn.Raft.office.held.first > 0 }
+
 // Step takes in a message from another node. ErrStepLocalMsg and ErrStepPeerNotFound say that it was not looked at.
 func (rn *RawNode) Step(m eraftpb.Message) error {
 	switch m.MsgType {

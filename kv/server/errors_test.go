@@ -40,6 +40,7 @@ func regionErrorTable() map[error]*errorpb.Error {
 		&region.MismatchPeerIDError{Requested: 1, Actual: 2}:                        {MismatchPeerId: &errorpb.MismatchPeerId{RequestPeerId: 1, StorePeerId: 2}},
 		&region.RaftEntryTooLargeError{RegionID: 7, Size: 9, Limit: 8}:              {RaftEntryTooLarge: &errorpb.RaftEntryTooLarge{RegionId: 7, EntrySize: 9}},
 		&region.ReadIndexNotReadyError{RegionID: 7, Reason: "splitting"}:            {ReadIndexNotReady: &errorpb.ReadIndexNotReady{RegionId: 7, Reason: "splitting"}},
+		&region.DamagedError{RegionID: 7, Leader: leader}:                           {NotLeader: &errorpb.NotLeader{RegionId: 7, Leader: leader}},
 		&region.MergingError{RegionID: 7}:                                           {ProposalInMergingMode: &errorpb.ProposalInMergingMode{RegionId: 7}},
 		&region.ChangingError{RegionID: 7, Change: "split", Index: 9}:               busy((&region.ChangingError{RegionID: 7, Change: "split", Index: 9}).Error()),
 		&region.StoppedError{StoreID: 4}:                                            {NotLeader: &errorpb.NotLeader{RegionId: 42}},

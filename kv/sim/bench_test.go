@@ -15,6 +15,7 @@ func BenchmarkLife(b *testing.B) {
 	before := cpuTime(b)
 	for i := range b.N {
 		cfg := Default(uint64(i + 1))
+		cfg.LostAfter = 10 * time.Second
 		cfg.Faults = make(map[string]float64)
 		for _, name := range Nemeses() {
 			cfg.Faults[name] = 0.2

@@ -61,15 +61,16 @@ func (s *store) reshaped() {
 	regions := s.regionsOnDisk()
 	s.c.checker.Holds(s.id, regions)
 	for _, r := range regions {
-		if sum, ok := s.sumOf(r.Id); ok {
+		if sum, ok := s.sum(r); ok {
 			s.c.checker.State(s.id, r.Id, s.appliedIndex(r.Id), sum)
 		}
 	}
 }
 
 // sumOf is the fingerprint of what the store holds of a region; not ok where the engine has failed, or the region is gone.
-func (s *store) sumOf(regionID uint64) (uint64, bool) {
-	r := s.regionOnDisk(regionID)
+func (s *store) sumOf(regionID uint64) (uint64, bool) { return s.sum(s.regionOnDisk(regionID)) }
+
+func (s *store) sum(r *metapb.Region) (uint64, bool) {
 	if r == nil || s.disk.state.Failed() || s.disk.isTorn(r.StartKey, r.EndKey) {
 		return 0, false
 	}

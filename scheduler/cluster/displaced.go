@@ -14,3 +14,6 @@ func (p *Picture) displace(r *Region) {
 		p.displacedIDs = p.displacedIDs[1:]
 	}
 }
+
+// Displaced is a region that has left the picture, as it was last; nil if it is not remembered.
+func (p *Picture) Displaced(id uint64) *Region { return p.displaced[id] }

@@ -164,30 +164,14 @@ func (k *ruleCheck) build(desc, brief string, targets []operator.Target, lead ui
 
 // fill adds a peer that a rule lacks, in the place of one that does not count if there is one.
 func (k *ruleCheck) fill(rf *placement.RuleFit) *operator.Operator {
-	for _, p := range k.r.Pending {
-		if q := k.r.Peer(p.Id); q != nil && k.usable(q) {
-			k.reasons.note(k.r.ID(), ruleChecker, fmt.Sprintf("rule %s lacks %d peers; peer %d on store %d is not caught up yet", rf.Rule.Name(), rf.Lacks(), q.Id, q.StoreId), k.now)
-			return nil // one after the other
-		}
-	}
 	victim, why := k.victim()
-	switch {
-	case victim == nil && !k.cfg.EnableMakeUpReplica:
-		k.reasons.note(k.r.ID(), ruleChecker, "a replica is missing, and enable-make-up-replica is false", k.now)
-		return nil
-	case victim != nil && !k.Prepared(k.now):
-		k.reasons.note(k.r.ID(), ruleChecker, "the scheduler waits for the first reports of most regions", k.now)
-		return nil
-	case k.ctl.Room(operator.Replica) <= 0: // looked at before an id is taken out of the stock
-		k.reasons.note(k.r.ID(), ruleChecker, "as many replicas are being made as may be (replica-schedule-limit)", k.now)
-		return nil
-	case victim != nil && !k.ctl.MayRemove(victim.StoreId, k.r, k.now):
-		k.reasons.note(k.r.ID(), ruleChecker, fmt.Sprintf("store %d: its limit of peers a minute is reached (store limit remove-peer)", victim.StoreId), k.now)
+	if waits := k.fillWaits(rf, victim); waits != "" {
+		k.reasons.note(k.r.ID(), ruleChecker, waits, k.now)
 		return nil
 	}
 	to, reason := k.choose(rf, victim)
 	if to == nil {
-		k.reasons.note(k.r.ID(), ruleChecker, fmt.Sprintf("rule %s lacks %d peers, and no store can take one: %s", rf.Rule.Name(), rf.Lacks(), reason), k.now)
+		k.reasons.note(k.r.ID(), ruleChecker, nowhere(rf, reason), k.now)
 		return nil
 	}
 	role := metapb.PeerRole_Voter
@@ -199,6 +183,30 @@ func (k *ruleCheck) fill(rf *placement.RuleFit) *operator.Operator {
 		return k.build("add-rule-peer", fmt.Sprintf("add peer: store [%d]", to.ID()), targets, 0)
 	}
 	return k.build("replace-rule-"+why+"-peer", fmt.Sprintf("mv peer: store [%d] to [%d]", victim.StoreId, to.ID()), targets, 0)
+}
+
+func nowhere(rf *placement.RuleFit, reason string) string {
+	return fmt.Sprintf("rule %s lacks %d peers, and no store can take one: %s", rf.Rule.Name(), rf.Lacks(), reason)
+}
+
+// fillWaits is empty if a rule may be given the peer that it lacks now, and says why not otherwise.
+func (k *ruleCheck) fillWaits(rf *placement.RuleFit, victim *metapb.Peer) string {
+	for _, p := range k.r.Pending {
+		if q := k.r.Peer(p.Id); q != nil && k.usable(q) { // one after the other
+			return fmt.Sprintf("rule %s lacks %d peers; peer %d on store %d is not caught up yet", rf.Rule.Name(), rf.Lacks(), q.Id, q.StoreId)
+		}
+	}
+	switch {
+	case victim == nil && !k.cfg.EnableMakeUpReplica:
+		return "a replica is missing, and enable-make-up-replica is false"
+	case victim != nil && !k.Prepared(k.now):
+		return "the scheduler waits for the first reports of most regions"
+	case k.ctl.Room(operator.Replica) <= 0: // looked at before an id is taken out of the stock
+		return "as many replicas are being made as may be (replica-schedule-limit)"
+	case victim != nil && !k.ctl.MayRemove(victim.StoreId, k.r, k.now):
+		return fmt.Sprintf("store %d: its limit of peers a minute is reached (store limit remove-peer)", victim.StoreId)
+	}
+	return ""
 }
 
 // victim is the peer to be replaced: a lost one first.
@@ -218,26 +226,14 @@ func (k *ruleCheck) victim() (p *metapb.Peer, why string) {
 
 // choose finds the store for a rule's next peer: as far as can be from the rule's other peers, and of those the emptiest.
 func (k *ruleCheck) choose(rf *placement.RuleFit, without *metapb.Peer) (best *cluster.Store, reason string) {
-	var others []*cluster.Store
-	for _, p := range rf.Peers {
-		if without == nil || p.Id != without.Id {
-			others = append(others, k.pic.Store(p.StoreId))
-		}
-	}
+	others := k.others(rf, without)
 	var reasons []string
 	var far, score float64
 	for _, s := range k.pic.Stores() {
 		if s.Meta.State == metapb.StoreState_Tombstone || k.r.OnStore(s.ID()) != nil {
 			continue
 		}
-		why := k.mayTake(s, k.r, k.now)
-		switch {
-		case !rf.Rule.Admits(s):
-			why = "its labels do not meet the rule's constraints"
-		case why == "" && !placement.Isolated(rf.Rule.LocationLabels, rf.Rule.IsolationLevel, s, others):
-			why = "it is too near to the other replicas (isolation-level " + rf.Rule.IsolationLevel + ")"
-		}
-		if why != "" {
+		if why := k.unfit(rf, s, others); why != "" {
 			reasons = append(reasons, fmt.Sprintf("store %d: %s", s.ID(), why))
 			continue
 		}
@@ -250,6 +246,28 @@ func (k *ruleCheck) choose(rf *placement.RuleFit, without *metapb.Peer) (best *c
 		return best, "every store holds one already"
 	}
 	return best, strings.Join(reasons, "; ")
+}
+
+// others are the stores of a rule's peers but one.
+func (k *ruleCheck) others(rf *placement.RuleFit, without *metapb.Peer) (list []*cluster.Store) {
+	for _, p := range rf.Peers {
+		if without == nil || p.Id != without.Id {
+			list = append(list, k.pic.Store(p.StoreId))
+		}
+	}
+	return list
+}
+
+// unfit is empty if a store may have a rule's next peer beside the others, and says why not otherwise.
+func (k *ruleCheck) unfit(rf *placement.RuleFit, s *cluster.Store, others []*cluster.Store) string {
+	why := k.mayTake(s, k.r, k.now)
+	switch {
+	case !rf.Rule.Admits(s):
+		return "its labels do not meet the rule's constraints"
+	case why == "" && !placement.Isolated(rf.Rule.LocationLabels, rf.Rule.IsolationLevel, s, others):
+		return "it is too near to the other replicas (isolation-level " + rf.Rule.IsolationLevel + ")"
+	}
+	return why
 }
 
 // correct gives a peer the role that its rule asks for.
@@ -355,11 +373,5 @@ func (k *ruleCheck) spread() *operator.Operator {
 
 // distance is how far a store would be from the peers of a rule but one.
 func (k *ruleCheck) distance(rf *placement.RuleFit, but *metapb.Peer, s *cluster.Store) float64 {
-	var others []*cluster.Store
-	for _, p := range rf.Peers {
-		if p.Id != but.Id {
-			others = append(others, k.pic.Store(p.StoreId))
-		}
-	}
-	return placement.Distance(rf.Rule.LocationLabels, s, others)
+	return placement.Distance(rf.Rule.LocationLabels, s, k.others(rf, but))
 }

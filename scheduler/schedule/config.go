@@ -3,6 +3,8 @@ package schedule
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -170,7 +172,7 @@ func (c *Config) Check() error {
 	case c.IsolationLevel != "" && !slices.Contains(c.LocationLabels, c.IsolationLevel):
 		return errors.Errorf("isolation-level is %q; it must be one of the location-labels %v", c.IsolationLevel, []string(c.LocationLabels))
 	}
-	return nil
+	return errors.Annotate(placement.CheckLabels(c.LocationLabels), "location-labels")
 }
 
 // Names lists what can be set.
@@ -207,8 +209,8 @@ func (c Config) With(values map[string]string) (Config, error) {
 		if old[0] == '"' {
 			value, _ = json.Marshal(values[name]) // a string can be encoded
 		}
-		if !json.Valid(value) {
-			return c, errors.Errorf("%s cannot be %q", name, values[name])
+		if what := c.takes(name); !json.Valid(value) || json.Unmarshal(fmt.Appendf(nil, "{%q:%s}", name, value), new(Config)) != nil {
+			return c, errors.Errorf("%s cannot be %q; it must be %s", name, values[name], what)
 		}
 		fields[name] = value
 	}
@@ -217,6 +219,32 @@ func (c Config) With(values map[string]string) (Config, error) {
 		return c, errors.Trace(err)
 	}
 	return ParseConfig(b)
+}
+
+// takes says in words what values an item has.
+func (c Config) takes(name string) string {
+	all := reflect.ValueOf(c)
+	for i := range all.NumField() { // of the parts
+		part := all.Field(i)
+		for j := range part.NumField() {
+			if part.Type().Field(j).Tag.Get("json") != name {
+				continue
+			}
+			switch part.Field(j).Interface().(type) {
+			case int:
+				return "a whole number"
+			case float64:
+				return "a number"
+			case bool:
+				return "true or false"
+			case Duration:
+				return "a duration with its unit, such as 30m or 1h30m"
+			case Labels:
+				return "names of store labels with commas between them"
+			}
+		}
+	}
+	return "text"
 }
 
 // ParseConfig reads a configuration in JSON and checks it; what it does not name is as by default.

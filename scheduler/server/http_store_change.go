@@ -11,6 +11,7 @@ import (
 
 	"github.com/shoal-kv/shoal/scheduler/cluster"
 	"github.com/shoal-kv/shoal/scheduler/machine"
+	"github.com/shoal-kv/shoal/scheduler/schedule/placement"
 )
 
 // changeStore asks for a change of the store that the path names.
@@ -82,18 +83,14 @@ func httpLabelStore(t *term, r *http.Request) (any, error) {
 	return "The store's label is updated.", err
 }
 
-const longestLabel = 63
-
 func checkLabel(key, value string) error {
 	for _, s := range []string{key, value} {
-		for _, c := range s {
-			if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("-_./$", c) {
-				return badRequest("label %q=%q: only letters, digits and - _ . / $ are allowed", key, value)
-			}
+		if !placement.PlainLabel(s) {
+			return badRequest("label %q=%q: only letters, digits and - _ . / $ are allowed", key, value)
 		}
 	}
-	if key == "" || len(key) > longestLabel || len(value) > longestLabel {
-		return badRequest("label %q=%q: the name must not be empty, and neither may be longer than %d", key, value, longestLabel)
+	if key == "" || len(key) > placement.LongestLabel || len(value) > placement.LongestLabel {
+		return badRequest("label %q=%q: the name must not be empty, and neither may be longer than %d", key, value, placement.LongestLabel)
 	}
 	return nil
 }

@@ -161,6 +161,7 @@ func (s *Server) handlers() map[string]http.Handler {
 	board := s.redirected(dashboard.New(s.view))
 	return map[string]http.Handler{
 		"/pd/":               s.redirected(s.api()),
+		ownPrefix + "/":      s.redirected(s.ownAPI()),
 		dashboard.Path:       board,
 		dashboard.Path + "/": board,
 		"/health":            http.HandlerFunc(s.httpHealth),

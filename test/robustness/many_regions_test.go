@@ -3,6 +3,7 @@ package robustness
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -43,7 +44,7 @@ func TestManyRegions(t *testing.T) {
 	defer client.Close()
 
 	begin := time.Now()
-	l := &loading{t: t, client: client, each: megabytes() << 20 / loaders / pairSize}
+	l := &loading{t: t, client: client, each: megabytes() << 20 / loaders / pairSize, pair: pairSize}
 	l.load()
 	least := megabytes() * 5 / 8
 	require.Eventually(t, func() bool { return c.count() >= least }, time.Minute, 100*time.Millisecond, "%d MB make %d regions", megabytes(), least)
@@ -86,11 +87,12 @@ func (c *cluster) count() int {
 	return len(r.Regions)
 }
 
-// loading is what the clients write: each has its own keys, whose values carry a version.
+// loading is what the clients write: each has its own keys, whose values of pair bytes carry a version.
 type loading struct {
 	t      *testing.T
 	client *rawkv.Client
 	each   int
+	pair   int
 	ops    atomic.Int64
 	slow   atomic.Int64
 	// versions are what was acknowledged last, by client and key.
@@ -101,9 +103,14 @@ const pairSize = 1024
 
 func loadKey(id, i int) []byte { return fmt.Appendf(nil, "load-%02d-%08d", id, i) }
 
-func loadValue(id, i, version int) []byte {
-	value := bytes.Repeat([]byte{byte('a' + id%26)}, pairSize-32)
-	return append(value, fmt.Sprintf("%02d-%08d-%08d", id, i, version)...)
+// value is what compression does not make smaller, and the version at its end.
+func (l *loading) value(id, i, version int) []byte {
+	rng := rand.New(rand.NewPCG(uint64(id), uint64(i)))
+	value := make([]byte, 0, l.pair)
+	for len(value) < l.pair-32 {
+		value = binary.LittleEndian.AppendUint64(value, rng.Uint64())
+	}
+	return fmt.Appendf(value, "%02d-%08d-%08d", id, i, version)
 }
 
 // each client's requests have a minute, as an application's would.
@@ -132,7 +139,7 @@ func (l *loading) load() {
 		l.versions[id] = make([]int, l.each)
 		wg.Go(func() {
 			for i := range l.each {
-				l.request("put", id, i, func(ctx context.Context) error { return l.client.Put(ctx, loadKey(id, i), loadValue(id, i, 0)) })
+				l.request("put", id, i, func(ctx context.Context) error { return l.client.Put(ctx, loadKey(id, i), l.value(id, i, 0)) })
 			}
 		})
 	}
@@ -149,7 +156,7 @@ func (l *loading) overwrite(id int, stop *atomic.Bool) {
 			continue
 		}
 		next := l.versions[id][i] + 1
-		l.request("put", id, i, func(ctx context.Context) error { return l.client.Put(ctx, loadKey(id, i), loadValue(id, i, next)) })
+		l.request("put", id, i, func(ctx context.Context) error { return l.client.Put(ctx, loadKey(id, i), l.value(id, i, next)) })
 		l.versions[id][i] = next
 	}
 }
@@ -157,7 +164,7 @@ func (l *loading) overwrite(id int, stop *atomic.Bool) {
 func (l *loading) verify(id, i int) {
 	l.request("get", id, i, func(ctx context.Context) error {
 		got, err := l.client.Get(ctx, loadKey(id, i))
-		if err == nil && !bytes.Equal(got, loadValue(id, i, l.versions[id][i])) {
+		if err == nil && !bytes.Equal(got, l.value(id, i, l.versions[id][i])) {
 			l.t.Errorf("%s ends in %q, version %d was acknowledged", loadKey(id, i), got[max(0, len(got)-32):], l.versions[id][i])
 		}
 		return err

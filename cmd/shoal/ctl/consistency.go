@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -22,6 +23,7 @@ type replica struct {
 	StoreID  uint64 `json:"store_id"`
 	PeerID   uint64 `json:"peer_id"`
 	IsLeader bool   `json:"is_leader"`
+	Term     uint64 `json:"term,omitempty"`
 	// Error is why the store could not be asked.
 	Error string `json:"error,omitempty"`
 	Peer  struct {
@@ -46,7 +48,12 @@ type replica struct {
 			// Differs says that the last comparison found the replica unlike its leader's.
 			Differs bool `json:"differs,omitempty"`
 		} `json:"consistency"`
-		Damaged string `json:"damaged,omitempty"`
+		Damaged  string `json:"damaged,omitempty"`
+		Snapshot struct {
+			Installing uint64 `json:"installing,omitempty"`
+		} `json:"snapshot"`
+		// MergeInto is the region that this one is frozen for.
+		MergeInto uint64 `json:"merge_into,omitempty"`
 	} `json:"peer"`
 }
 
@@ -93,15 +100,24 @@ func (s statusServers) call(ctx context.Context, method string, store uint64, pa
 	return errors.Annotatef(json.Unmarshal(body, into), "store %d: %s", store, path)
 }
 
-// replicas asks every store of a region for its peer.
+// answerOfStore is how long one store is waited for: one that hangs must not keep the others' answers back.
+const answerOfStore = 3 * time.Second
+
+// replicas asks every store of a region for its peer, all at once.
 func (s statusServers) replicas(ctx context.Context, r pdapi.Region) []replica {
+	ctx, cancel := context.WithTimeout(ctx, answerOfStore)
+	defer cancel()
 	list := make([]replica, len(r.Peers))
+	var asking sync.WaitGroup
 	for i, p := range r.Peers {
-		if err := s.call(ctx, http.MethodGet, p.StoreID, fmt.Sprintf("/region/%d", r.ID), &list[i]); err != nil {
-			list[i].Error = err.Error()
-		}
-		list[i].StoreID, list[i].PeerID = p.StoreID, p.ID
+		asking.Go(func() {
+			if err := s.call(ctx, http.MethodGet, p.StoreID, fmt.Sprintf("/region/%d", r.ID), &list[i]); err != nil {
+				list[i].Error = err.Error()
+			}
+			list[i].StoreID, list[i].PeerID = p.StoreID, p.ID
+		})
 	}
+	asking.Wait()
 	return list
 }
 

@@ -2,7 +2,7 @@
 //
 // Data goes through the public client, so that what ctl sees is what clients see; everything else is asked of the scheduler's
 // HTTP API (act.go), a file or two for each family of commands. Answers are tables for people (table.go), or JSON for programs with -o json. An error
-// says what to do next (explain.go), and Tab offers what there is (complete.go).
+// says what to do next (advice.go), and Tab offers what there is (complete.go).
 //
 // The same tree of commands serves the command line, where it is built once and every command opens a connection of its own, and
 // `shoal ctl shell`, where it is built for every line and the lines share a connection.
@@ -78,7 +78,7 @@ environment variable ` + endpointsVariable + `, or where "shoal playground" has 
 	f.BoolVarP(&opts.verbose, "verbose", "v", opts.verbose, "show what the client library logs")
 	cmd.AddCommand(
 		kvCommand(opts), storeCommand(opts), regionCommand(opts), operatorCommand(opts), schedulerCommand(opts), configCommand(opts), placementCommand(opts),
-		hotCommand(opts), memberCommand(opts), consistencyCommand(opts), recoverCommand(opts),
+		hotCommand(opts), explainCommand(opts), memberCommand(opts), consistencyCommand(opts), recoverCommand(opts),
 	)
 	return cmd, opts
 }

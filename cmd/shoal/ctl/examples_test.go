@@ -55,6 +55,8 @@ func TestTabOffersIDs(t *testing.T) {
 	pd := scheduler(t)
 	for args, want := range map[string]string{
 		"store show ":                       "1\t10.0.0.1:20160\n:4\n",
+		"explain region ":                   "2\tfrom ''\n:4\n",
+		"explain region 2 ":                 ":4\n",
 		"region merge 2 ":                   "2\tfrom ''\n:4\n",
 		"operator add add-peer ":            "2\tfrom ''\n:4\n",
 		"operator add add-peer 2 ":          "1\t10.0.0.1:20160\n:4\n",

@@ -149,7 +149,9 @@ func (r rig) regions() {
 	}
 	r.does("region check empty", "(first)") // there is nothing in any
 	r.does("region check down-peer", "none")
-	to := follower(middle)
+	r.does("scheduler pause all 10m") // what is done here must not be undone
+	r.becomes("operator show", "nothing is being done")
+	to := follower(r.region("m"))
 	r.does(fmt.Sprintf("region transfer-leader %d %d --wait", middle.ID, to), "done in")
 	r.does(fmt.Sprintf("region scatter %d", left), "region", "on its way")
 	r.becomes("operator show", "nothing is being done")

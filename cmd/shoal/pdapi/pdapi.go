@@ -19,6 +19,7 @@ import (
 
 const (
 	prefix      = "/pd/api/v1"
+	ownPrefix   = "/shoal/api/v1" // what the family's API does not have
 	answerBy    = 5 * time.Second
 	answerLimit = 256 << 20 // bytes: some million regions
 )
@@ -80,8 +81,13 @@ func (e *UnreachableError) Error() string {
 // Unwrap is what the last one failed with.
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
-// do asks each endpoint until one answers. An answer that is an error is an answer, except for "not here".
+// do asks for a path of the family's API.
 func (c *Client) do(ctx context.Context, method, path string, body, into any) error {
+	return c.doAt(ctx, method, prefix+path, body, into)
+}
+
+// doAt asks each endpoint until one answers. An answer that is an error is an answer, except for "not here".
+func (c *Client) doAt(ctx context.Context, method, path string, body, into any) error {
 	var text []byte
 	var err error
 	if body != nil {
@@ -90,7 +96,7 @@ func (c *Client) do(ctx context.Context, method, path string, body, into any) er
 		}
 	}
 	for _, e := range c.endpoints {
-		err = c.ask(ctx, method, e+prefix+path, text, into)
+		err = c.ask(ctx, method, e+path, text, into)
 		var refused *Error
 		if err == nil || (stderrors.As(err, &refused) && refused.Code != http.StatusServiceUnavailable) {
 			return err

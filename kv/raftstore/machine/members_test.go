@@ -84,6 +84,49 @@ func TestTheLeaderOfTwoStays(t *testing.T) {
 	require.NoError(t, checkLeaderStays(group(), next, 11))
 }
 
+// The scheduler is told of a change when the next one is welcome, which it asks for at once: what is refused it repeats only seconds later.
+func TestAChangeIsReportedWhenTheNextIsWelcome(t *testing.T) {
+	g := newRig(t, threeRegion())
+	g.lead()
+	g.agree()
+	ask := func(c command.PeerChange) (got *error) {
+		got = new(error)
+		g.run(Admin{&AdminRequest{RegionID: 1, Op: ChangePeers{[]command.PeerChange{c}}, Done: func(err error) { *got = err }}})
+		return got
+	}
+	reported := func() bool {
+		for _, a := range g.asked {
+			if hb, ok := a.(RegionHeartbeat); ok && len(hb.Region.Peers) == 4 {
+				return true
+			}
+		}
+		return false
+	}
+	g.lazy = true
+	settle := func() {
+		next := g.owed[0]
+		g.owed = g.owed[1:]
+		g.run(next)
+		g.agree()
+	}
+	first := ask(change(toLearner, 14, 4))
+	g.agree()
+	settle() // the entry is durable here, and its commit is not
+	require.NoError(t, *first)
+	require.Len(t, g.raft.peers[1].region.Peers, 4, "in force")
+	require.False(t, reported(), "while its commit is not durable another change would be refused")
+	second := ask(change(toVoter, 14, 4))
+	require.ErrorContains(t, *second, "one change at a time")
+
+	settle()
+	require.True(t, reported())
+	g.lazy = false
+	third := ask(change(toVoter, 14, 4))
+	g.agree()
+	require.NoError(t, *third)
+	require.Equal(t, metapb.PeerRole_Voter, g.raft.peers[1].region.Peers[3].Role)
+}
+
 // P8: a learner that the leader has not heard of lately is not made a voter where that could cost the majority; nor is a voter removed that is needed for one.
 func TestOnlyTheLivingAreCountedOn(t *testing.T) {
 	m, p := leading(t, false)

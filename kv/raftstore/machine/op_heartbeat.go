@@ -2,14 +2,14 @@ package machine
 
 import "github.com/pingcap/kvproto/pkg/metapb"
 
-// duties are what a leader does now and then. Only a leader reports to the scheduler: at once when it begins to lead
-// or its peers change, and every RegionHeartbeatTicks otherwise.
+// duties are what a leader does now and then. Only a leader reports to the scheduler: at once when it begins to lead, its peers change,
+// or one of them falls silent or is heard again, and every RegionHeartbeatTicks otherwise.
 type duties struct {
 	reportNow bool
-	// reported is the term in which the last report was made, and pending how many peers it called pending.
-	reported uint64
-	pending  int
-	shownAt  uint64
+	// reported is the term in which the last report was made, and pending and down how many peers it called so.
+	reported      uint64
+	pending, down int
+	shownAt       uint64
 	// leadsSince is the tick at which the term reported in began.
 	leadsSince uint64
 	// compactTo is where the log shall be cut as soon as the entry's term has been read from disk.
@@ -27,14 +27,15 @@ func (m *RaftMachine) doDuties(p *peer) {
 		p.duties.reportNow = true
 	}
 	m.watchSize(p)
-	if p.duties.pending > 0 && p.duties.pending != len(p.pendingPeers()) {
+	if p.duties.pending > 0 && p.duties.pending != len(p.pendingPeers()) || p.duties.down != len(p.downPeers(uint64(m.cfg.ElectionTicks))) {
 		p.duties.reportNow = true
 	}
 }
 
-// reportChange reports to the scheduler when there is something to say.
+// reportChange reports to the scheduler when there is something to say. A change of peers is reported when another one would be taken: the answer may be
+// the next step of what the scheduler does, and a step that is refused is repeated only seconds later.
 func (m *RaftMachine) reportChange(p *peer) {
-	if !p.isLeader() || p.removed || p.applied.Term != p.term() {
+	if !p.isLeader() || p.removed || p.applied.Term != p.term() || p.node.ChangeHeld() {
 		return
 	}
 	if !p.duties.reportNow && p.duties.reported == p.term() {
@@ -43,12 +44,12 @@ func (m *RaftMachine) reportChange(p *peer) {
 	if p.duties.reported != p.term() {
 		p.duties.leadsSince = p.ticks
 	}
-	pending := p.pendingPeers()
-	p.duties.reportNow, p.duties.reported, p.duties.pending = false, p.term(), len(pending)
+	pending, down := p.pendingPeers(), p.downPeers(uint64(m.cfg.ElectionTicks))
+	p.duties.reportNow, p.duties.reported, p.duties.pending, p.duties.down = false, p.term(), len(pending), len(down)
 	size, keys := p.size.now()
 	m.round.Ask = append(m.round.Ask, RegionHeartbeat{
 		Size: size, Keys: keys,
-		Region: p.region, Leader: p.self(m.cfg.StoreID), Term: p.term(), Pending: pending, Down: p.downPeers(uint64(m.cfg.ElectionTicks)),
+		Region: p.region, Leader: p.self(m.cfg.StoreID), Term: p.term(), Pending: pending, Down: down,
 	})
 }
 

@@ -13,6 +13,8 @@ type PeerReport struct {
 	Check     HashCheck        `json:"consistency"`
 	// Damaged says why the peer's data is not to be trusted, empty when it is.
 	Damaged string `json:"damaged,omitempty"`
+	// MergeInto is the region that the peer's is to be merged into, 0 for none: until that is over, or taken back, it serves nothing.
+	MergeInto uint64 `json:"merge_into,omitempty"`
 }
 
 // FollowerReport is a leader's view of one member.
@@ -46,6 +48,9 @@ func (m *RaftMachine) handleInspect(q Inspect) {
 
 func (m *RaftMachine) inspect(p *peer) *PeerReport {
 	r := &PeerReport{Log: p.logStatus(), Check: p.check, Damaged: p.damage}
+	if p.merge.frozen() {
+		r.MergeInto = p.merge.state.Target.GetId()
+	}
 	r.Snapshot.Building = p.snap.building
 	if p.log.snapshot != nil {
 		r.Snapshot.Built = p.log.snapshot.Metadata.Index

@@ -14,7 +14,8 @@ import (
 	"github.com/shoal-kv/shoal/proto/region"
 )
 
-// rig is a whole store's machines, wired without a shell. Everything is durable at once; apply waits while slow is set.
+// rig is a whole store's machines, wired without a shell. Everything is durable at once, or what the raft machine has written once it is told of owed, while lazy
+// is set; apply waits while slow is set.
 type rig struct {
 	t     *testing.T
 	raft  *RaftMachine
@@ -23,6 +24,8 @@ type rig struct {
 	db    *memdb.DB
 	now   Instant
 	slow  bool
+	lazy  bool
+	owed  []Mail
 
 	queue []ApplyTask
 	sent  []*raft_serverpb.RaftMessage
@@ -111,7 +114,11 @@ func (g *rig) carryOut(round *Round) (posted []Addressed) {
 			delete(g.logs, w.RegionID)
 			to.Mail = LogDestroyed{w.RegionID, w.PeerID}
 		}
-		if w.Destroyed || w.Number > 0 {
+		switch {
+		case !w.Destroyed && w.Number == 0:
+		case g.lazy:
+			g.owed = append(g.owed, to.Mail)
+		default:
 			posted = append(posted, to)
 		}
 	}

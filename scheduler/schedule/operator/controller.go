@@ -176,10 +176,14 @@ func (c *Controller) Tick(now time.Time) []*Command {
 	return commands
 }
 
-// dead says why an operator waits in vain: for a peer on a store that will not take it in. Found by the simulator.
+// dead says why an operator waits in vain: for a peer on a store that will not take it in, found by the simulator; for a store to lead that has
+// fallen silent, which would keep the region from being repaired for a minute.
 func (c *Controller) dead(o *Operator, r *cluster.Region, now time.Time) string {
 	var to uint64
+	leads := false
 	switch s := o.Steps[o.run.at].(type) {
+	case TransferLeader:
+		to, leads = s.To, true
 	case AddLearner:
 		to = s.Peer.StoreId
 	case AddPeer:
@@ -192,7 +196,7 @@ func (c *Controller) dead(o *Operator, r *cluster.Region, now time.Time) string 
 		return fmt.Sprintf("store %d is gone", to)
 	}
 	switch state := s.State(now); {
-	case state == cluster.Up, state == cluster.Disconnected && r.OnStore(to) != nil:
+	case state == cluster.Up, leads && state == cluster.Offline, !leads && state == cluster.Disconnected && r.OnStore(to) != nil:
 		return ""
 	default:
 		return fmt.Sprintf("store %d is %s", to, state)

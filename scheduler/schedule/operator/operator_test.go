@@ -282,6 +282,18 @@ func TestOperatorsDoNotWaitForLostStores(t *testing.T) {
 	p.PutStore(&metapb.Store{Id: 4, State: metapb.StoreState_Offline}, t0)
 	c.Tick(t0)
 	require.Zero(t, c.Count())
+
+	p = picture(voters(5, 1, 2, 3))
+	p.PutStore(&metapb.Store{Id: 2, State: metapb.StoreState_Offline}, t0)
+	c = NewController(p)
+	c.SetLimits(NoLimits())
+	for _, to := range []uint64{2, 3} {
+		require.NoError(t, c.Add(t0, New("x", "y", Leader, Low, p.Region(1), TransferLeader{1, to})))
+		c.Tick(t0.Add(cluster.DisconnectedAfter + time.Second))
+		require.Equal(t, to == 2, c.Has(1), "a store that is being drained may lead, one that is silent may not")
+		c.Cancel(1, "", t0)
+	}
+	require.Contains(t, c.History(1)[0].Why, "store 3 is Disconnected")
 }
 
 // P5: the operators of a merge come and go in pairs; the region that vanishes has succeeded.

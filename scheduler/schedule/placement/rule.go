@@ -130,6 +130,9 @@ func (r *Rule) Check() error {
 	case r.IsolationLevel != "" && !slices.Contains(r.LocationLabels, r.IsolationLevel):
 		return errors.Errorf("rule %s: isolation_level %q is none of its location_labels %v", r.Name(), r.IsolationLevel, r.LocationLabels)
 	}
+	if err := CheckLabels(r.LocationLabels); err != nil {
+		return errors.Annotatef(err, "rule %s: location_labels", r.Name())
+	}
 	for _, c := range r.LabelConstraints {
 		switch c.Op {
 		case In, NotIn:
@@ -139,6 +142,31 @@ func (r *Rule) Check() error {
 		case Exists, NotExists:
 		default:
 			return errors.Errorf("rule %s: op %q must be in, notIn, exists or notExists", r.Name(), c.Op)
+		}
+	}
+	return nil
+}
+
+// LongestLabel is how many bytes the name or the value of a store's label may have.
+const LongestLabel = 63
+
+// PlainLabel says that a text has only letters, digits and - _ . / $, as names and values of labels that are set by hand do.
+func PlainLabel(s string) bool {
+	return strings.IndexFunc(s, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("-_./$", c)
+	}) < 0
+}
+
+// CheckLabels says what is wrong with the labels by which replicas are to be apart, the most important first.
+func CheckLabels(labels []string) error {
+	for i, l := range labels {
+		switch {
+		case l == "":
+			return errors.New("a label's name must not be empty")
+		case len(l) > LongestLabel || !PlainLabel(l):
+			return errors.Errorf("%q cannot be the name of a store's label; it must be at most %d letters, digits and - _ . / $", l, LongestLabel)
+		case slices.Contains(labels[:i], l):
+			return errors.Errorf("%q is named twice", l)
 		}
 	}
 	return nil
