@@ -111,13 +111,13 @@ PLACEMENT = SHOAL_PLACEMENT_KIB=24576 go test -count=1 -timeout 60m -v ./test/ro
 placement:
 	SHOAL_PLACEMENT_MIB=2048 $(PLACEMENT) '^TestPlacement$$'
 
-# The same under three schedulers, whose leader is killed every 20 seconds, for ten minutes at least.
+# The same under three schedulers, whose leader is killed every 20 seconds, for ten minutes at least, while stores are lost and come back.
 placement-failovers:
 	SHOAL_PLACEMENT_MIB=2048 SHOAL_PLACEMENT_EVERY=20 SHOAL_PLACEMENT_KILLS=30 $(PLACEMENT) '^TestPlacementThroughFailovers$$'
 
 # Six stores in three zones; a zone is killed.
 placement-zones:
-	SHOAL_PLACEMENT_MIB=2048 $(PLACEMENT) '^TestPlacementByZones$$'
+	SHOAL_PLACEMENT_MIB=512 SHOAL_PLACEMENT_KIB=6144 go test -count=1 -timeout 20m -v ./test/robustness -run '^TestPlacementByZones$$'
 
 # --- the simulator ----------------------------------------------------------------------------------------------------
 

@@ -136,7 +136,7 @@ func TestPlacementByZones(t *testing.T) {
 		}
 	}
 	f.quick()
-	rest := f.fill(min(sized("SHOAL_PLACEMENT_MIB", 16), 256))
+	rest := f.fill(sized("SHOAL_PLACEMENT_MIB", 16))
 	f.within(placementLimit(), "every region has one replica a zone", func() string {
 		if what := f.crowded(); what != "" {
 			return what
@@ -144,11 +144,11 @@ func TestPlacementByZones(t *testing.T) {
 		return f.amiss()
 	})
 	t.Logf("%d regions", len(f.placement()))
+	before, killed := f.load.ops.Load(), time.Now()
 	for _, s := range f.stores[2:4] {
 		s.kill()
 		s.dead = true
 	}
-	before := f.load.ops.Load()
 	require.Eventually(t, func() bool { return f.load.ops.Load() > before+2000 }, 2*time.Minute, 10*time.Millisecond, "the clients get on without a zone")
 	f.within(time.Minute, "every region is led from another zone", func() string {
 		for _, r := range f.placement() {
@@ -158,6 +158,7 @@ func TestPlacementByZones(t *testing.T) {
 		}
 		return ""
 	})
+	t.Logf("%s after the zone's end", time.Since(killed).Round(100*time.Millisecond))
 	rest()
 	require.Empty(t, f.crowded(), "two zones are no reason to put two replicas into one")
 }
