@@ -151,8 +151,12 @@ func (r rig) regions() {
 	r.does("region check down-peer", "none")
 	r.does("scheduler pause all 10m") // what is done here must not be undone
 	r.becomes("operator show", "nothing is being done")
+	r.does("region check", "miss-peer", "hold next to nothing")
+	r.does("region range g p", "g", "p")
 	to := follower(r.region("m"))
 	r.does(fmt.Sprintf("region transfer-leader %d %d --wait", middle.ID, to), "done in")
+	r.fails(fmt.Sprintf("region scatter %d 99999", left), "regions are scattered", "region 99999 not found")
+	r.becomes("operator show", "nothing is being done")
 	r.does(fmt.Sprintf("region scatter %d", left), "region", "on its way")
 	r.becomes("operator show", "nothing is being done")
 	r.does(fmt.Sprintf("region merge %d %d --wait", left, middle.ID))
@@ -238,6 +242,10 @@ func (r rig) schedulers() {
 func (r rig) configuration() {
 	r.does("config show", "max-replicas", "30m0s", "replicas of each region")
 	r.does("config show --changed -o json")
+	require.NotContains(r, r.does("config show replication", "max-replicas", "location-labels"), "leader-schedule-limit")
+	r.fails("config set leader-schedule-limit many", `leader-schedule-limit cannot be "many"; it must be a whole number`)
+	r.does("store limit 1", "15/min")
+	r.fails("store limit 99999", "there is no store 99999")
 	r.does("config set leader-schedule-limit 8", "leader-schedule-limit: 4 -> 8")
 	r.does("config show limit --changed", "8 *")
 	r.does("config set leader-schedule-limit 4", "8 -> 4")
