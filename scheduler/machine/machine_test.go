@@ -221,7 +221,7 @@ func TestWrongSettingsAreRefused(t *testing.T) {
 		"max-replicas is 0; it must lie between":      {"max-replicas": "0"},
 		"max-replicas cannot be \"three\"":            {"max-replicas": "three"},
 		"max-store-down-time is 0s":                   {"max-store-down-time": "0s"},
-		"must be a duration":                            {"max-store-down-time": "soon"},
+		"must be a duration":                          {"max-store-down-time": "soon"},
 		"isolation-level is \"rack\"; it must be one": {"isolation-level": "rack", "location-labels": "zone"},
 		"both must lie between 0 and 1":               {"low-space-ratio": "0.5", "high-space-ratio": "0.6"},
 		"leader-schedule-limit is -1":                 {"leader-schedule-limit": "-1"},
