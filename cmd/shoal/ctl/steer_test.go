@@ -89,10 +89,20 @@ func (r rig) ask(line string, into any) {
 	require.NoError(r, json.Unmarshal([]byte(r.does(line+" -o json")), into), line)
 }
 
+// region is the one that holds a key. While it is divided there may be none for a moment (P4).
 func (r rig) region(key string) (region pdapi.Region) {
 	r.Helper()
-	r.ask("region --key "+key, &region)
-	return region
+	line := "region --key " + key + " -o json"
+	for deadline := time.Now().Add(patience); ; {
+		out, err := r.try(line)
+		if err == nil {
+			require.NoError(r, json.Unmarshal([]byte(out), &region), line)
+			return region
+		}
+		if !strings.Contains(err.Error(), "not found") || time.Now().After(deadline) {
+			require.NoError(r, err, line)
+		}
+	}
 }
 
 // free is a store that holds nothing of a region.
