@@ -12,38 +12,61 @@ import (
 const maxRecords = 64
 
 // joinRecords is what a region remembers after it took another in, oldest first: what that one remembered, what it remembered itself, and the new merge. When
-// that is too much the oldest are forgotten; a record without a source, in front, keeps the highest version at which something was.
+// that is too much the oldest are forgotten. In front stands, for each region of which a merge was forgotten, a record without a source: its epoch has the
+// highest version at which that was; one without a target stands for regions that are forgotten themselves.
 func joinRecords(source, own []*raft_serverpb.MergedRecord, last *raft_serverpb.MergedRecord) []*raft_serverpb.MergedRecord {
-	var all []*raft_serverpb.MergedRecord
-	forgotten := max(forgottenAt(source), forgottenAt(own))
+	var gaps, all []*raft_serverpb.MergedRecord
 	for _, list := range [][]*raft_serverpb.MergedRecord{source, own, {last}} {
 		for _, r := range list {
-			if r.SourceRegionId != 0 && recordOf(all, r.SourceRegionId) == nil {
+			switch {
+			case r.SourceRegionId == 0:
+				gaps = forget(gaps, r)
+			case recordOf(all, r.SourceRegionId) == nil:
 				all = append(all, r)
 			}
 		}
 	}
 	for len(all) > maxRecords {
-		forgotten = max(forgotten, all[0].TargetEpoch.GetVersion())
-		all = all[1:]
+		gaps, all = forget(gaps, all[0]), all[1:]
 	}
-	if forgotten > 0 {
-		all = append(ignorantUntil(forgotten), all...)
+	if len(gaps) > maxRecords {
+		rest := &raft_serverpb.MergedRecord{TargetEpoch: &metapb.RegionEpoch{}}
+		for _, g := range gaps[:len(gaps)-maxRecords+1] {
+			rest.TargetEpoch.Version = max(rest.TargetEpoch.Version, g.TargetEpoch.GetVersion())
+		}
+		gaps = append([]*raft_serverpb.MergedRecord{rest}, gaps[len(gaps)-maxRecords+1:]...)
 	}
-	return all
+	return append(gaps, all...)
 }
 
-func forgottenAt(records []*raft_serverpb.MergedRecord) uint64 {
-	if len(records) > 0 && records[0].SourceRegionId == 0 {
-		return records[0].TargetEpoch.GetVersion()
+// forget adds to the gaps what a merge, or a gap, says of its target. It changes none that others may have.
+func forget(gaps []*raft_serverpb.MergedRecord, r *raft_serverpb.MergedRecord) []*raft_serverpb.MergedRecord {
+	gap := &raft_serverpb.MergedRecord{TargetRegionId: r.TargetRegionId, TargetEpoch: &metapb.RegionEpoch{Version: r.TargetEpoch.GetVersion()}}
+	for i, g := range gaps {
+		if g.TargetRegionId == r.TargetRegionId {
+			gap.TargetEpoch.Version = max(gap.TargetEpoch.Version, g.TargetEpoch.GetVersion())
+			gaps[i] = gap
+			return gaps
+		}
 	}
-	return 0
+	return append(gaps, gap)
 }
 
-// recallsAllSince reports whether a region with these records still knows everything that it took in when its version was this or a later one. If it does
-// not, it cannot testify that it did not take in somebody.
-func recallsAllSince(records []*raft_serverpb.MergedRecord, version uint64) bool {
-	return forgottenAt(records) <= version
+// forgottenAt is the version of the latest merge into a region that is not remembered any more.
+func forgottenAt(records []*raft_serverpb.MergedRecord, target uint64) (version uint64) {
+	for _, r := range records {
+		if r.SourceRegionId == 0 && (r.TargetRegionId == 0 || r.TargetRegionId == target) {
+			version = max(version, r.TargetEpoch.GetVersion())
+		}
+	}
+	return version
+}
+
+// recallsAllSince reports whether a region with these records still knows everything that it, or another region with this id whose records it has, took in when that
+// one's version was this or a later one. If it does not, it cannot testify that somebody was not taken in. What a neighbour has forgotten that came to it later is no
+// reason: that was about other targets. Found by the simulator, where sources stayed frozen because nobody could testify.
+func recallsAllSince(records []*raft_serverpb.MergedRecord, target *metapb.Region) bool {
+	return forgottenAt(records, target.Id) <= target.RegionEpoch.GetVersion()
 }
 
 // ignorantUntil is the record of somebody who does not know what a region took in before its version was this.

@@ -50,7 +50,7 @@ func (m *ApplyMachine) ask(round *ApplyRound, t *ApplyTask) {
 	case target == nil || region.IsEpochStale(target.region.RegionEpoch, q.Target.RegionEpoch):
 		answer.Unknown = true
 	case !region.SameEpoch(target.region.RegionEpoch, q.Target.RegionEpoch):
-		answer.Refused = recordOf(target.records, t.RegionID) == nil && recallsAllSince(target.records, q.Target.RegionEpoch.Version)
+		answer.Refused = recordOf(target.records, t.RegionID) == nil && recallsAllSince(target.records, q.Target)
 		answer.Unknown = !answer.Refused
 	case q.Ready || q.Decline:
 		call := MergeCall{RegionID: target.region.Id, Expected: q.Target, Source: q.Source, Index: q.Index, Decline: q.Decline}
@@ -66,14 +66,14 @@ func (m *ApplyMachine) ask(round *ApplyRound, t *ApplyTask) {
 // source in: so says its tombstone, even if nobody who is left on the source's stores knows the target any more.
 func (m *ApplyMachine) leftWithout(target *metapb.Region, source uint64) bool {
 	t, ok := m.tombstones[target.Id]
-	return ok && region.IsEpochStale(target.RegionEpoch, t.epoch) && recordOf(t.records, source) == nil && recallsAllSince(t.records, target.RegionEpoch.Version)
+	return ok && region.IsEpochStale(target.RegionEpoch, t.epoch) && recordOf(t.records, source) == nil && recallsAllSince(t.records, target)
 }
 
 // vanished reports whether the target has itself been taken in, without having taken in anybody of this store at the epoch that it was expected to have: its
 // heirs have its records.
 func (m *ApplyMachine) vanished(target *metapb.Region, source uint64) bool {
 	for _, a := range m.appliers { // order-free: any of them
-		if recordOf(a.records, target.Id) != nil && recordOf(a.records, source) == nil && recallsAllSince(a.records, target.RegionEpoch.Version) {
+		if recordOf(a.records, target.Id) != nil && recordOf(a.records, source) == nil && recallsAllSince(a.records, target) {
 			return true
 		}
 	}
