@@ -121,9 +121,9 @@ func (e *errand) send(r *cachedRegion) {
 	}
 	e.asked = peer
 	s := c.storeWith(peer.StoreId)
-	if s == nil { // its disk was lost, and it is another store now
-		e.nextPeer(r)
-		e.wait(waitAnswer, 0)
+	if s == nil { // its disk was lost: at its address is another store now, which says so, and real clients look the region up again
+		e.cl.cache.drop(r)
+		e.wait(waitRegion, 0)
 		return
 	}
 	ctx := &kvrpcpb.Context{RegionId: r.Id, RegionEpoch: r.RegionEpoch, Peer: peer, ReplicaRead: e.task.replica}
