@@ -113,7 +113,11 @@ func (t *traced) Ingest(in engine.Ingestion) error {
 		in.Also = also.Batch
 	}
 	err := t.Engine.Ingest(in)
-	if t.ledger != nil {
+	switch {
+	case t.ledger == nil:
+	case err != nil:
+		t.ledger.forget() // what was to be committed also is noted, and may not be there
+	default:
 		for _, cf := range engine.DataCFs {
 			t.ledger.recount(cf, in.Replace[cf].Start, in.Replace[cf].End)
 		}

@@ -42,6 +42,9 @@ func (l *ledger) recount(cf engine.CF, start, end []byte) {
 	l.read(snap, cf, engine.IterOptions{Lower: start, Upper: end})
 }
 
+// forget makes the next sum count everything anew.
+func (l *ledger) forget() { l.pairs = nil }
+
 // sum is the fingerprint of [start, end).
 func (l *ledger) sum(start, end []byte) uint64 {
 	if l.pairs == nil {

@@ -85,19 +85,19 @@ func (c *Checker) applied(st *store, rec *regionRecord, p *peer, to machine.Pair
 		e := p.awaiting[0]
 		p.awaiting = p.awaiting[1:]
 		p.applied = e.index
-		c.choose(st, rec, p, e)
+		c.choose(st, rec, p.term, e)
 	}
 	if chosen := rec.chosen.at(to.Index); chosen != nil && chosen.term != to.Term {
 		c.fail("store %d: region %d peer %d notes term %d for applied index %d, an entry of term %d", st.id, rec.id, p.id, to.Term, to.Index, chosen.term)
 	}
 }
 
-// choose notes an applied entry: nobody may ever apply another one there.
-func (c *Checker) choose(st *store, rec *regionRecord, p *peer, e entry) {
+// choose notes an entry that was applied by the given term: nobody may ever apply another one there.
+func (c *Checker) choose(st *store, rec *regionRecord, by uint64, e entry) {
 	room := rec.chosen.room(e.index)
 	switch {
 	case room.store == 0:
-		*room = chosenEntry{e.term, e.hash, p.term, st.id}
+		*room = chosenEntry{e.term, e.hash, by, st.id}
 	case room.term != e.term || room.hash != e.hash:
 		c.fail("region %d: stores %d and %d apply different entries at index %d, of terms %d and %d", rec.id, room.store, st.id, e.index, room.term, e.term)
 	}

@@ -150,6 +150,12 @@ func (c *Checker) found(st *store, f *Found) {
 		c.fail("store %d: region %d starts with an entry of term %d applied at %d; store %d applied one of term %d",
 			st.id, rec.id, f.Applied.Term, f.Applied.Index, chosen.store, chosen.term)
 	}
+	// Its last life may have ended after a batch, and before it could tell.
+	for i := range f.Entries {
+		if e := identify(&f.Entries[i]); e.index <= f.Applied.Index {
+			c.choose(st, rec, term, e)
+		}
+	}
 	c.takeShape(st, rec, p, f.Region)
 }
 

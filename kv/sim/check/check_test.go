@@ -268,6 +268,14 @@ func TestBadLivesAreReported(t *testing.T) {
 				Region: shape(3, "", "", 1, 2, 3), PeerID: 12, State: r.disks[2].state, Applied: machine.Pair{Index: 6, Term: 5}, Truncated: machine.Pair{Index: 6, Term: 5},
 			}})
 		}, "starts with an entry of term 5 applied at 6; store 1 applied one of term 6"},
+		"another entry than one that was applied and not told, before a restart": {func(r *rig) {
+			for id, term := range map[uint64]uint64{1: 5, 2: 6} {
+				r.Started(id, r.disks[id], func() machine.Instant { return 0 }, []Found{{
+					Region: shape(3, "", "", 1, 2, 3), PeerID: id + 10, State: r.disks[id].state, Truncated: machine.Pair{Index: 5, Term: 5},
+					Applied: machine.Pair{Index: 6, Term: term}, Entries: []eraftpb.Entry{entryOf(6, term, "")},
+				}})
+			}
+		}, "applied at 6; store"},
 		"a snapshot that takes back (R12)": {func(r *rig) {
 			r.elect(1, 6, 6)
 			r.apply(1, entryOf(6, 6, ""))

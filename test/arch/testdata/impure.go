@@ -4,10 +4,10 @@ package impure
 
 import (
 	"maps"
-	"math/rand" // want "imports math/rand"
+	"math/rand"       // want "imports math/rand"
 	v2 "math/rand/v2" // want "imports math/rand/v2"
-	"net" // want "imports net"
-	"os" // want "imports os"
+	"net"             // want "imports net"
+	"os"              // want "imports os"
 	"slices"
 	"sync" // want "imports sync"
 	"sync/atomic"
