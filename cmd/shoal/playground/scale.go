@@ -89,12 +89,18 @@ data to them by itself.`,
 	return cmd
 }
 
-func scaleOut(ctx context.Context, cmd *cobra.Command, at string, count int) error {
+// findCluster finds a running playground, and its schedulers.
+func findCluster(ctx context.Context, at string) (*remote, *pdapi.Client, error) {
 	r, err := findRemote(ctx, at)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	api, err := pdapi.New(r.parts.PD)
+	return r, api, err
+}
+
+func scaleOut(ctx context.Context, cmd *cobra.Command, at string, count int) error {
+	r, api, err := findCluster(ctx, at)
 	if err != nil {
 		return err
 	}
@@ -158,11 +164,7 @@ and its data removed. Ctrl-C stops waiting only: the same command waits again, "
 }
 
 func scaleIn(ctx context.Context, cmd *cobra.Command, at string, id uint64) error {
-	r, err := findRemote(ctx, at)
-	if err != nil {
-		return err
-	}
-	api, err := pdapi.New(r.parts.PD)
+	r, api, err := findCluster(ctx, at)
 	if err != nil {
 		return err
 	}
