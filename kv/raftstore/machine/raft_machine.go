@@ -54,6 +54,7 @@ func (m *RaftMachine) Handle(mail []Mail, now Instant) Round {
 		m.lookAfterAll()
 		m.groups.open = false
 	}
+	m.groups.heard = false
 	m.round = nil
 	return round
 }
@@ -278,6 +279,7 @@ func (m *RaftMachine) step(p *peer, msg *eraftpb.Message) {
 		return // behind a snapshot that is not in place yet nothing can be written; the leader sends again
 	}
 	p.hearSnapshotRequest(msg)
+	m.groups.heard = m.groups.heard || msg.MsgType == eraftpb.MessageType_MsgAppend && len(msg.Entries) > 0
 	// What raft refuses is a message that it may lose: from a peer it does not know (yet), or a local one.
 	if err := p.node.Step(*msg); err == nil {
 		m.touch(p)

@@ -8,8 +8,12 @@ package machine
 // its regions that come meanwhile wait, and set out as one group: one entry a region, one batch for the log, one frame for each other store.
 //
 // The next group sets out when the last one is decided and as many writes wait as it had and as waited then: whoever was answered
-// has come back. For fewer it waits at most as long as the last one took, so a write's time at most doubles; and a region that gets no
-// quorum holds up the others for twice that. Few writes at a time never wait, nor does a region with much to write.
+// has come back. For fewer it waits at most twice as long as the last one took; and a region that gets no quorum holds up the others
+// for that long. Few writes at a time never wait, nor does a region with much to write.
+//
+// Clients that are answered here may write elsewhere next, and then nobody comes back. So the stores' groups go round together too: when
+// another store's entries come while a third of who is expected waits, the group sets out with them. They share a sync and a frame, the groups end at
+// about the same time everywhere, and then everybody comes back.
 
 // A store with fewer writes than crowd on their way makes no groups: its clients care for the time of each.
 const crowd = 8
@@ -31,6 +35,8 @@ type writeGroups struct {
 	// held are the peers whose writes wait for the next group; open says that it is gathered now.
 	held []*peer
 	open bool
+	// heard says that entries of another store's leaders came in this round.
+	heard bool
 }
 
 // waitsForGroup reports whether a peer's writes must wait for others, and remembers the peer.
@@ -75,14 +81,13 @@ func (m *RaftMachine) nextGroup() bool {
 
 // due is when the next group sets out, if nothing happens before.
 func (g *writeGroups) due() Instant {
-	wait := g.took
 	from := g.ended
 	if g.left > 0 {
-		from, wait = g.began, 2*g.took
-	} else if g.calm() || g.waiting() >= g.expected {
+		from = g.began
+	} else if n := g.waiting(); g.calm() || n >= g.expected || g.heard && 3*n >= g.expected {
 		return 0
 	}
-	return min(from+wait, g.began+maxGroupWait)
+	return min(from+2*g.took, g.began+maxGroupWait)
 }
 
 func (g *writeGroups) waiting() (n int) {

@@ -3,6 +3,7 @@ package machine
 import (
 	"testing"
 
+	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/stretchr/testify/require"
 )
@@ -71,7 +72,7 @@ func TestWritesOfManyRegionsSetOutTogether(t *testing.T) {
 	m, group := crowded(t)
 	round := m.Handle(persisted(group), 1013)
 	require.Empty(t, round.Write, "those who were answered are expected")
-	require.Equal(t, Instant(1025), round.Wake, "for as long as the last group took")
+	require.Equal(t, Instant(1037), round.Wake, "for twice as long as the last group took")
 	require.Empty(t, m.Handle(writeTo(from(1, crowd-1)...), 1014).Write)
 	round = m.Handle(writeTo(crowd), 1015)
 	require.Len(t, round.Write, crowd+1, "as many as were expected")
@@ -82,12 +83,38 @@ func TestWritesOfManyRegionsSetOutTogether(t *testing.T) {
 func TestExpectedWritesAreNotWaitedForForEver(t *testing.T) {
 	m, group := crowded(t)
 	require.Empty(t, m.Handle(persisted(group), 1013).Write)
-	require.Empty(t, m.Handle(nil, 1024).Write)
-	round := m.Handle(nil, 1025)
+	require.Empty(t, m.Handle(nil, 1036).Write)
+	round := m.Handle(nil, 1037)
 	require.Len(t, round.Write, 1, "nobody else came")
-	settle(m, round, 1026)
-	require.Len(t, m.Handle(writeTo(1), 1027).Write, 1, "there are few now: nobody waits")
-	require.Len(t, m.Handle(writeTo(2), 1028).Write, 1)
+	settle(m, round, 1038)
+	require.Len(t, m.Handle(writeTo(1), 1039).Write, 1, "there are few now: nobody waits")
+	require.Len(t, m.Handle(writeTo(2), 1040).Write, 1)
+}
+
+// Another store's entries are written at once, and a group goes with them if its time has nearly come.
+func TestAGroupSetsOutWithAnotherStores(t *testing.T) {
+	m, group := crowded(t)
+	const other = 100
+	at := Pair{InitIndex, InitTerm}
+	r := &metapb.Region{
+		Id: other, RegionEpoch: &metapb.RegionEpoch{Version: 1, ConfVer: 1}, Peers: []*metapb.Peer{{Id: 200, StoreId: 1}, {Id: 201, StoreId: 201}},
+	}
+	p, err := m.restore(Restored{Region: r, PeerID: 200, Apply: ApplyState(at, at), Raft: BirthState(nil)})
+	require.NoError(t, err)
+	m.add(p)
+	append1 := message(other, 201, 200, eraftpb.MessageType_MsgAppend, 1)
+	append1.Message.Index, append1.Message.LogTerm = InitIndex, InitTerm
+	append1.Message.Entries = []*eraftpb.Entry{{Index: InitIndex + 1, Term: 6}}
+	entriesCome := func(now Instant) (written int) { return len(m.Handle([]Mail{Step{append1}}, now).Write) }
+
+	require.Equal(t, 1, entriesCome(1010), "a group is on its way: no other sets out")
+	require.Empty(t, m.Handle(persisted(group), 1013).Write)
+	require.Equal(t, crowd+1, m.groups.expected)
+	require.Empty(t, m.Handle(writeTo(1), 1014).Write)
+	require.Equal(t, 1, entriesCome(1015), "too few wait")
+	require.Empty(t, m.Handle(writeTo(2), 1016).Write, "what came before does not count")
+	require.Equal(t, 3+1, entriesCome(1017))
+	require.Empty(t, m.groups.held)
 }
 
 func TestRegionWithoutQuorumDoesNotHoldUpTheOthers(t *testing.T) {
