@@ -47,10 +47,13 @@ func (c *chart) svg() string {
 		return chartHeight - chartBottom - float64(n)/float64(most)*(chartHeight-chartBottom-30)
 	}
 	for i := range 5 {
-		n, at := most*i/4, end*time.Duration(i)/4
+		n, at, anchor := most*i/4, end*time.Duration(i)/4, "middle"
+		if i == 4 {
+			anchor = "end" // it would not fit
+		}
 		fmt.Fprintf(&b, `<line x1="%d" x2="%d" y1="%.1f" y2="%.1f" stroke="#ddd"/><text x="%d" y="%.1f" text-anchor="end">%d</text>`,
 			chartLeft, chartWidth-20, y(n), y(n), chartLeft-6, y(n)+4, n)
-		fmt.Fprintf(&b, `<text x="%.1f" y="%d" text-anchor="middle">%s</text>`, x(at), chartHeight-chartBottom+18, at.Round(time.Second))
+		fmt.Fprintf(&b, `<text x="%.1f" y="%d" text-anchor="%s">%s</text>`, x(at), chartHeight-chartBottom+18, anchor, at.Round(time.Second))
 	}
 	for s := range c.stores {
 		colour, width := "#9bb", 0.6

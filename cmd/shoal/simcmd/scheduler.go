@@ -36,8 +36,8 @@ func schedulerCommand() *cobra.Command {
 
 It measures, in real time on this machine, how many region heartbeats a core takes in a second, what a region costs in memory,
 and how many lookups go on beside heartbeats; and, in virtual time, how long and how many moves it takes until all is even after
-a store joins, and whole after one is lost, against the least number of moves that could do. A million regions take about 3 GiB
-of memory and some minutes; what it is at goes to standard error.`,
+a store joins, and whole after one is lost, against the least number of moves that could do. A million regions take 2.5 GiB
+of memory and five minutes; what it is at goes to standard error.`,
 		Example: `  shoal sim scheduler                              # 100 stores, 1,000,000 regions
   shoal sim scheduler --stores 10 --regions 10000 --svg balance.svg`,
 		Args: cobra.NoArgs,
