@@ -87,6 +87,10 @@ func setDefault[T int | int64](v *T, def T) {
 	}
 }
 
+// tableBlock is how many bytes of pairs a block of a table holds, before compression. Whoever reads or builds whole tables, as snapshots and compactions do,
+// pays by the block (docs/snapshots.md); a point read that misses the cache reads and unpacks one.
+const tableBlock = 16 << 10
+
 // pebble translates the options. What is not named here is pebble's own default.
 func (o Options) pebble(d *DB) *pebble.Options {
 	po := &pebble.Options{
@@ -116,6 +120,7 @@ func (o Options) pebble(d *DB) *pebble.Options {
 	if o.Compression == NoCompression {
 		compression = sstable.NoCompression
 	}
+	po.Levels[0].BlockSize = tableBlock
 	po.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
 	po.Levels[0].Compression = func() *sstable.CompressionProfile { return compression }
 	po.EnsureDefaults()
