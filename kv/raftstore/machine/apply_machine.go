@@ -92,6 +92,9 @@ type ApplyRound struct {
 	Mail  []Addressed
 }
 
+// tells says that somebody is to hear of what happened so far, whatever becomes of the batch.
+func (r *ApplyRound) tells() bool { return len(r.Reply)+len(r.Mail) > 0 }
+
 // StoredKey is a key of one column family.
 type StoredKey struct {
 	CF  engine.CF
@@ -158,8 +161,8 @@ func (m *ApplyMachine) Handle(tasks []ApplyTask, batch engine.Batch) (ApplyRound
 			}
 			continue
 		}
-		if len(m.dirty) > 0 || batch.Size() > 0 {
-			break // an install or destruction has a batch of its own
+		if len(m.dirty) > 0 || batch.Size() > 0 || round.tells() {
+			break // an install or destruction has a round of its own: InstallFailed makes nothing undone but that
 		}
 		m.special(&round, t, batch)
 		tasks = tasks[1:]

@@ -263,6 +263,31 @@ func TestTargetWaitsForItsSource(t *testing.T) {
 	require.Empty(t, inherits.Region.StartKey)
 }
 
+// A snapshot that cannot be installed takes nothing along of what the rounds before told others: a source that was not told to catch up would keep its
+// target waiting for ever. Found by the simulator (seed 671).
+func TestAFailedInstallTakesNothingAlong(t *testing.T) {
+	b := newMergeBench(t)
+	e := eraftpb.Entry{Index: InitIndex + 1, Term: 6, Data: command.Encode(command.Command{Kind: command.CommitMerge, Epoch: b.epochs[2], Body: b.commitBody(false)})}
+	third := &metapb.Region{Id: 3, StartKey: []byte("x"), RegionEpoch: &metapb.RegionEpoch{Version: 5, ConfVer: 1}, Peers: []*metapb.Peer{{Id: 31, StoreId: 1}}}
+	tasks := []ApplyTask{
+		{RegionID: 2, PeerID: 21, Entries: []eraftpb.Entry{e}},
+		{RegionID: 3, PeerID: 31, Install: &Installation{Region: third, At: Pair{9, 6}}},
+	}
+	batch := memdb.New().NewBatch()
+	round, rest := b.m.Handle(tasks, batch)
+	require.Nil(t, round.Install)
+	require.Len(t, rest, 1)
+	require.Len(t, round.Mail, 1)
+	require.IsType(t, CatchUp{}, round.Mail[0].Mail)
+	batch.Reset()
+	round, rest = b.m.Handle(rest, batch)
+	require.NotNil(t, round.Install)
+	require.Empty(t, rest)
+	failed := b.m.InstallFailed(round.Install)
+	require.Equal(t, []Addressed{{RegionID: 3, Mail: InstallFailed{RegionID: 3, PeerID: 31}}}, failed.Mail)
+	require.Nil(t, b.m.appliers[3])
+}
+
 // S17: the target's epoch decides, once.
 func TestOneEntryDecides(t *testing.T) {
 	b := newMergeBench(t)
