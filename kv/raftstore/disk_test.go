@@ -319,3 +319,27 @@ func TestDataOfNoRegionIsErased(t *testing.T) {
 		require.Equal(t, []string{"d", "lzz"}, left)
 	}
 }
+
+// A peer that is read again while its store runs is what a start would find, a merge that it is prepared for included. Found by the simulator (seed 87): a leader
+// that had forgotten that its region is frozen took in writes that nobody would apply.
+func TestReloadFindsWhatAStartFinds(t *testing.T) {
+	d := newDisk()
+	open := d.open(t)
+	require.NoError(t, raftstore.WriteFirstRegion(open, firstRegion(), false))
+	state := raft_serverpb.RegionLocalState{
+		State: raft_serverpb.PeerState_Merging, Region: firstRegion(),
+		MergeState:    &raft_serverpb.MergeState{Commit: machine.InitIndex, Target: &metapb.Region{Id: 9}},
+		MergedRecords: []*raft_serverpb.MergedRecord{{SourceRegionId: 7}},
+	}
+	b, err := state.Marshal()
+	require.NoError(t, err)
+	batch := open.State.NewBatch()
+	batch.Put(engine.Local, keys.RegionState(1), b)
+	require.NoError(t, batch.Commit(true))
+	started, err := open.Load(1)
+	require.NoError(t, err)
+	mail, err := open.RunTask(machine.Reload{RegionID: 1, PeerID: 2}, unpaced)
+	require.NoError(t, err)
+	require.Equal(t, started.Regions[0], mail.(machine.Reloaded).Restored)
+	require.NotNil(t, started.Regions[0].Merge)
+}

@@ -159,7 +159,7 @@ func (d *Disk) reload(t machine.Reload) (found machine.Reloaded, err error) {
 	if err != nil || s == nil || s.State == raft_serverpb.PeerState_Tombstone {
 		return found, err
 	}
-	r := machine.Restored{Region: s.Region, PeerID: t.PeerID, Raft: found.State}
+	r := machine.Restored{Region: s.Region, PeerID: t.PeerID, Raft: found.State, Merge: s.MergeState, Records: s.MergedRecords}
 	if r.Apply, err = readApplyState(snap, t.RegionID); err != nil {
 		return found, err
 	}

@@ -288,6 +288,25 @@ func TestAFailedInstallTakesNothingAlong(t *testing.T) {
 	require.Nil(t, b.m.appliers[3])
 }
 
+// What a peer was asked for before it had to be read again holds afterwards: its target does not ask twice.
+func TestAReloadedSourceStillYields(t *testing.T) {
+	for _, done := range []bool{false, true} {
+		found := twoFound().Regions
+		m, err := NewRaftMachine(testConfig(1), found)
+		require.NoError(t, err)
+		old := m.peers[1]
+		old.snap.installing, old.snap.failed = true, true
+		old.merge.catchUp, old.merge.yields, old.merge.yielded = InitIndex, !done, done
+		round := m.Handle([]Mail{Reloaded{RegionID: 1, PeerID: 11, Restored: found[0], State: found[0].Raft}}, 1)
+		require.NotSame(t, old, m.peers[1])
+		require.True(t, m.peers[1].merge.yielded)
+		require.Len(t, round.Apply, map[bool]int{false: 1, true: 0}[done])
+		for _, v := range round.Views {
+			require.True(t, v.Gone)
+		}
+	}
+}
+
 // S17: the target's epoch decides, once.
 func TestOneEntryDecides(t *testing.T) {
 	b := newMergeBench(t)

@@ -77,6 +77,9 @@ func (m *RaftMachine) handleReloaded(mail Reloaded) {
 	m.peers[p.regionID] = p
 	m.awake = append(m.awake, p)
 	p.sleep.listed = true
+	if p.merge.yielded = old.merge.yielded; old.merge.yields { // it is not said twice
+		m.handleCatchUp(CatchUp{RegionID: p.regionID, PeerID: p.id, Index: old.merge.catchUp, Yield: true})
+	}
 	m.touch(p)
 }
 

@@ -129,13 +129,24 @@ func (c *Controller) Gone(region uint64, now time.Time) {
 	if o == nil {
 		return
 	}
-	if m, ok := o.Steps[min(o.run.at, len(o.Steps)-1)].(Merge); ok && !m.Passive {
+	m, merges := o.Steps[min(o.run.at, len(o.Steps)-1)].(Merge)
+	switch {
+	case !merges || m.Passive:
+		o.end(Canceled, "the region is gone", now)
+	case !c.tookIn(m):
+		// Somebody else merged it into its other neighbour: the target will never grow. Found by the simulator.
+		o.end(Canceled, "another region took it in", now)
+	default:
 		o.run.at = len(o.Steps)
 		o.end(Success, "", now)
-	} else {
-		o.end(Canceled, "the region is gone", now)
 	}
 	c.drop(o, now)
+}
+
+// tookIn reports whether a merge's target has grown since.
+func (c *Controller) tookIn(m Merge) bool {
+	to := c.pic.Region(m.To.Id)
+	return to == nil || to.Meta.RegionEpoch.GetVersion() > m.To.RegionEpoch.GetVersion()
 }
 
 // Cancel ends a region's operator; false if it has none.

@@ -332,6 +332,12 @@ func TestMergesComeInPairs(t *testing.T) {
 	c.Judge(p.Region(1), t0)
 	require.Equal(t, Canceled, from.run.status, "it is still there: the target was only split")
 
+	_, c, from, to = neighbours()
+	c.Gone(1, t0)
+	require.Zero(t, c.Count(), "its other neighbour took it in: the target would wait for it in vain, and could not be repaired")
+	require.Equal(t, []Status{Canceled, Canceled}, []Status{from.run.status, to.run.status})
+	require.Contains(t, from.run.why, "another region took it in")
+
 	p, c, from, to = neighbours()
 	changed := voters(6, 1, 2)
 	changed.Meta.Id, changed.Meta.StartKey = 2, []byte("m")
