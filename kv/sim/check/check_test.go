@@ -431,3 +431,15 @@ func TestJointQuorums(t *testing.T) {
 		require.Equal(t, tc.want, r.quorum(st, rec, st.peers[regionID], 6, joint), name)
 	}
 }
+
+// S24: what a split has made is durable before its raft state is, and may be acknowledged.
+func TestABirthIsAPromiseKept(t *testing.T) {
+	r := newRig()
+	r.view(1, 6, true)
+	r.disks[2].vote(6, 0)
+	r.disks[2].state.LastIndex = 0
+	r.ack(2, 1, 6, machine.InitIndex)
+	require.Empty(t, r.said)
+	r.ack(2, 1, 6, machine.InitIndex+1)
+	require.NotEmpty(t, r.said)
+}

@@ -1,6 +1,10 @@
 package check
 
-import "github.com/pingcap/kvproto/pkg/eraftpb"
+import (
+	"github.com/pingcap/kvproto/pkg/eraftpb"
+
+	"github.com/shoal-kv/shoal/kv/raftstore/machine"
+)
 
 // promises notes that a peer has promised something in a term, for which the term must be durable, and the vote unless candidate is 0. A later
 // term may have become durable in the same write; it takes nothing back.
@@ -36,8 +40,10 @@ func (c *Checker) acknowledged(st *store, rec *regionRecord, p *peer, m *eraftpb
 	if p.destroyed || state.GetHardState().GetTerm() > m.Term {
 		return // a later leader may have taken the entry away, in the same write
 	}
+	// What a split has made is durable with its batch, and a start gives it the raft state that is still on its way to the log.
+	born := m.Index == machine.InitIndex && p.given >= machine.InitIndex
 	has := st.disk.Term(rec.id, m.Index)
-	if has == 0 && state.GetLastIndex() < m.Index {
+	if has == 0 && state.GetLastIndex() < m.Index && !born {
 		c.fail("store %d: region %d peer %d acknowledges index %d in term %d, and its durable log ends at %d",
 			st.id, rec.id, p.id, m.Index, m.Term, state.GetLastIndex())
 	}
