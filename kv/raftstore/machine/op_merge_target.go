@@ -29,7 +29,9 @@ import (
 // parked is a target whose next entry waits for a source.
 type parked struct {
 	source uint64
-	tasks  []ApplyTask
+	// into is where the source goes: the region as it is, and the source's preparation.
+	into  *raft_serverpb.MergeState
+	tasks []ApplyTask
 }
 
 // ask answers a source's leader.
@@ -151,7 +153,7 @@ func (m *ApplyMachine) awaitsSource(round *ApplyRound, a *applier, e *eraftpb.En
 		a.source = s
 		return false
 	}
-	m.parked[a.region.Id] = &parked{source: b.Source.Id}
+	m.parked[a.region.Id] = &parked{source: b.Source.Id, into: &raft_serverpb.MergeState{Target: a.region, Commit: b.Index}}
 	mail := CatchUp{RegionID: b.Source.Id, PeerID: s.peerID, Index: b.Index, Yield: true}
 	round.Mail = append(round.Mail, Addressed{RegionID: b.Source.Id, Mail: mail})
 	return true
@@ -164,7 +166,8 @@ func (a *applier) describe() string {
 	return errors.Errorf("peer %d applied %d, merge state %v", a.peerID, a.applied.Index, a.merge).Error()
 }
 
-// park keeps a task of a parked region for later. A snapshot or the region's end makes what was parked needless.
+// park keeps a task of a parked region for later. A snapshot or the region's end makes what was parked needless; with the region its source ends, which was
+// told to yield and would wait for ever, silent and in others' way.
 func (m *ApplyMachine) park(round *ApplyRound, t *ApplyTask) bool {
 	p := m.parked[t.RegionID]
 	switch {
@@ -180,6 +183,9 @@ func (m *ApplyMachine) park(round *ApplyRound, t *ApplyTask) bool {
 		p.tasks[i].Abandon(func(r Reply) { round.Reply = append(round.Reply, r) }, region.ErrUndetermined)
 	}
 	delete(m.parked, t.RegionID)
+	if s := m.appliers[p.source]; s != nil && t.Destroy != nil {
+		round.Mail = append(round.Mail, Addressed{RegionID: p.source, Mail: Discard{RegionID: p.source, PeerID: s.peerID, Into: p.into}})
+	}
 	return false
 }
 

@@ -288,6 +288,32 @@ func TestAFailedInstallTakesNothingAlong(t *testing.T) {
 	require.Nil(t, b.m.appliers[3])
 }
 
+// A target that is removed while it waits for its source takes the source along, whether that has yielded yet or not: it is decided that it is no more.
+// Found by the simulator (seed 924).
+func TestARemovedTargetTakesItsSourceAlong(t *testing.T) {
+	b := newMergeBench(t)
+	b.prepare()
+	require.NoError(t, b.commit(false))
+	target := b.m.appliers[2].region
+	b.task(ApplyTask{RegionID: 2, PeerID: 21, Destroy: target})
+	discard, ok := find[Discard](b)
+	require.True(t, ok)
+	require.Equal(t, Discard{RegionID: 1, PeerID: 11, Into: &raft_serverpb.MergeState{Target: target, Commit: InitIndex + 1}}, discard)
+	require.Empty(t, b.m.parked)
+
+	for _, yielded := range []bool{false, true} {
+		m, err := NewRaftMachine(testConfig(1), twoFound().Regions)
+		require.NoError(t, err)
+		if yielded {
+			m.Handle([]Mail{Yield{1}}, 1)
+		}
+		round := m.Handle([]Mail{discard}, 2)
+		require.Len(t, round.Apply, 1)
+		require.NotNil(t, round.Apply[0].Destroy)
+		require.Equal(t, discard.Into, round.Apply[0].Into)
+	}
+}
+
 // What a peer was asked for before it had to be read again holds afterwards: its target does not ask twice.
 func TestAReloadedSourceStillYields(t *testing.T) {
 	for _, done := range []bool{false, true} {

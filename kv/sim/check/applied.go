@@ -114,14 +114,14 @@ func (r *regionRecord) applied(at machine.Pair) bool {
 
 // installed takes in a snapshot that took the place of a region's data.
 func (c *Checker) installed(st *store, rec *regionRecord, p *peer, at machine.Pair) {
-	renewed := p.view != nil && p.view.Damaged && at.Index == p.applied // what was applied here is not to be trusted
+	renewed := p.damaged && at.Index == p.applied // what was applied here is not to be trusted, even if the peer has yielded since
 	if at.Index <= p.applied && !renewed {
 		c.fail("store %d: region %d peer %d installs a snapshot of index %d, and has applied index %d (R12)", st.id, rec.id, p.id, at.Index, p.applied)
 	}
 	if !rec.applied(at) {
 		c.fail("store %d: region %d peer %d installs a snapshot that ends at index %d of term %d, which was never applied", st.id, rec.id, p.id, at.Index, at.Term)
 	}
-	p.applied, p.given, p.awaiting = at.Index, at.Index, nil
+	p.applied, p.given, p.awaiting, p.damaged = at.Index, at.Index, nil, false
 	p.log = peerLog{base: at}
 }
 

@@ -81,6 +81,8 @@ type peer struct {
 	change uint64
 	// destroyed: its log is being deleted.
 	destroyed bool
+	// damaged: it has shown that its data are not to be trusted, and no snapshot has taken their place.
+	damaged bool
 }
 
 // entry is an entry of a log without its bytes.
@@ -237,7 +239,7 @@ func (c *Checker) viewed(st *store, v *machine.RegionView) {
 	c.takeShape(st, rec, p, v.Region)
 	before := p.view
 	led := before != nil && before.IsLeader && before.Term == v.Term
-	p.view = v
+	p.view, p.damaged = v, p.damaged || v.Damaged
 	c.stands(st, rec, p, v)
 	if !v.IsLeader {
 		rec.committed = max(rec.committed, v.Log.Committed)
