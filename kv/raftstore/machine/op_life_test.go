@@ -144,3 +144,27 @@ func TestSleeperIsToldOfItsRemoval(t *testing.T) {
 	require.Equal(t, raft_serverpb.ExtraMessageType_MsgCheckStalePeerResponse, g.sent[0].ExtraMsg.GetType())
 	require.Equal(t, uint64(14), g.sent[0].ToPeer.Id)
 }
+
+// S8: a peer without data may know nobody but the leader that made it. It asks every store that lives, or would stay for ever when that one is lost. Found by
+// the simulator (seed 3655).
+func TestAPeerWithoutDataAsksEverybody(t *testing.T) {
+	m, err := NewRaftMachine(testConfig(1), nil)
+	require.NoError(t, err)
+	m.Handle([]Mail{
+		Create{RegionID: 7, PeerID: 30, First: message(7, 20, 30, eraftpb.MessageType_MsgHeartbeat, 2)},
+		StoreAlive{StoreID: 20, Life: 1},
+		StoreAlive{StoreID: 9, Life: 1},
+		StoreAlive{StoreID: 5, Life: 1},
+	}, 1)
+	var asked []uint64
+	for now := Instant(2); len(asked) == 0; now++ {
+		require.Less(t, now, Instant(10*staleAfter*m.cfg.ElectionTicks), "it never asks")
+		round := m.Handle([]Mail{Tick{}}, now)
+		for _, msg := range round.Send {
+			if msg.ExtraMsg.GetType() == raft_serverpb.ExtraMessageType_MsgCheckStalePeer {
+				asked = append(asked, msg.ToPeer.StoreId)
+			}
+		}
+	}
+	require.Equal(t, []uint64{20, 5, 9}, asked)
+}

@@ -1,6 +1,9 @@
 package machine
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/pingcap/kvproto/pkg/eraftpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/pingcap/kvproto/pkg/raft_serverpb"
@@ -10,8 +13,8 @@ import (
 
 // A stale peer was removed and never heard of it: it was cut off, or the word got lost. It must go, and nobody else may (S8).
 //
-// ask    a peer that has heard no leader for long asks the stores of its region's other peers, and again as long as it hears none. Silence proves nothing:
-//        who gets no answer stays.
+// ask    a peer that has heard no leader for long asks the stores of its region's other peers, and again as long as it hears none; one without data asks
+//        all stores that live. Silence proves nothing: who gets no answer stays.
 // tell   only a leader says that a peer is gone, and only when a majority knows the change that removed it: until then the peer's vote may be needed by
 //        those who do not know it (R4). And a store whose own peer left later than the one that asks: the change that removed that one had to be known before.
 // guide  everybody else who knows no less than the one that asks, and does not count it among the members, names these. Whoever was a member then either still is, or has left a tombstone
@@ -67,6 +70,11 @@ func (m *RaftMachine) askIfStale(p *peer) {
 	peers := append(append([]*metapb.Peer(nil), p.region.Peers...), p.members.seen...)
 	if c.guide != nil {
 		peers = append(peers, c.guide.Peers...)
+	}
+	if !p.initialized() { // all that it knows may be the leader that made it, and that may have been lost with its disk
+		for _, id := range slices.Sorted(maps.Keys(m.alive)) {
+			peers = append(peers, &metapb.Peer{StoreId: id})
+		}
 	}
 	asked := map[uint64]bool{m.cfg.StoreID: true}
 	for _, q := range peers {
