@@ -168,3 +168,18 @@ func TestAPeerWithoutDataAsksEverybody(t *testing.T) {
 	}
 	require.Equal(t, []uint64{20, 5, 9}, asked)
 }
+
+// A peer without data that is read again still knows which change of peers made it one: else a tombstone from before that would bury it. Found by the simulator (seed 16).
+func TestAReloadedPeerKnowsWhatMadeIt(t *testing.T) {
+	m, err := NewRaftMachine(testConfig(1), nil)
+	require.NoError(t, err)
+	m.Handle([]Mail{Create{RegionID: 7, PeerID: 30, First: message(7, 20, 30, eraftpb.MessageType_MsgHeartbeat, 18)}}, 1)
+	m.peers[7].snap.installing, m.peers[7].snap.failed = true, true
+	m.Handle([]Mail{Reloaded{RegionID: 7, PeerID: 30}}, 2)
+	require.False(t, m.peers[7].snap.failed)
+	burial := message(7, 41, 30, 0, 17)
+	burial.IsTombstone, burial.Message = true, nil
+	burial.ExtraMsg = &raft_serverpb.ExtraMessage{Type: raft_serverpb.ExtraMessageType_MsgCheckStalePeerResponse}
+	m.Handle([]Mail{Step{burial}}, 3)
+	require.False(t, m.peers[7].ending)
+}

@@ -73,7 +73,7 @@ func (m *RaftMachine) handleReloaded(mail Reloaded) {
 	}
 	old.ending = true // should it stand on a list of this round
 	m.withdraw(old)   // what it showed of itself was not all durable: the new node may be in an earlier term
-	p.view, p.ticks, p.members = &RegionView{}, old.ticks, old.members
+	p.view, p.ticks, p.members, p.contact = &RegionView{}, old.ticks, old.members, old.contact
 	m.peers[p.regionID] = p
 	m.awake = append(m.awake, p)
 	p.sleep.listed = true
