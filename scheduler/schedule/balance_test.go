@@ -470,10 +470,17 @@ func TestScatter(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, c.Run(time.Minute, func() bool { return len(c.Regions()) == 24 }))
 	c.Run(2*time.Second, nil)
-	for _, r := range c.Regions() {
-		require.NoError(t, c.Term.Scatter(r.Meta.Id, "table-1", machine.Moment{Now: c.Now(), LeaseEnd: c.Now().Add(time.Hour)}))
+	scatter := func() int {
+		for _, r := range c.Regions() {
+			require.NoError(t, c.Term.Scatter(r.Meta.Id, "table-1", machine.Moment{Now: c.Now(), LeaseEnd: c.Now().Add(time.Hour)}))
+		}
+		return c.Term.Schedule.Operators().Count()
 	}
+	require.NotZero(t, scatter())
+	moving := scatter()
+	require.NotZero(t, moving)
 	c.Run(2*time.Minute, nil)
+	require.Zero(t, scatter(), "asked once more, with all in their places")
 	requireWhole(t, c, 3)
 	for i, tally := range tallies(c) {
 		require.InDelta(t, 12, tally.Regions, 2, "store %d: %+v", i+1, tallies(c))
@@ -499,6 +506,31 @@ func TestSilentLearnerIsNotPromoted(t *testing.T) {
 	require.Contains(t, reason.Text, "is not heard of")
 	c.Revive(3)
 	require.True(t, c.Run(2*time.Minute, func() bool { return lacking(c, 3) == "" }), lacking(c, 3))
+}
+
+// A learner that a move within a zone left behind does not take the place of a voter of a zone that fell: the isolation level forbids two in one.
+func TestLearnerLeftBehindBesideAVoter(t *testing.T) {
+	c := paper.New(paper.Config{Schedule: configured(func(c *schedule.Config) {
+		c.MaxStoreDownTime, c.LocationLabels, c.IsolationLevel = schedule.Duration(2*time.Minute), schedule.Labels{"zone"}, "zone"
+	})}, 4)
+	for id, zone := range map[uint64]string{1: "a", 2: "b", 3: "c", 4: "b"} {
+		require.NoError(t, c.Save(c.Term.LabelStore(id, map[string]string{"zone": zone}, false)))
+	}
+	c.Split(1, 10*mebibyte, func(int) []uint64 { return []uint64{1, 2, 3} })
+	id := c.Regions()[0].Meta.Id
+	c.Kill(3)
+	c.Run(time.Minute, nil)
+	r := c.Region(id)
+	r.Meta = proto.Clone(r.Meta).(*metapb.Region)
+	r.Meta.Peers = append(r.Meta.Peers, &metapb.Peer{Id: 1 << 40, StoreId: 4, Role: metapb.PeerRole_Learner})
+	r.Meta.RegionEpoch.ConfVer++
+	c.Run(10*time.Minute, nil)
+	require.Empty(t, c.Term.Schedule.Operators().History(10))
+	reason, ok := c.Term.Schedule.Reason(id)
+	require.True(t, ok)
+	require.Contains(t, reason.Text, "lacks 1 peers, and no store can take one")
+	c.Revive(3)
+	require.True(t, c.Run(10*time.Minute, func() bool { return lacking(c, 3) == "" }), lacking(c, 3))
 }
 
 // A learner that an operator of an earlier term left behind takes the lost voter's place in one step: a fourth voter, while one of them is dead, would make the next

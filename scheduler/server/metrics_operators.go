@@ -90,10 +90,14 @@ func (m *operatorMetrics) operatorEnded(rec operator.Record, r *cluster.Region) 
 		m.directions.WithLabelValues(rec.Desc, label(rec.From), label(rec.To)).Inc()
 	}
 	if rec.Kind == operator.Scatter && r != nil {
-		for _, p := range r.Meta.Peers {
-			leads := map[bool]string{true: "true", false: "false"}[p.StoreId == r.LeaderStore()]
-			m.distribution.WithLabelValues(label(p.StoreId), leads).Inc()
-		}
+		m.scatteredTo(r)
+	}
+}
+
+func (m *operatorMetrics) scatteredTo(r *cluster.Region) {
+	for _, p := range r.Meta.Peers {
+		leads := map[bool]string{true: "true", false: "false"}[p.StoreId == r.LeaderStore()]
+		m.distribution.WithLabelValues(label(p.StoreId), leads).Inc()
 	}
 }
 

@@ -57,6 +57,8 @@ func (t *term) scatterAll(ids []uint64, group string) (failed []unmoved) {
 			if err != nil {
 				t.log.Info("a region is not scattered", zap.Uint64("region", id), zap.Error(err))
 				failed = append(failed, unmoved{id, err.Error()})
+			} else if r := t.machine.Picture.Region(id); r != nil && !t.machine.Schedule.Operators().Has(id) {
+				t.metrics.scatteredTo(r) // it is where it should be
 			}
 		}
 		return nil, nil

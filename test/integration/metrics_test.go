@@ -81,9 +81,7 @@ func use(t *testing.T, c *shoaltest.Cluster) {
 		from = peers[1]
 	}
 	operate(t, c, fmt.Sprintf(`{"name":"transfer-peer","region_id":%d,"from_store_id":%d,"to_store_id":%d}`, id, from, free))
-	for range 3 { // until it lands elsewhere
-		operate(t, c, fmt.Sprintf(`{"name":"scatter-regions","region_ids":[%d],"group":"g"}`, id))
-	}
+	operate(t, c, fmt.Sprintf(`{"name":"scatter-regions","region_ids":[%d],"group":"g"}`, id))
 	post(t, c, "/store/1/label", `{"zone":"z1"}`)
 	askForTimeAndRegions(t, ctx, c)
 	c.StopStore(3)

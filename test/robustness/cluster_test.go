@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -47,13 +49,23 @@ func buildBinary(t *testing.T) string {
 	return bin
 }
 
-func freePorts(t *testing.T, n int) []int {
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+// given are the ports that processes of this run were told to listen on.
+var given sync.Map
+
+// freePorts are ports that nobody listens on, none of them twice: a process may take its time until it does. They are none that the system gives to those who dial,
+// on Linux, for a process that starts again must find its own free.
+func freePorts(t *testing.T, n int) (ports []int) {
+	for tries := 0; len(ports) < n; tries++ {
+		require.Less(t, tries, 1000, "no port is free")
+		port := 21000 + rand.IntN(11000)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		require.NoError(t, l.Close())
+		if _, taken := given.LoadOrStore(port, true); !taken {
+			ports = append(ports, port)
+		}
 	}
 	return ports
 }

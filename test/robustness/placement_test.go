@@ -163,7 +163,7 @@ func TestPlacementByZones(t *testing.T) {
 	f.within(placementLimit(), "no zone that lives holds two replicas of a region", f.crowded)
 }
 
-// crowded says which region has not one replica in each of the zones that live. What is in a dead one may be half of a move that the zone's end cut off.
+// crowded says which region has not one voter in each of the zones that live. What is in a dead one, or learns, may be half of a move that the zone's end cut off.
 func (f *fleet) crowded() string {
 	var living []int
 	for i, s := range f.stores {
@@ -174,7 +174,7 @@ func (f *fleet) crowded() string {
 	for _, r := range f.placement() {
 		var zones []int
 		for _, p := range r.Peers {
-			if f.lives(p.StoreID) {
+			if f.lives(p.StoreID) && !p.Learner {
 				zones = append(zones, f.zone(p.StoreID))
 			}
 		}

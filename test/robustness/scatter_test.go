@@ -15,7 +15,7 @@ func TestScatter(t *testing.T) {
 	f.join(3)
 	f.quick()
 	rest := f.fill(12)
-	f.must(http.MethodPost, "/config", map[string]any{"leader-schedule-limit": 0, "region-schedule-limit": 0})
+	f.must(http.MethodPost, "/config", map[string]any{"leader-schedule-limit": 0, "region-schedule-limit": 0, "hot-region-schedule-limit": 0})
 	f.join(2)
 	f.within(placementLimit(), "every region is well", f.amiss)
 	require.NotEmpty(t, f.uneven(0.25), "nobody moves anything unasked")

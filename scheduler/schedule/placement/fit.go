@@ -1,6 +1,8 @@
 package placement
 
 import (
+	"slices"
+
 	"github.com/pingcap/kvproto/pkg/metapb"
 
 	"github.com/shoal-kv/shoal/scheduler/cluster"
@@ -51,7 +53,7 @@ func FitRegion(stores func(uint64) *cluster.Store, r *cluster.Region, rules []*R
 	for i, rule := range rules {
 		var peers []int
 		if f.best != nil {
-			peers = f.best[i]
+			peers = f.apart(rule, f.best[i])
 		}
 		rf := f.measure(rule, peers)
 		for _, p := range peers {
@@ -165,6 +167,29 @@ func (f *fitting) measure(rule *Rule, peers []int) RuleFit {
 		}
 	}
 	return m
+}
+
+// apart leaves out the learners that would be too near to the others if they came to vote, by the rule's isolation level. Peers that vote already count wherever they are.
+func (f *fitting) apart(rule *Rule, peers []int) (kept []int) {
+	for _, i := range peers {
+		if f.inRole(rule.Role, f.region.Meta.Peers[i]) || f.region.Meta.Peers[i].Role != metapb.PeerRole_Learner {
+			kept = append(kept, i)
+		}
+	}
+	for _, i := range peers {
+		if slices.Contains(kept, i) {
+			continue
+		}
+		var others []*cluster.Store
+		for _, k := range kept {
+			others = append(others, f.stores(f.region.Meta.Peers[k].StoreId))
+		}
+		if Isolated(rule.LocationLabels, rule.IsolationLevel, f.stores(f.region.Meta.Peers[i].StoreId), others) {
+			kept = append(kept, i)
+		}
+	}
+	slices.Sort(kept)
+	return kept
 }
 
 func (f *fitting) inRole(role Role, p *metapb.Peer) bool {

@@ -82,6 +82,11 @@ func TestFit(t *testing.T) {
 		r.LocationLabels = []string{"zone"}
 		return r
 	}
+	isolated := func(text string) *Rule {
+		r := spread(text)
+		r.IsolationLevel = "zone"
+		return r
+	}
 	voters := rule(t, "a/v - 3 voter")
 	for _, c := range []struct {
 		name   string
@@ -96,6 +101,11 @@ func TestFit(t *testing.T) {
 		{"of too many, the one that stands beside another", on("1", "2", "3", "4"), []*Rule{spread("a/v - 3 voter")}, "1 3 4; orphans 2", false},
 		{"a learner can be made a voter", on("1", "2", "l3"), []*Rule{voters}, "1 2 3 [3]", false},
 		{"a voter is taken before a learner", on("1", "l2", "3", "4"), []*Rule{voters}, "1 3 4; orphans 2", false},
+		{"a learner that would stand beside a voter, where that is allowed", on("1", "l2", "3"), []*Rule{spread("a/v - 3 voter")}, "1 2 3 [2]", false},
+		{"and where it is not", on("1", "l2", "3"), []*Rule{isolated("a/v - 3 voter")}, "1 3; orphans 2", false},
+		{"a learner in a zone of its own", on("1", "3", "l4"), []*Rule{isolated("a/v - 3 voter")}, "1 3 4 [4]", false},
+		{"two learners beside each other", on("3", "l1", "l2"), []*Rule{isolated("a/v - 3 voter")}, "3 1 [1]; orphans 2", false},
+		{"voters that stand beside each other already", on("1", "2", "3"), []*Rule{isolated("a/v - 3 voter")}, "1 2 3", true},
 		{"a voter does not serve a rule for learners", on("1", "2", "3"), []*Rule{rule(t, "a/l - 1 learner"), rule(t, "a/v - 3 voter")}, "; 1 2 3", false},
 		{"voters and a learner", on("1", "2", "3", "l4"), []*Rule{voters, rule(t, "b/l - 1 learner")}, "1 2 3; 4", true},
 		{"who leads serves the leader's rule", on("3", "1", "2"), []*Rule{rule(t, "a/l - 1 leader"), rule(t, "b/f - 2 follower")}, "3; 1 2", true},
