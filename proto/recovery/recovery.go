@@ -1,5 +1,5 @@
 // Package recovery is the plan for regions that have lost a majority of their voters for good: who survives, who shall be the only member, what may be
-// lost. Stores tell what they have (Replica), Make draws the plan from it, and stores carry its orders out (raftstore's op_recover.go). Making a plan
+// lost. Stores tell what they have (Replicas), Make draws the plan from it, and stores carry its orders out (Force; raftstore's op_recover.go). Making a plan
 // changes nothing; an order names the shape of the region that it was made for, and is refused when that has changed, so a plan may be applied again.
 package recovery
 
@@ -120,7 +120,14 @@ func rescue(newest *metapb.Region, survivors []Replica) Rescue {
 			Region: newest.Id, Store: base.Store, Peer: base.Peer, Seen: base.Region.RegionEpoch.ConfVer, Next: newest.RegionEpoch.ConfVer + jump,
 		},
 		Base: base, Survivors: survivors,
-		MayLose: fmt.Sprintf("writes that the lost stores acknowledged after entry %d of term %d; entries %d to %d become true, whether they were acknowledged or not",
-			base.LastIndex, base.LastTerm, base.Committed+1, max(base.LastIndex, base.Committed+1)),
+		MayLose: mayLose(base),
 	}
+}
+
+func mayLose(base Replica) string {
+	text := fmt.Sprintf("writes that the lost stores acknowledged after entry %d of term %d", base.LastIndex, base.LastTerm)
+	if base.LastIndex > base.Committed {
+		text += fmt.Sprintf("; entries %d to %d become true, whether they were acknowledged or not", base.Committed+1, base.LastIndex)
+	}
+	return text
 }

@@ -118,17 +118,21 @@ func (s *Store) State(now time.Time) State {
 	case metapb.StoreState_Tombstone:
 		return Tombstone
 	}
-	last := s.Heard
-	if last.IsZero() {
-		last = s.Known
-	}
-	switch silent := now.Sub(last); {
+	switch silent := s.Silence(now); {
 	case silent > s.downAfter:
 		return Down
 	case silent > DisconnectedAfter || s.Heard.IsZero():
 		return Disconnected
 	}
 	return Up
+}
+
+// Silence is how long the store has not been heard of by instant now: since this term knows it, at the longest.
+func (s *Store) Silence(now time.Time) time.Duration {
+	if s.Heard.IsZero() {
+		return now.Sub(s.Known)
+	}
+	return now.Sub(s.Heard)
 }
 
 // CheckStore says why a store may not register as it describes itself: its id or address is missing, it was buried, its

@@ -35,7 +35,7 @@ func (s *Server) api() http.Handler {
 
 func (s *Server) routes() []route {
 	return slices.Concat(
-		s.ownRoutes(), s.memberRoutes(), s.adminRoutes(), s.clusterRoutes(), s.storeRoutes(), s.regionRoutes(), s.regionCheckRoutes(),
+		s.ownRoutes(), s.memberRoutes(), s.adminRoutes(), s.unsafeRoutes(), s.clusterRoutes(), s.storeRoutes(), s.regionRoutes(), s.regionCheckRoutes(),
 		s.configRoutes(), s.schedulerRoutes(), s.operatorRoutes(), s.ruleRoutes(), s.bundleRoutes(), s.hotRoutes(),
 	)
 }

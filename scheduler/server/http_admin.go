@@ -16,24 +16,13 @@ const (
 
 // adminRoutes are about this process and not the cluster: a follower does not pass them on.
 func (s *Server) adminRoutes() []route {
-	routes := []route{
-		{"POST", "/admin/unsafe/remove-failed-stores", httpUnsafe},
-		{"POST", "/admin/unsafe/remove-failed-stores/abort", httpUnsafe},
-		{"GET", "/admin/unsafe/remove-failed-stores/show", httpUnsafe},
-	}
 	if s.cfg.LogLevel == nil {
-		return routes
+		return nil
 	}
-	return append(routes, []route{
+	return []route{
 		{"GET", "/admin/log", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, s.cfg.LogLevel.Name()) }},
 		{"POST", "/admin/log", s.httpSetLogLevel},
-	}...)
-}
-
-// httpUnsafe says where regions that have lost a majority are brought back: what there is left of them only the stores know, and they are asked themselves.
-func httpUnsafe(w http.ResponseWriter, _ *http.Request) {
-	writeJSON(w, http.StatusNotImplemented,
-		"the scheduler removes no failed stores: `shoal ctl recover plan` shows what can be had back of regions that lost a majority, `shoal ctl recover apply` does it")
+	}
 }
 
 func (s *Server) profiles() http.Handler { return profiling.Handler(s.cfg.EnablePprof, "enable-pprof") }

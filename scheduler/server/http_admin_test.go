@@ -36,14 +36,6 @@ func send(t *testing.T, method, url, body string) (int, string) {
 	return res.StatusCode, strings.TrimSpace(string(text))
 }
 
-// What the scheduler leaves to the stores it says so of, and how it is done.
-func TestUnsafeRecoveryIsElsewhere(t *testing.T) {
-	r := newRig(t)
-	for path, method := range map[string]string{"": "POST", "/abort": "POST", "/show": "GET"} {
-		r.declines(method, "/admin/unsafe/remove-failed-stores"+path, `{"stores":[1]}`, 501, "shoal ctl recover plan")
-	}
-}
-
 func TestLogLevelOverHTTP(t *testing.T) {
 	logger, file := logTo(t)
 	r := newRig(t, func(c *server.Config) { c.Logger, c.LogLevel = logger.Logger, logger.Level })

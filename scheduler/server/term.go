@@ -32,6 +32,7 @@ type term struct {
 	timestamps timestamps
 
 	regions *regionSaver
+	removal removal
 	streams *streams
 	running sync.WaitGroup
 }
@@ -52,7 +53,7 @@ func newTerm(ctx context.Context, s *Server, leadership *meta.Leadership) (*term
 	if err != nil {
 		return nil, err
 	}
-	t.regions = newRegionSaver(t)
+	t.regions, t.removal.t = newRegionSaver(t), t
 	t.running.Go(func() { t.regions.run(leadership.Lost()) })
 	t.running.Go(func() { t.schedule(leadership.Lost()) })
 	t.running.Go(func() { t.keepAhead(s.cfg.TSOSaveInterval/renewalsPerWindow, leadership.Lost()) })

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,6 +68,70 @@ func TestRecoverFromTheLossOfAMajority(t *testing.T) {
 	out, err := c.ctl("consistency-check", "--all")
 	require.NoError(t, err)
 	require.Equal(t, len(c.regionList()), strings.Count(out, "equal"), out)
+}
+
+// The same through the family's API, in one step: what is asked wrongly is refused, a removal that waits for a store in vain can be aborted, and one that
+// names both does it.
+func TestRemoveFailedStores(t *testing.T) {
+	c := startCluster(t, buildBinary(t), 3)
+	c.splitAt([][]byte{benchKey(100), benchKey(200)})
+	client := c.client()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	for i := range 300 {
+		require.NoError(t, client.Put(ctx, benchKey(i), []byte(strconv.Itoa(i))))
+	}
+	c.waitServing(0)
+	require.Contains(t, c.removal("show", ""), "No on-going recovery.")
+	lost := c.loseForGood(1, 2)
+	one, _, _ := strings.Cut(lost, ",")
+	require.Contains(t, c.removal("", `{"stores": [`+lost+`]}`), "is up and connected")
+	require.Eventually(t, func() bool { // a store is given up only when it has been silent for a while
+		return strings.Contains(c.removal("", `{"stores": [`+one+`], "timeout": 300}`), "Request has been accepted.")
+	}, 2*time.Minute, time.Second)
+	require.Contains(t, c.removal("", `{"stores": [`+lost+`]}`), "unsafe recovery is running")
+	require.Eventually(t, func() bool { return strings.Contains(c.removal("show", ""), "alive stores(1/2)") }, time.Minute, 100*time.Millisecond)
+	require.Contains(t, c.removal("abort", ""), "Request has been accepted.")
+	require.Eventually(t, func() bool { return strings.Contains(c.removal("show", ""), "Unsafe recovery failed") }, time.Minute, 100*time.Millisecond)
+	for _, r := range c.regionList() {
+		s, ok := c.regionOn(0, r.ID)
+		require.True(t, ok && !s.IsLeader, "one that was aborted before its plan changes nothing")
+	}
+
+	require.Eventually(t, func() bool {
+		return strings.Contains(c.removal("", `{"auto-detect": true}`), "Request has been accepted.")
+	}, time.Minute, time.Second)
+	require.Eventually(t, func() bool { return strings.Contains(c.removal("show", ""), "Unsafe recovery finished") }, time.Minute, 100*time.Millisecond, c.removal("show", ""))
+	t.Log(c.removal("show", ""))
+	require.Contains(t, c.removal("abort", ""), "no unsafe recovery is running")
+	for i := range 300 {
+		value, err := client.Get(ctx, benchKey(i))
+		require.NoError(t, err)
+		require.Equal(t, strconv.Itoa(i), string(value))
+	}
+	for range 2 {
+		c.addStore()
+	}
+	c.waitWhole(3)
+}
+
+// removal asks the scheduler's API for a removal of failed stores, and answers what it says.
+func (c *cluster) removal(what, body string) string {
+	method, path := http.MethodPost, "http://"+c.pd+"/pd/api/v1/admin/unsafe/remove-failed-stores"
+	if what == "show" {
+		method = http.MethodGet
+	}
+	if what != "" {
+		path += "/" + what
+	}
+	req, err := http.NewRequestWithContext(c.t.Context(), method, path, strings.NewReader(body))
+	require.NoError(c.t, err)
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(c.t, err)
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	require.NoError(c.t, err)
+	return string(text)
 }
 
 // ctl is what a person types.

@@ -1,12 +1,9 @@
 package ctl
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -120,8 +117,8 @@ func (o *options) recoveryPlan(ctx context.Context, lostFlag []string) (recovery
 		if slices.Contains(lost, s.Store.ID) {
 			continue
 		}
-		var held []recovery.Replica
-		if err := askStore(ctx, http.MethodGet, s, nil, &held); err != nil {
+		held, err := recovery.Replicas(ctx, s.Store.StatusAddress)
+		if err != nil {
 			return plan, errors.Annotatef(err, "store %d does not answer: wait for it, or name it among --lost-stores if it never comes back", s.Store.ID)
 		}
 		replicas = append(replicas, held...)
@@ -199,8 +196,8 @@ func (o *options) applyRecovery(ctx context.Context, plan recovery.Plan) ([]reco
 			continue
 		}
 		delete(orders, s.Store.ID)
-		var told []recovery.Outcome
-		if err := askStore(ctx, http.MethodPost, s, given, &told); err != nil {
+		told, err := recovery.Force(ctx, s.Store.StatusAddress, given)
+		if err != nil {
 			for _, one := range given {
 				told = append(told, recovery.Outcome{Region: one.Region, Error: err.Error()})
 			}
@@ -214,34 +211,6 @@ func (o *options) applyRecovery(ctx context.Context, plan recovery.Plan) ([]reco
 	}
 	slices.SortFunc(outcomes, func(a, b recovery.Outcome) int { return int(a.Region) - int(b.Region) })
 	return outcomes, nil
-}
-
-// storeAnswerLimit bounds what a store may answer, in bytes.
-const storeAnswerLimit = 256 << 20
-
-// askStore talks to a store's status server.
-func askStore(ctx context.Context, method string, s pdapi.Store, body, into any) error {
-	text, err := json.Marshal(body)
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+s.Store.StatusAddress+"/recover", bytes.NewReader(text))
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, storeAnswerLimit))
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return errors.Errorf("store %d answers %d: %s", s.Store.ID, resp.StatusCode, bytes.TrimSpace(answer))
-	}
-	return json.Unmarshal(answer, into)
 }
 
 func planRows(t table.Writer, plan recovery.Plan) {

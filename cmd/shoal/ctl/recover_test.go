@@ -47,7 +47,7 @@ func TestRecoverTheLossOfTwoStoresOfThree(t *testing.T) {
 		out, err = ctl("recover", "plan", "--lost-stores", lost, plan)
 		return err == nil
 	}, time.Minute, 200*time.Millisecond)
-	require.Contains(t, out, "become true")
+	require.Contains(t, out, "writes that the lost stores acknowledged after entry")
 	require.Eventually(t, func() bool {
 		_, err = ctl("recover", "apply", plan)
 		return err == nil
