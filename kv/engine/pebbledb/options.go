@@ -6,6 +6,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/sstable/block"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/zap"
 
@@ -17,8 +18,9 @@ type Compression uint8
 
 // The compressions.
 const (
-	// Snappy is the default: it costs little and pays for itself in cache and disk.
-	Snappy Compression = iota
+	// Fastest is the default: MinLZ, or Snappy on arm64, where that is faster. It costs little and pays for itself in cache and disk. Blocks say what they are stored
+	// as, so tables of both can be read anywhere.
+	Fastest Compression = iota
 	// NoCompression suits data that is deleted before it is ever compacted, such as a raft log.
 	NoCompression
 )
@@ -116,7 +118,7 @@ func (o Options) pebble(d *DB) *pebble.Options {
 			},
 		},
 	}
-	compression := sstable.SnappyCompression
+	compression := block.FastestCompression
 	if o.Compression == NoCompression {
 		compression = sstable.NoCompression
 	}
