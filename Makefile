@@ -36,7 +36,7 @@ LDFLAGS = \
 
 # Two packages at a time keep the cluster tests, which live on elections of a few hundred milliseconds, off each other's
 # cores; the timeout is a package's.
-TEST  = go test $(RACEFLAG) -p 2 -timeout 12m
+TEST  = go test $(RACEFLAG) -p 2 -timeout 20m
 STAGE = go test $(RACEFLAG) -count=1 -timeout 25m
 
 .PHONY: snapshot-rate build kv scheduler run test ci dev lint format tools docs bench failovers many-regions proto clean

@@ -368,11 +368,13 @@ func (m *RaftMachine) write(p *peer, rd *raft.Ready) {
 	m.round.Write = append(m.round.Write, task)
 }
 
-// localState is what must be durable of raft beside the entries.
+// localState is what must be durable of raft beside the entries: its commit index is one of the log that it is written with. That of a snapshot which raft has accepted
+// and which is not in place yet belongs to no entry of the old log, of which only what is applied is known to be agreed to.
 func (p *peer) localState() *raft_serverpb.RaftLocalState {
 	hs := p.node.Raft.HardState()
-	if hs.Commit > p.log.last.Index {
-		hs.Commit = p.log.last.Index
+	hs.Commit = min(hs.Commit, p.log.last.Index)
+	if p.snap.claimed || p.snap.installing {
+		hs.Commit = min(hs.Commit, p.applied.Index)
 	}
 	return &raft_serverpb.RaftLocalState{HardState: &hs, LastIndex: p.log.last.Index}
 }
