@@ -48,7 +48,6 @@ var noCounterpart = map[string]string{
 	"tikv_coprocessor_request_wait_seconds_bucket": coprocessor,
 	"tikv_gc_compaction_filter_perform":            oldVersions, "tikv_gcworker_gc_tasks_vec": oldVersions,
 	"tikv_pd_validate_peer_total":   "a peer that misses its leader asks the other peers, not the scheduler",
-	"tikv_raftstore_log_lag_bucket": "how far followers lag shows at /region/{id} of the store that leads",
 	"tikv_thread_cpu_seconds_total": "goroutines share threads: see process_cpu_seconds_total, and /debug/pprof/profile for who used it",
 }
 
