@@ -137,6 +137,22 @@ func requireRest(t *testing.T, c *paper.Cluster) {
 	}), "%v", c.Term.Schedule.Operators().Running())
 }
 
+// What stores' limits hold back is counted by who wanted it: regions that are balanced, and those of a store that is drained.
+func TestWhatLimitsHoldBackIsCounted(t *testing.T) {
+	cfg := configured(func(c *schedule.Config) { c.StoreLimitAddPeer, c.StoreLimitRemovePeer = 4, 4 })
+	c := spread(paper.Config{Schedule: cfg}, 3, 60)
+	c.Run(time.Minute, nil)
+	require.Empty(t, c.Term.Schedule.Operators().Limited(), "nothing is wanted")
+	c.Join(4, nil)
+	c.Run(time.Minute, nil)
+	held := c.Term.Schedule.Operators().Limited()
+	require.NotZero(t, held["balance-region"])
+	require.Len(t, held, 1)
+	require.NoError(t, c.Save(c.Term.DeleteStore(1, false)))
+	c.Run(time.Minute, nil)
+	require.NotZero(t, c.Term.Schedule.Operators().Limited()["replace-rule-offline-peer"])
+}
+
 // Stores get their share by weight.
 func TestWeightsDecideTheShare(t *testing.T) {
 	c := spread(paper.Config{}, 5, 100)
@@ -411,6 +427,7 @@ func TestHotRegionsAreSpread(t *testing.T) {
 	c := spread(paper.Config{RegionHeartbeat: 10 * time.Second}, 4, 80)
 	c.Run(time.Minute, nil)
 	requireRest(t, c)
+	require.Empty(t, c.Term.Schedule.HotChoices(), "there is no traffic")
 	hot := 0
 	for _, r := range c.Regions() {
 		if on := c.Term.Picture.Region(r.Meta.Id).LeaderStore(); on == 1 && hot < 8 {
@@ -433,6 +450,39 @@ func TestHotRegionsAreSpread(t *testing.T) {
 		a, b := most()
 		return a > 3*mebibyte && b < 13*mebibyte
 	}), "%+v", tallies(c))
+	chosen := c.Term.Schedule.HotChoices()
+	require.NotZero(t, chosen[schedule.HotChoice{What: schedule.ReadSource, Store: 1}])
+	to := uint64(0)
+	for id := range uint64(4) {
+		to += chosen[schedule.HotChoice{What: schedule.ReadLeaderTarget, Store: id + 1}] + chosen[schedule.HotChoice{What: schedule.ReadPeerTarget, Store: id + 1}]
+	}
+	made := uint64(0)
+	for _, rec := range append(c.Term.Schedule.Operators().History(0), c.Term.Schedule.Operators().Running()...) {
+		if rec.Kind == operator.HotRegion {
+			made++
+		}
+	}
+	require.NotZero(t, made)
+	require.Equal(t, made, to, "a target for each operator")
+}
+
+// What balance tolerates is what it is shown to tolerate: leaders and regions differ by no more, and by more things move.
+func TestToleranceIsShown(t *testing.T) {
+	c := spread(paper.Config{}, 3, 60)
+	c.Run(2*time.Minute, nil)
+	requireRest(t, c)
+	s := c.Term.Picture.Store(1)
+	leaders, regions := c.Term.Schedule.Tolerance(s)
+	require.InDelta(t, 1, leaders, 0, "one leader")
+	require.InDelta(t, 10, regions, 0, "one region of 10 MiB")
+	require.NoError(t, c.Save(c.Term.TuneStore(1, cluster.Tuning{LeaderWeight: 2, RegionWeight: 4})))
+	leaders, regions = c.Term.Schedule.Tolerance(c.Term.Picture.Store(1))
+	require.InDelta(t, 0.5, leaders, 0)
+	require.InDelta(t, 2.5, regions, 0)
+	require.NoError(t, c.Save(c.Term.SetConfig(map[string]string{"leader-schedule-policy": "size", "tolerant-size-ratio": "3"})))
+	leaders, regions = c.Term.Schedule.Tolerance(c.Term.Picture.Store(1))
+	require.InDelta(t, 15, leaders, 0, "three leaders of 10 MiB at a weight of 2")
+	require.InDelta(t, 7.5, regions, 0)
 }
 
 // Small neighbours are merged, what was split lately is not, and what comes of it is not small any more.

@@ -165,7 +165,15 @@ func (k *ruleCheck) build(desc, brief string, targets []operator.Target, lead ui
 // fill adds a peer that a rule lacks, in the place of one that does not count if there is one.
 func (k *ruleCheck) fill(rf *placement.RuleFit) *operator.Operator {
 	victim, why := k.victim()
-	if waits := k.fillWaits(rf, victim); waits != "" {
+	desc := "add-rule-peer"
+	if victim != nil {
+		desc = "replace-rule-" + why + "-peer"
+	}
+	waits, limited := k.fillWaits(rf, victim)
+	if limited {
+		k.ctl.HeldBack(desc)
+	}
+	if waits != "" {
 		k.reasons.note(k.r.ID(), ruleChecker, waits, k.now)
 		return nil
 	}
@@ -180,33 +188,33 @@ func (k *ruleCheck) fill(rf *placement.RuleFit) *operator.Operator {
 	}
 	targets := append(k.targets(victim), operator.Target{Store: to.ID(), Role: role})
 	if victim == nil {
-		return k.build("add-rule-peer", fmt.Sprintf("add peer: store [%d]", to.ID()), targets, 0)
+		return k.build(desc, fmt.Sprintf("add peer: store [%d]", to.ID()), targets, 0)
 	}
-	return k.build("replace-rule-"+why+"-peer", fmt.Sprintf("mv peer: store [%d] to [%d]", victim.StoreId, to.ID()), targets, 0)
+	return k.build(desc, fmt.Sprintf("mv peer: store [%d] to [%d]", victim.StoreId, to.ID()), targets, 0)
 }
 
 func nowhere(rf *placement.RuleFit, reason string) string {
 	return fmt.Sprintf("rule %s lacks %d peers, and no store can take one: %s", rf.Rule.Name(), rf.Lacks(), reason)
 }
 
-// fillWaits is empty if a rule may be given the peer that it lacks now, and says why not otherwise.
-func (k *ruleCheck) fillWaits(rf *placement.RuleFit, victim *metapb.Peer) string {
+// fillWaits is empty if a rule may be given the peer that it lacks now, and says why not otherwise; limited if it is for a store's limit.
+func (k *ruleCheck) fillWaits(rf *placement.RuleFit, victim *metapb.Peer) (why string, limited bool) {
 	for _, p := range k.r.Pending {
 		if q := k.r.Peer(p.Id); q != nil && k.usable(q) { // one after the other
-			return fmt.Sprintf("rule %s lacks %d peers; peer %d on store %d is not caught up yet", rf.Rule.Name(), rf.Lacks(), q.Id, q.StoreId)
+			return fmt.Sprintf("rule %s lacks %d peers; peer %d on store %d is not caught up yet", rf.Rule.Name(), rf.Lacks(), q.Id, q.StoreId), false
 		}
 	}
 	switch {
 	case victim == nil && !k.cfg.EnableMakeUpReplica:
-		return "a replica is missing, and enable-make-up-replica is false"
+		return "a replica is missing, and enable-make-up-replica is false", false
 	case victim != nil && !k.Prepared(k.now):
-		return "the scheduler waits for the first reports of most regions"
+		return "the scheduler waits for the first reports of most regions", false
 	case k.ctl.Room(operator.Replica) <= 0: // looked at before an id is taken out of the stock
-		return "as many replicas are being made as may be (replica-schedule-limit)"
+		return "as many replicas are being made as may be (replica-schedule-limit)", false
 	case victim != nil && !k.ctl.MayRemove(victim.StoreId, k.r, k.now):
-		return fmt.Sprintf("store %d: its limit of peers a minute is reached (store limit remove-peer)", victim.StoreId)
+		return fmt.Sprintf("store %d: its limit of peers a minute is reached (store limit remove-peer)", victim.StoreId), true
 	}
-	return ""
+	return "", false
 }
 
 // victim is the peer to be replaced: a lost one first.

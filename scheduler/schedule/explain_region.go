@@ -213,7 +213,7 @@ func (k *ruleCheck) ruleFindings() (list []Finding) {
 	}
 	if rf := k.lacks(); rf != nil {
 		victim, _ := k.victim()
-		why := k.fillWaits(rf, victim)
+		why, _ := k.fillWaits(rf, victim)
 		noted := why
 		if why == "" {
 			if to, reason := k.choose(rf, victim); to == nil {

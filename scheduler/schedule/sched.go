@@ -88,6 +88,8 @@ type job struct {
 	now  time.Time
 	w    *worker
 	done int
+	// limited says that a region was drawn that a store's limit kept from being moved.
+	limited bool
 }
 
 // add takes an operator in; false if it cannot be.

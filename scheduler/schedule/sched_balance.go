@@ -137,12 +137,19 @@ func (balanceRegion) schedule(j *job) {
 	}
 	for range room {
 		if !j.balanceOneRegion() {
+			if j.limited {
+				j.ctl.HeldBack(moveRegion)
+			}
 			return
 		}
 	}
 }
 
+// moveRegion describes what balances regions.
+const moveRegion = "balance-region"
+
 func (j *job) balanceOneRegion() bool {
+	j.limited = false
 	stores := ranked(j.alive(), func(s *cluster.Store) float64 { return j.regionScore(s, 0) })
 	var targets []*cluster.Store
 	var why []string
@@ -183,9 +190,13 @@ func (j *job) movable(s *cluster.Store) *cluster.Region {
 			if r == nil {
 				break
 			}
-			if j.settled(r) && j.ctl.MayRemove(s.ID(), r, j.now) {
+			if !j.settled(r) {
+				continue
+			}
+			if j.ctl.MayRemove(s.ID(), r, j.now) {
 				return r
 			}
+			j.limited = true
 		}
 	}
 	return nil
@@ -197,10 +208,17 @@ func (j *job) regionFrom(r *cluster.Region, from *cluster.Store, targets []*clus
 		if !j.evens(from, to, r) {
 			return false // those that follow are fuller
 		}
-		if r.OnStore(to.ID()) != nil || !j.ctl.MayAdd(to.ID(), r, j.now) || !j.asGood(r, rules, from, to) {
+		if r.OnStore(to.ID()) != nil {
 			continue
 		}
-		op, err := j.move("balance-region", operator.Region, operator.Low, r, from.ID(), to.ID())
+		if !j.ctl.MayAdd(to.ID(), r, j.now) {
+			j.limited = true
+			continue
+		}
+		if !j.asGood(r, rules, from, to) {
+			continue
+		}
+		op, err := j.move(moveRegion, operator.Region, operator.Low, r, from.ID(), to.ID())
 		if err != nil {
 			j.idle("%s", err.Error())
 			return false

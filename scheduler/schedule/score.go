@@ -47,13 +47,18 @@ func (c *Coordinator) evens(from, to *cluster.Store, r *cluster.Region) bool {
 	if c.regionScore(from, -w) < c.regionScore(to, +w) {
 		return false
 	}
+	return c.regionScore(from, 0)-c.regionScore(to, 0) > c.regionTolerance(from)
+}
+
+// regionTolerance is by how much a store may be fuller than another without anything being moved.
+func (c *Coordinator) regionTolerance(from *cluster.Store) float64 {
 	t := c.pic.Tally(from.ID())
 	average := float64(t.RegionWeight) / float64(max(1, t.Regions))
 	most := c.cfg.TolerantSizeRatio
 	if most == 0 {
 		most = max(1, tolerance*float64(t.Regions))
 	}
-	return c.regionScore(from, 0)-c.regionScore(to, 0) > most*average/max(from.Tuning.RegionWeight, leastWeight)
+	return most * average / max(from.Tuning.RegionWeight, leastWeight)
 }
 
 // evensLeaders is evens for a leader.
@@ -65,11 +70,26 @@ func (c *Coordinator) evensLeaders(from, to *cluster.Store, r *cluster.Region) b
 	if c.leaderScore(from, -one) < c.leaderScore(to, +one) {
 		return false
 	}
+	return c.leaderScore(from, 0)-c.leaderScore(to, 0) > c.leaderTolerance(from, float64(one))
+}
+
+// leaderTolerance is by how much a store may lead more than another without a leader that counts as one being moved.
+func (c *Coordinator) leaderTolerance(from *cluster.Store, one float64) float64 {
 	most := c.cfg.TolerantSizeRatio
 	if most == 0 {
 		most = max(1, tolerance*float64(c.pic.Tally(from.ID()).Leaders))
 	}
-	return c.leaderScore(from, 0)-c.leaderScore(to, 0) > most*float64(one)/max(from.Tuning.LeaderWeight, leastWeight)
+	return most * one / max(from.Tuning.LeaderWeight, leastWeight)
+}
+
+// Tolerance is by how much a store's scores may be above those of any other without anything being moved: for leaders, of which it takes an average one, and for regions.
+func (c *Coordinator) Tolerance(of *cluster.Store) (leaders, regions float64) {
+	one := 1.0
+	if c.cfg.LeaderSchedulePolicy == "size" {
+		t := c.pic.Tally(of.ID())
+		one = float64(t.LeaderWeight) / float64(max(1, t.Leaders))
+	}
+	return c.leaderTolerance(of, one), c.regionTolerance(of)
 }
 
 // mayTake is empty if a store may be given a new peer of a region, and says why not otherwise.
