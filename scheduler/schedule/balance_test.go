@@ -137,22 +137,6 @@ func requireRest(t *testing.T, c *paper.Cluster) {
 	}), "%v", c.Term.Schedule.Operators().Running())
 }
 
-// What stores' limits hold back is counted by who wanted it: regions that are balanced, and those of a store that is drained.
-func TestWhatLimitsHoldBackIsCounted(t *testing.T) {
-	cfg := configured(func(c *schedule.Config) { c.StoreLimitAddPeer, c.StoreLimitRemovePeer = 4, 4 })
-	c := spread(paper.Config{Schedule: cfg}, 3, 60)
-	c.Run(time.Minute, nil)
-	require.Empty(t, c.Term.Schedule.Operators().Limited(), "nothing is wanted")
-	c.Join(4, nil)
-	c.Run(time.Minute, nil)
-	held := c.Term.Schedule.Operators().Limited()
-	require.NotZero(t, held["balance-region"])
-	require.Len(t, held, 1)
-	require.NoError(t, c.Save(c.Term.DeleteStore(1, false)))
-	c.Run(time.Minute, nil)
-	require.NotZero(t, c.Term.Schedule.Operators().Limited()["replace-rule-offline-peer"])
-}
-
 // Stores get their share by weight.
 func TestWeightsDecideTheShare(t *testing.T) {
 	c := spread(paper.Config{}, 5, 100)
@@ -464,25 +448,6 @@ func TestHotRegionsAreSpread(t *testing.T) {
 	}
 	require.NotZero(t, made)
 	require.Equal(t, made, to, "a target for each operator")
-}
-
-// What balance tolerates is what it is shown to tolerate: leaders and regions differ by no more, and by more things move.
-func TestToleranceIsShown(t *testing.T) {
-	c := spread(paper.Config{}, 3, 60)
-	c.Run(2*time.Minute, nil)
-	requireRest(t, c)
-	s := c.Term.Picture.Store(1)
-	leaders, regions := c.Term.Schedule.Tolerance(s)
-	require.InDelta(t, 1, leaders, 0, "one leader")
-	require.InDelta(t, 10, regions, 0, "one region of 10 MiB")
-	require.NoError(t, c.Save(c.Term.TuneStore(1, cluster.Tuning{LeaderWeight: 2, RegionWeight: 4})))
-	leaders, regions = c.Term.Schedule.Tolerance(c.Term.Picture.Store(1))
-	require.InDelta(t, 0.5, leaders, 0)
-	require.InDelta(t, 2.5, regions, 0)
-	require.NoError(t, c.Save(c.Term.SetConfig(map[string]string{"leader-schedule-policy": "size", "tolerant-size-ratio": "3"})))
-	leaders, regions = c.Term.Schedule.Tolerance(c.Term.Picture.Store(1))
-	require.InDelta(t, 15, leaders, 0, "three leaders of 10 MiB at a weight of 2")
-	require.InDelta(t, 7.5, regions, 0)
 }
 
 // Small neighbours are merged, what was split lately is not, and what comes of it is not small any more.

@@ -41,6 +41,8 @@ type ruleCheck struct {
 	r   *cluster.Region
 	now time.Time
 	fit *placement.Fit
+	// told says that a person asks: nothing is counted.
+	told bool
 }
 
 func (c *Coordinator) checkRules(r *cluster.Region, now time.Time) *operator.Operator {
@@ -172,13 +174,17 @@ func (k *ruleCheck) fill(rf *placement.RuleFit) *operator.Operator {
 	waits, limited := k.fillWaits(rf, victim)
 	if limited {
 		k.ctl.HeldBack(desc)
+		k.choices.source(ruleChecker, RemoveLimit, victim.StoreId)
 	}
 	if waits != "" {
 		k.reasons.note(k.r.ID(), ruleChecker, waits, k.now)
 		return nil
 	}
-	to, reason := k.choose(rf, victim)
+	to, reason, limited := k.choose(rf, victim)
 	if to == nil {
+		if limited {
+			k.ctl.HeldBack(desc)
+		}
 		k.reasons.note(k.r.ID(), ruleChecker, nowhere(rf, reason), k.now)
 		return nil
 	}
@@ -212,7 +218,7 @@ func (k *ruleCheck) fillWaits(rf *placement.RuleFit, victim *metapb.Peer) (why s
 	case k.ctl.Room(operator.Replica) <= 0: // looked at before an id is taken out of the stock
 		return "as many replicas are being made as may be (replica-schedule-limit)", false
 	case victim != nil && !k.ctl.MayRemove(victim.StoreId, k.r, k.now):
-		return fmt.Sprintf("store %d: its limit of peers a minute is reached (store limit remove-peer)", victim.StoreId), true
+		return fmt.Sprintf("store %d: %s", victim.StoreId, RemoveLimit.says(nil)), true
 	}
 	return "", false
 }
@@ -232,8 +238,9 @@ func (k *ruleCheck) victim() (p *metapb.Peer, why string) {
 	return nil, ""
 }
 
-// choose finds the store for a rule's next peer: as far as can be from the rule's other peers, and of those the emptiest.
-func (k *ruleCheck) choose(rf *placement.RuleFit, without *metapb.Peer) (best *cluster.Store, reason string) {
+// choose finds the store for a rule's next peer: as far as can be from the rule's other peers, and of those the emptiest. If there is none it says why; limited if one
+// could have it but for its limit.
+func (k *ruleCheck) choose(rf *placement.RuleFit, without *metapb.Peer) (best *cluster.Store, reason string, limited bool) {
 	others := k.others(rf, without)
 	var reasons []string
 	var far, score float64
@@ -241,8 +248,11 @@ func (k *ruleCheck) choose(rf *placement.RuleFit, without *metapb.Peer) (best *c
 		if s.Meta.State == metapb.StoreState_Tombstone || k.r.OnStore(s.ID()) != nil {
 			continue
 		}
-		if why := k.unfit(rf, s, others); why != "" {
-			reasons = append(reasons, fmt.Sprintf("store %d: %s", s.ID(), why))
+		if b := k.unfit(rf, s, others); b != Open {
+			reasons = append(reasons, fmt.Sprintf("store %d: %s", s.ID(), saysUnfit(b, rf, s)))
+			if limited = limited || b == AddLimit; !k.told {
+				k.choices.target(ruleChecker, b, s.ID())
+			}
 			continue
 		}
 		distance, full := placement.Distance(rf.Rule.LocationLabels, s, others), k.regionScore(s, 0)
@@ -251,9 +261,9 @@ func (k *ruleCheck) choose(rf *placement.RuleFit, without *metapb.Peer) (best *c
 		}
 	}
 	if len(reasons) == 0 {
-		return best, "every store holds one already"
+		return best, "every store holds one already", false
 	}
-	return best, strings.Join(reasons, "; ")
+	return best, strings.Join(reasons, "; "), limited
 }
 
 // others are the stores of a rule's peers but one.
@@ -266,16 +276,25 @@ func (k *ruleCheck) others(rf *placement.RuleFit, without *metapb.Peer) (list []
 	return list
 }
 
-// unfit is empty if a store may have a rule's next peer beside the others, and says why not otherwise.
-func (k *ruleCheck) unfit(rf *placement.RuleFit, s *cluster.Store, others []*cluster.Store) string {
-	why := k.mayTake(s, k.r, k.now)
+// unfit says what keeps a store from having a rule's next peer beside the others.
+func (k *ruleCheck) unfit(rf *placement.RuleFit, s *cluster.Store, others []*cluster.Store) Barrier {
+	b := k.mayTake(s, k.r, k.now)
 	switch {
 	case !rf.Rule.Admits(s):
-		return "its labels do not meet the rule's constraints"
-	case why == "" && !placement.Isolated(rf.Rule.LocationLabels, rf.Rule.IsolationLevel, s, others):
-		return "it is too near to the other replicas (isolation-level " + rf.Rule.IsolationLevel + ")"
+		return Constraints
+	case b == Open && !placement.Isolated(rf.Rule.LocationLabels, rf.Rule.IsolationLevel, s, others):
+		return Isolation
 	}
-	return why
+	return b
+}
+
+// saysUnfit is such a barrier in words.
+func saysUnfit(b Barrier, rf *placement.RuleFit, s *cluster.Store) string {
+	text := b.says(s)
+	if b == Isolation {
+		text += " (isolation-level " + rf.Rule.IsolationLevel + ")"
+	}
+	return text
 }
 
 // correct gives a peer the role that its rule asks for.
@@ -360,7 +379,7 @@ func (k *ruleCheck) spread() *operator.Operator {
 		var to *cluster.Store
 		gain := 0.0
 		for _, p := range rf.Peers {
-			s, _ := k.choose(rf, p)
+			s, _, _ := k.choose(rf, p)
 			if s == nil {
 				continue
 			}

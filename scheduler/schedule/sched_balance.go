@@ -55,14 +55,14 @@ func (j *job) balanceOneLeader() bool {
 	}
 	var why []string
 	for _, s := range stores {
-		if s.State(j.now) == cluster.Up && !j.granted(s.ID()) && j.leaderFrom(s) {
+		if j.givesLead(s) && j.leaderFrom(s) {
 			return true
 		}
 	}
 	slices.Reverse(stores)
 	for _, s := range stores {
-		if reason := j.mayLead(s, j.now); reason != "" {
-			why = append(why, fmt.Sprintf("store %d: %s", s.ID(), reason))
+		if b := j.mayLead(s, j.now); !j.choices.target(j.w.cfg.Name, b, s.ID()) {
+			why = append(why, fmt.Sprintf("store %d: %s", s.ID(), b.says(s)))
 		} else if j.leaderTo(s) {
 			return true
 		}
@@ -73,6 +73,15 @@ func (j *job) balanceOneLeader() bool {
 		j.idle("the stores' leaders are even enough, apart from what cannot be changed: %s", strings.Join(why, "; "))
 	}
 	return false
+}
+
+// givesLead says that leaders may be taken from a store: of one that is lost there are none to be taken.
+func (j *job) givesLead(s *cluster.Store) bool {
+	b := notUp(s.State(j.now))
+	if b == Open && j.granted(s.ID()) {
+		b = Granted
+	}
+	return j.choices.source(j.w.cfg.Name, b, s.ID())
 }
 
 func (j *job) leaderFrom(s *cluster.Store) bool {
@@ -96,7 +105,7 @@ func (j *job) betterLeader(r *cluster.Region, from *cluster.Store) *cluster.Stor
 	var best *cluster.Store
 	for _, p := range j.canLead(r) {
 		s := j.pic.Store(p.StoreId)
-		if s == nil || s == from || j.mayLead(s, j.now) != "" {
+		if s == nil || s == from || !j.leads(s) {
 			continue
 		}
 		if best == nil || j.leaderScore(s, 0) < j.leaderScore(best, 0) {
@@ -154,8 +163,8 @@ func (j *job) balanceOneRegion() bool {
 	var targets []*cluster.Store
 	var why []string
 	for _, s := range slices.Backward(stores) {
-		if reason := j.mayTake(s, &cluster.Region{}, j.now); reason != "" {
-			why = append(why, fmt.Sprintf("store %d: %s", s.ID(), reason))
+		if b := j.mayTake(s, &cluster.Region{}, j.now); !j.choices.target(j.w.cfg.Name, b, s.ID()) {
+			why = append(why, fmt.Sprintf("store %d: %s", s.ID(), b.says(s)))
 		} else {
 			targets = append(targets, s)
 		}
@@ -196,6 +205,7 @@ func (j *job) movable(s *cluster.Store) *cluster.Region {
 			if j.ctl.MayRemove(s.ID(), r, j.now) {
 				return r
 			}
+			j.choices.source(j.w.cfg.Name, RemoveLimit, s.ID())
 			j.limited = true
 		}
 	}
@@ -212,6 +222,7 @@ func (j *job) regionFrom(r *cluster.Region, from *cluster.Store, targets []*clus
 			continue
 		}
 		if !j.ctl.MayAdd(to.ID(), r, j.now) {
+			j.choices.target(j.w.cfg.Name, AddLimit, to.ID())
 			j.limited = true
 			continue
 		}

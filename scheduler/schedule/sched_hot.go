@@ -2,7 +2,6 @@ package schedule
 
 import (
 	"fmt"
-	"maps"
 
 	"github.com/shoal-kv/shoal/scheduler/cluster"
 	"github.com/shoal-kv/shoal/scheduler/schedule/operator"
@@ -49,13 +48,6 @@ func (e HotEvent) String() string {
 	}[e]
 }
 
-// HotChoices counts the stores that were looked at in this term.
-func (c *Coordinator) HotChoices() map[HotChoice]uint64 { return maps.Clone(c.hot) }
-
-func (c *Coordinator) noteHot(what HotEvent, store *cluster.Store) {
-	c.hot[HotChoice{what, store.ID()}]++
-}
-
 func (h *hotRegion) schedule(j *job) {
 	if j.ctl.Room(operator.HotRegion) < max(1, j.cfg.HotRegionScheduleLimit) {
 		j.idle("hot regions are on their way: what they change is waited for")
@@ -92,10 +84,10 @@ func (j *job) hottestStore(flow func(*cluster.Store) int64, hot, even HotEvent) 
 		return most, false
 	}
 	if float64(flow(most)) > hotShare*float64(sum)/float64(n) {
-		j.noteHot(hot, most)
+		j.choices.noteHot(hot, most)
 		return most, true
 	}
-	j.noteHot(even, most)
+	j.choices.noteHot(even, most)
 	return most, false
 }
 
@@ -121,7 +113,7 @@ func (j *job) coolReads() {
 	for _, r := range j.hottest(from.ID(), cluster.ReadHot) {
 		for _, p := range j.canLead(r) {
 			s := j.pic.Store(p.StoreId)
-			if s == nil || s == from || j.mayLead(s, j.now) != "" {
+			if s == nil || s == from || !j.leads(s) {
 				continue
 			}
 			if g := gain(j.readFlow(from), j.readFlow(s), int64(r.Flow.Read.Bytes)); g > most {
@@ -133,7 +125,7 @@ func (j *job) coolReads() {
 		op := transfer("hot-read", operator.Medium, operator.HotRegion, region, target.ID())
 		op.Brief = "transfer hot read leader" + op.Brief[len("transfer leader"):]
 		if j.add(op) {
-			j.noteHot(ReadLeaderTarget, target)
+			j.choices.noteHot(ReadLeaderTarget, target)
 		}
 		return
 	}
@@ -157,7 +149,7 @@ func (j *job) moveHot(from *cluster.Store, role cluster.Role, desc string, rate 
 			if r.OnStore(s.ID()) != nil {
 				continue
 			}
-			if g := gain(flow(from), flow(s), rate(r)); g > most && j.mayTake(s, r, j.now) == "" && j.settled(r) && j.asGood(r, rules, from, s) {
+			if g := gain(flow(from), flow(s), rate(r)); g > most && j.takes(s, r) && j.settled(r) && j.asGood(r, rules, from, s) {
 				region, target, most = r, s, g
 			}
 		}
@@ -186,7 +178,7 @@ func (j *job) moveHot(from *cluster.Store, role cluster.Role, desc string, rate 
 		op = operator.New(desc, fmt.Sprintf("mv peer: store [%d] to [%d]", from.ID(), target.ID()), operator.HotRegion, operator.Medium, region, steps...)
 	}
 	if j.add(op) {
-		j.noteHot(map[cluster.Role]HotEvent{cluster.ReadHot: ReadPeerTarget, cluster.WriteHot: WritePeerTarget}[role], target)
+		j.choices.noteHot(map[cluster.Role]HotEvent{cluster.ReadHot: ReadPeerTarget, cluster.WriteHot: WritePeerTarget}[role], target)
 	}
 }
 

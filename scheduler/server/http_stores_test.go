@@ -78,6 +78,8 @@ func TestDrainingShows(t *testing.T) {
 		`pd_cluster_speed{action="removing",`, `pd_cluster_eta{action="removing",`,
 		`pd_scheduler_tolerant_resource{scheduler="balance-region-scheduler",source="store-1"} 1`,
 		`pd_schedule_operator_exceeded_store_limit{desc="balance-region"} 0`,
+		`pd_schedule_source_filter{action="filter-source",scope="balance-region-scheduler",source="store-1",type="store-state-exceed-remove-limit-filter"} 0`,
+		`pd_schedule_target_filter{action="filter-target",scope="balance-region-scheduler",target="store-1",type="store-state-exceed-add-limit-filter"} 0`,
 		`pd_scheduler_hot_region{store="store-4",type="src-store-succ-write-peer"} 0`,
 	} {
 		require.Contains(t, page, line)

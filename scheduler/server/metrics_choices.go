@@ -15,6 +15,8 @@ type choices struct {
 	stores     []*cluster.Store
 	limited    map[string]uint64
 	hot        map[schedule.HotChoice]uint64
+	sources    map[schedule.Passed]uint64
+	targets    map[schedule.Passed]uint64
 	tolerances []tolerance
 }
 
@@ -26,6 +28,7 @@ func (t *term) choices() (c choices) {
 	defer t.desk.mu.RUnlock()
 	sched := t.machine.Schedule
 	c.limited, c.hot = sched.Operators().Limited(), sched.HotChoices()
+	c.sources, c.targets = sched.PassedOver()
 	for _, s := range t.machine.Picture.Stores() {
 		if s.Meta.State == metapb.StoreState_Tombstone {
 			continue
@@ -43,11 +46,19 @@ func (t *term) showChoices(show show) {
 		show("pd_schedule_operator_exceeded_store_limit", float64(n), desc)
 	}
 	for i, s := range c.stores {
+		c.sources[schedule.Passed{By: schedule.BalanceRegion, For: schedule.RemoveLimit, Store: s.ID()}] += 0
+		c.targets[schedule.Passed{By: schedule.BalanceRegion, For: schedule.AddLimit, Store: s.ID()}] += 0
 		for what := range schedule.HotEvents {
 			show("pd_scheduler_hot_region", float64(c.hot[schedule.HotChoice{What: what, Store: s.ID()}]), what.String(), label(s.ID()))
 		}
 		show("pd_scheduler_tolerant_resource", c.tolerances[i].leaders, schedule.BalanceLeader, label(s.ID()))
 		show("pd_scheduler_tolerant_resource", c.tolerances[i].regions, schedule.BalanceRegion, label(s.ID()))
+	}
+	for p, n := range c.sources {
+		show("pd_schedule_source_filter", float64(n), "filter-source", p.By, p.For.String(), label(p.Store))
+	}
+	for p, n := range c.targets {
+		show("pd_schedule_target_filter", float64(n), "filter-target", p.By, p.For.String(), label(p.Store))
 	}
 }
 

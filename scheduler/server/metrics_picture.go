@@ -59,11 +59,14 @@ var pictureGauges = []struct {
 	{"pd_cluster_eta", "Seconds until a store is drained, at the speed of the last minutes.", []string{"address", "store", "action"}},
 	{"pd_scheduler_hot_region", "Stores that were found to be hot or not, and chosen to take traffic over, in this term.", []string{"type", "store"}},
 	{"pd_schedule_operator_exceeded_store_limit", "Operators that were not made because of a store's limit, in this term.", []string{"desc"}},
+	{"pd_schedule_source_filter", "Stores that were passed over when something was to leave one, by who looked and why, in this term.", []string{"action", "scope", "type", "source"}},
+	{"pd_schedule_target_filter", "Stores that were passed over when something was to come to one, by who looked and why, in this term.", []string{"action", "scope", "type", "target"}},
 }
 
 // pictureCounts are those of them that only grow, from 0 in every term.
 var pictureCounts = map[string]bool{
 	"pd_scheduler_event_count": true, "pd_scheduler_hot_region": true, "pd_schedule_operator_exceeded_store_limit": true,
+	"pd_schedule_source_filter": true, "pd_schedule_target_filter": true,
 }
 
 func newPictureMetrics(s *Server) *pictureMetrics {

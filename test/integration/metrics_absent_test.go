@@ -9,7 +9,6 @@ const (
 	recovery    = "there is one replication mode, in which all replicas count alike"
 	buckets     = "regions are not divided into buckets"
 	runners     = "heartbeats are taken in one after the other, by no runner with a queue"
-	filters     = "what kept a scheduler or checker from acting is said in words: schedulers/diagnostic, and shoal ctl explain"
 	elsewhere   = "the name of a store's metric without its prefix: see tikv_pd_heartbeat_message_total"
 	ownEtcd     = "the scheduler calls the etcd in its own process; see etcd_disk_… and pd_txn_handle_txns_duration_seconds"
 )
@@ -33,7 +32,6 @@ var noCounterpart = map[string]string{
 	"pd_region_syncer_status":                               "followers read regions from etcd when they come to lead, and are not kept up to date before",
 	"pd_replication_dr_recover_progress":                    recovery, "pd_replication_dr_recovered_region": recovery, "pd_replication_dr_state": recovery,
 	"pd_replication_dr_state_id": recovery, "pd_replication_dr_tick_total": recovery,
-	"pd_schedule_source_filter": filters, "pd_schedule_target_filter": filters,
 	"pd_server_api_concurrency": "requests are not limited by number",
 	"pd_server_bucket_report":   buckets, "pd_server_bucket_report_interval_seconds_bucket": buckets,
 	"pd_server_etcd_client": ownEtcd, "pd_server_etcd_endpoint_latency_seconds_bucket": ownEtcd,
