@@ -29,6 +29,7 @@ type shellMetrics struct {
 	beats, orders *prometheus.CounterVec
 	asked         *prometheus.HistogramVec
 	regionSize    prometheus.Histogram
+	logLag        prometheus.Histogram
 }
 
 func newShellMetrics() shellMetrics {
@@ -49,6 +50,10 @@ func newShellMetrics() shellMetrics {
 		regionSize: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "tikv_raftstore_region_size", Help: "Sizes in bytes of the regions that are led here, at each heartbeat.", Buckets: prometheus.ExponentialBuckets(1<<20, 2, 20),
 		}),
+		logLag: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "tikv_raftstore_log_lag", Help: "Entries that the slowest replica of each region that is led here is behind, at each look at its log.",
+			Buckets: prometheus.ExponentialBuckets(2, 2, 16),
+		}),
 	}
 	m.criticals = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "tikv_critical_error_total", Help: "Errors after which a store must stop.",
@@ -59,7 +64,7 @@ func newShellMetrics() shellMetrics {
 }
 
 func (m *shellMetrics) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.process, m.criticals, m.beats, m.orders, m.asked, m.regionSize}
+	return []prometheus.Collector{m.process, m.criticals, m.beats, m.orders, m.asked, m.regionSize, m.logLag}
 }
 
 // handled counts one batch of mail of a raft worker.
@@ -68,6 +73,13 @@ func (m *Metrics) handled(began time.Time, ticked bool) {
 		m.tick.Observe(time.Since(began).Seconds())
 	} else {
 		m.ready.Observe(time.Since(began).Seconds())
+	}
+}
+
+// lagged counts what a batch of mail let be seen of replicas that are behind.
+func (m *Metrics) lagged(lags []uint64) {
+	for _, n := range lags {
+		m.logLag.Observe(float64(n))
 	}
 }
 

@@ -160,6 +160,7 @@ func (w *raftWorker) handle(tick bool, now machine.Instant) {
 	w.due = round.Wake
 	w.s.carryOut(&round, &w.out)
 	w.s.opts.Metrics.handled(began, tick)
+	w.s.opts.Metrics.lagged(round.Lags)
 }
 
 func (w *raftWorker) run(done <-chan struct{}, at *pulse) {

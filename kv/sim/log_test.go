@@ -1,9 +1,11 @@
 package sim
 
 import (
+	"slices"
 	"testing"
 	"time"
 
+	dto "github.com/prometheus/client_model/go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/shoal-kv/shoal/kv/sim/world"
@@ -30,9 +32,24 @@ func TestLogStaysShortWhileAPeerStandsStill(t *testing.T) {
 				require.LessOrEqual(t, v.Log.Last-v.Log.Truncated, uint64(900), "seed %d at %s", seed, c.w.Now())
 			}
 		}
+		require.True(t, c.sawLagAbove(t, 256), "the leaders' metrics tell that a replica is far behind")
 		asleep.p.Resume()
 		c.judge()
 		require.NoError(t, c.result.Err())
 		require.Equal(t, before+1, c.result.Counts.Snapshots)
 	}
+}
+
+// sawLagAbove says that a leader's metrics have counted a replica that was more than n entries behind; n is a bound of the histogram.
+func (c *Cluster) sawLagAbove(t *testing.T, n float64) bool {
+	above := uint64(0)
+	for _, s := range c.stores {
+		families, err := s.figures.Gather()
+		require.NoError(t, err)
+		at := slices.IndexFunc(families, func(f *dto.MetricFamily) bool { return f.GetName() == "tikv_raftstore_log_lag" })
+		h := families[at].Metric[0].Histogram
+		below := slices.IndexFunc(h.Bucket, func(b *dto.Bucket) bool { return b.GetUpperBound() == n })
+		above += h.GetSampleCount() - h.Bucket[below].GetCumulativeCount()
+	}
+	return above > 0
 }

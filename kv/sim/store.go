@@ -35,6 +35,7 @@ type store struct {
 	// lives counts starts: every life draws other election timeouts.
 	lives   uint64
 	metrics *raftstore.Metrics
+	figures *prometheus.Registry // where the metrics are
 
 	// What follows belongs to one life.
 	opened *raftstore.Disk
@@ -52,10 +53,10 @@ type store struct {
 }
 
 func newStore(c *Cluster, id uint64) *store {
-	name := storeName(id)
+	name, figures := storeName(id), prometheus.NewRegistry()
 	return &store{
 		c: c, id: id, p: c.w.NewProcess(int(id), name), disk: newDisk(c.w, name),
-		metrics: raftstore.NewMetrics(prometheus.NewRegistry()), held: make(map[raftstore.WorkerKind]bool),
+		metrics: raftstore.NewMetrics(figures), figures: figures, held: make(map[raftstore.WorkerKind]bool),
 	}
 }
 

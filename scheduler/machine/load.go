@@ -89,7 +89,7 @@ func (l *Loader) Term(at Moment) (*Term, *Save) {
 	ts := &Timestamps{oracle.NewTimestamps(l.timestamps, at.Wall.UnixMilli(), l.cfg.TimestampWindow)}
 	t := &Term{
 		Timestamps: ts, Picture: l.picture, clusterID: l.cfg.ClusterID,
-		ids: oracle.NewIDs(l.ids, idWindow), safe: l.safe, behind: newBehind(), resolved: make(map[uint64]uint64), settings: l.settings, moment: at,
+		ids: oracle.NewIDs(l.ids, idWindow), safe: l.safe, behind: newBehind(), resolved: make(map[uint64]uint64), settings: l.settings, drains: make(drains), moment: at,
 	}
 	if err := t.begin(l.cfg.Seed, at.Now); err != nil {
 		l.Outdated = append(l.Outdated, err)

@@ -101,8 +101,9 @@ func (t *Term) LabelStore(id uint64, labels map[string]string, force bool) (*Sav
 }
 
 // Upkeep buries the next store that has been drained: no region has a peer on it, and it says so itself, unless it is gone. Nil if there is none. It is to be asked now
-// and then.
+// and then, and looks how far the others are (progress.go).
 func (t *Term) Upkeep(at Moment) (*Save, error) {
+	t.drains.look(t.Picture, at.Now)
 	if !t.Schedule.Prepared(at.Now) {
 		return nil, nil
 	}

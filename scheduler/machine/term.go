@@ -78,6 +78,7 @@ type Term struct {
 	// resolved is what stores have said to this term of the timestamps below which nothing changes on them any more.
 	resolved map[uint64]uint64
 	events   events
+	drains   drains
 	// moment is when the decision at hand is made.
 	moment Moment
 }

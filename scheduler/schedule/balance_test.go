@@ -411,6 +411,7 @@ func TestHotRegionsAreSpread(t *testing.T) {
 	c := spread(paper.Config{RegionHeartbeat: 10 * time.Second}, 4, 80)
 	c.Run(time.Minute, nil)
 	requireRest(t, c)
+	require.Empty(t, c.Term.Schedule.HotChoices(), "there is no traffic")
 	hot := 0
 	for _, r := range c.Regions() {
 		if on := c.Term.Picture.Region(r.Meta.Id).LeaderStore(); on == 1 && hot < 8 {
@@ -433,6 +434,20 @@ func TestHotRegionsAreSpread(t *testing.T) {
 		a, b := most()
 		return a > 3*mebibyte && b < 13*mebibyte
 	}), "%+v", tallies(c))
+	chosen := c.Term.Schedule.HotChoices()
+	require.NotZero(t, chosen[schedule.HotChoice{What: schedule.ReadSource, Store: 1}])
+	to := uint64(0)
+	for id := range uint64(4) {
+		to += chosen[schedule.HotChoice{What: schedule.ReadLeaderTarget, Store: id + 1}] + chosen[schedule.HotChoice{What: schedule.ReadPeerTarget, Store: id + 1}]
+	}
+	made := uint64(0)
+	for _, rec := range append(c.Term.Schedule.Operators().History(0), c.Term.Schedule.Operators().Running()...) {
+		if rec.Kind == operator.HotRegion {
+			made++
+		}
+	}
+	require.NotZero(t, made)
+	require.Equal(t, made, to, "a target for each operator")
 }
 
 // Small neighbours are merged, what was split lately is not, and what comes of it is not small any more.

@@ -41,6 +41,8 @@ type ruleCheck struct {
 	r   *cluster.Region
 	now time.Time
 	fit *placement.Fit
+	// told says that a person asks: nothing is counted.
+	told bool
 }
 
 func (c *Coordinator) checkRules(r *cluster.Region, now time.Time) *operator.Operator {
@@ -165,12 +167,24 @@ func (k *ruleCheck) build(desc, brief string, targets []operator.Target, lead ui
 // fill adds a peer that a rule lacks, in the place of one that does not count if there is one.
 func (k *ruleCheck) fill(rf *placement.RuleFit) *operator.Operator {
 	victim, why := k.victim()
-	if waits := k.fillWaits(rf, victim); waits != "" {
+	desc := "add-rule-peer"
+	if victim != nil {
+		desc = "replace-rule-" + why + "-peer"
+	}
+	waits, limited := k.fillWaits(rf, victim)
+	if limited {
+		k.ctl.HeldBack(desc)
+		k.choices.source(ruleChecker, RemoveLimit, victim.StoreId)
+	}
+	if waits != "" {
 		k.reasons.note(k.r.ID(), ruleChecker, waits, k.now)
 		return nil
 	}
-	to, reason := k.choose(rf, victim)
+	to, reason, limited := k.choose(rf, victim)
 	if to == nil {
+		if limited {
+			k.ctl.HeldBack(desc)
+		}
 		k.reasons.note(k.r.ID(), ruleChecker, nowhere(rf, reason), k.now)
 		return nil
 	}
@@ -180,33 +194,33 @@ func (k *ruleCheck) fill(rf *placement.RuleFit) *operator.Operator {
 	}
 	targets := append(k.targets(victim), operator.Target{Store: to.ID(), Role: role})
 	if victim == nil {
-		return k.build("add-rule-peer", fmt.Sprintf("add peer: store [%d]", to.ID()), targets, 0)
+		return k.build(desc, fmt.Sprintf("add peer: store [%d]", to.ID()), targets, 0)
 	}
-	return k.build("replace-rule-"+why+"-peer", fmt.Sprintf("mv peer: store [%d] to [%d]", victim.StoreId, to.ID()), targets, 0)
+	return k.build(desc, fmt.Sprintf("mv peer: store [%d] to [%d]", victim.StoreId, to.ID()), targets, 0)
 }
 
 func nowhere(rf *placement.RuleFit, reason string) string {
 	return fmt.Sprintf("rule %s lacks %d peers, and no store can take one: %s", rf.Rule.Name(), rf.Lacks(), reason)
 }
 
-// fillWaits is empty if a rule may be given the peer that it lacks now, and says why not otherwise.
-func (k *ruleCheck) fillWaits(rf *placement.RuleFit, victim *metapb.Peer) string {
+// fillWaits is empty if a rule may be given the peer that it lacks now, and says why not otherwise; limited if it is for a store's limit.
+func (k *ruleCheck) fillWaits(rf *placement.RuleFit, victim *metapb.Peer) (why string, limited bool) {
 	for _, p := range k.r.Pending {
 		if q := k.r.Peer(p.Id); q != nil && k.usable(q) { // one after the other
-			return fmt.Sprintf("rule %s lacks %d peers; peer %d on store %d is not caught up yet", rf.Rule.Name(), rf.Lacks(), q.Id, q.StoreId)
+			return fmt.Sprintf("rule %s lacks %d peers; peer %d on store %d is not caught up yet", rf.Rule.Name(), rf.Lacks(), q.Id, q.StoreId), false
 		}
 	}
 	switch {
 	case victim == nil && !k.cfg.EnableMakeUpReplica:
-		return "a replica is missing, and enable-make-up-replica is false"
+		return "a replica is missing, and enable-make-up-replica is false", false
 	case victim != nil && !k.Prepared(k.now):
-		return "the scheduler waits for the first reports of most regions"
+		return "the scheduler waits for the first reports of most regions", false
 	case k.ctl.Room(operator.Replica) <= 0: // looked at before an id is taken out of the stock
-		return "as many replicas are being made as may be (replica-schedule-limit)"
+		return "as many replicas are being made as may be (replica-schedule-limit)", false
 	case victim != nil && !k.ctl.MayRemove(victim.StoreId, k.r, k.now):
-		return fmt.Sprintf("store %d: its limit of peers a minute is reached (store limit remove-peer)", victim.StoreId)
+		return fmt.Sprintf("store %d: %s", victim.StoreId, RemoveLimit.says(nil)), true
 	}
-	return ""
+	return "", false
 }
 
 // victim is the peer to be replaced: a lost one first.
@@ -224,8 +238,9 @@ func (k *ruleCheck) victim() (p *metapb.Peer, why string) {
 	return nil, ""
 }
 
-// choose finds the store for a rule's next peer: as far as can be from the rule's other peers, and of those the emptiest.
-func (k *ruleCheck) choose(rf *placement.RuleFit, without *metapb.Peer) (best *cluster.Store, reason string) {
+// choose finds the store for a rule's next peer: as far as can be from the rule's other peers, and of those the emptiest. If there is none it says why; limited if one
+// could have it but for its limit.
+func (k *ruleCheck) choose(rf *placement.RuleFit, without *metapb.Peer) (best *cluster.Store, reason string, limited bool) {
 	others := k.others(rf, without)
 	var reasons []string
 	var far, score float64
@@ -233,8 +248,11 @@ func (k *ruleCheck) choose(rf *placement.RuleFit, without *metapb.Peer) (best *c
 		if s.Meta.State == metapb.StoreState_Tombstone || k.r.OnStore(s.ID()) != nil {
 			continue
 		}
-		if why := k.unfit(rf, s, others); why != "" {
-			reasons = append(reasons, fmt.Sprintf("store %d: %s", s.ID(), why))
+		if b := k.unfit(rf, s, others); b != Open {
+			reasons = append(reasons, fmt.Sprintf("store %d: %s", s.ID(), saysUnfit(b, rf, s)))
+			if limited = limited || b == AddLimit; !k.told {
+				k.choices.target(ruleChecker, b, s.ID())
+			}
 			continue
 		}
 		distance, full := placement.Distance(rf.Rule.LocationLabels, s, others), k.regionScore(s, 0)
@@ -243,9 +261,9 @@ func (k *ruleCheck) choose(rf *placement.RuleFit, without *metapb.Peer) (best *c
 		}
 	}
 	if len(reasons) == 0 {
-		return best, "every store holds one already"
+		return best, "every store holds one already", false
 	}
-	return best, strings.Join(reasons, "; ")
+	return best, strings.Join(reasons, "; "), limited
 }
 
 // others are the stores of a rule's peers but one.
@@ -258,16 +276,25 @@ func (k *ruleCheck) others(rf *placement.RuleFit, without *metapb.Peer) (list []
 	return list
 }
 
-// unfit is empty if a store may have a rule's next peer beside the others, and says why not otherwise.
-func (k *ruleCheck) unfit(rf *placement.RuleFit, s *cluster.Store, others []*cluster.Store) string {
-	why := k.mayTake(s, k.r, k.now)
+// unfit says what keeps a store from having a rule's next peer beside the others.
+func (k *ruleCheck) unfit(rf *placement.RuleFit, s *cluster.Store, others []*cluster.Store) Barrier {
+	b := k.mayTake(s, k.r, k.now)
 	switch {
 	case !rf.Rule.Admits(s):
-		return "its labels do not meet the rule's constraints"
-	case why == "" && !placement.Isolated(rf.Rule.LocationLabels, rf.Rule.IsolationLevel, s, others):
-		return "it is too near to the other replicas (isolation-level " + rf.Rule.IsolationLevel + ")"
+		return Constraints
+	case b == Open && !placement.Isolated(rf.Rule.LocationLabels, rf.Rule.IsolationLevel, s, others):
+		return Isolation
 	}
-	return why
+	return b
+}
+
+// saysUnfit is such a barrier in words.
+func saysUnfit(b Barrier, rf *placement.RuleFit, s *cluster.Store) string {
+	text := b.says(s)
+	if b == Isolation {
+		text += " (isolation-level " + rf.Rule.IsolationLevel + ")"
+	}
+	return text
 }
 
 // correct gives a peer the role that its rule asks for.
@@ -352,7 +379,7 @@ func (k *ruleCheck) spread() *operator.Operator {
 		var to *cluster.Store
 		gain := 0.0
 		for _, p := range rf.Peers {
-			s, _ := k.choose(rf, p)
+			s, _, _ := k.choose(rf, p)
 			if s == nil {
 				continue
 			}

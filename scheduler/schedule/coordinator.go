@@ -42,6 +42,7 @@ type Coordinator struct {
 	workers []*worker
 	reasons reasons
 	scatter scatterGroups
+	choices choices
 	// cursor is where the patrol is, since when it is under way, and how long the one before took.
 	cursor []byte
 	lap    patrolTime
@@ -69,7 +70,7 @@ type Options struct {
 func New(pic *cluster.Picture, opts Options) *Coordinator {
 	c := &Coordinator{
 		pic: pic, ctl: operator.NewController(pic), newID: opts.NewID, rng: random{opts.Seed}, born: opts.Now,
-		reasons: newReasons(), scatter: make(scatterGroups), split: make(map[uint64]time.Time),
+		reasons: newReasons(), scatter: make(scatterGroups), choices: newChoices(), split: make(map[uint64]time.Time),
 	}
 	if err := c.Configure(DefaultConfig(), nil, nil); err != nil {
 		panic("the default configuration is wrong: " + err.Error())

@@ -55,7 +55,7 @@ func (c *Coordinator) ExplainBalance(now time.Time) BalanceExplanation {
 		e.Stores = append(e.Stores, StoreStanding{
 			Store: s.ID(), State: s.State(now).String(), Leaders: t.Leaders, Regions: t.Regions,
 			LeaderScore: c.leaderScore(s, 0), RegionScore: c.regionScore(s, 0), Used: s.Used(),
-			NoLeader: c.mayLead(s, now), NoRegion: c.mayTake(s, &cluster.Region{}, now),
+			NoLeader: c.mayLead(s, now).says(s), NoRegion: c.mayTake(s, &cluster.Region{}, now).says(s),
 		})
 	}
 	leaders, even := c.leaderGap(now)
@@ -121,7 +121,7 @@ func (c *Coordinator) leaderGap(now time.Time) ([]Finding, bool) {
 		Level: Waits,
 		Text:  fmt.Sprintf("Leaders are uneven: store %d leads %d regions, store %d leads %d", from.ID(), c.pic.Tally(from.ID()).Leaders, to.ID(), c.pic.Tally(to.ID()).Leaders),
 	}
-	switch why := c.mayLead(to, now); {
+	switch why := c.mayLead(to, now).says(to); {
 	case why != "":
 		f.Text += fmt.Sprintf(". Store %d gets no leaders: %s", to.ID(), why)
 		f.Do = c.leadRemedy(to, now)
@@ -137,7 +137,7 @@ func (c *Coordinator) leaderGap(now time.Time) ([]Finding, bool) {
 
 // leadRemedy is what to do about a store that gets no leaders.
 func (c *Coordinator) leadRemedy(s *cluster.Store, now time.Time) string {
-	why := c.mayLead(s, now)
+	why := c.mayLead(s, now).says(s)
 	switch {
 	case strings.Contains(why, EvictLeader):
 		return fmt.Sprintf("let it lead again: `shoal ctl scheduler remove evict-leader-scheduler-%d`", s.ID())
@@ -176,7 +176,7 @@ func (c *Coordinator) regionGap(now time.Time) ([]Finding, bool) {
 			from.ID(), t.RegionSize>>20, plural(t.Regions, "region"), to.ID(), c.pic.Tally(to.ID()).RegionSize>>20, plural(c.pic.Tally(to.ID()).Regions, "region")),
 	}
 	heavy := &cluster.Region{Load: cluster.Load{Size: 1 << 30}} // counts against the stores' limits
-	switch why := c.mayTake(to, &cluster.Region{}, now); {
+	switch why := c.mayTake(to, &cluster.Region{}, now).says(to); {
 	case why != "":
 		f.Text += fmt.Sprintf(". Store %d gets no regions: %s", to.ID(), why)
 		f.Do, f.Since = remedy(why), silentSince(to, now)

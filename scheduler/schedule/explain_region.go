@@ -47,7 +47,7 @@ type Place struct {
 // ExplainRegion says why a region is as it is.
 func (c *Coordinator) ExplainRegion(r *cluster.Region, now time.Time) RegionExplanation {
 	e := RegionExplanation{Leader: r.LeaderStore(), Findings: []Finding{}}
-	k := &ruleCheck{Coordinator: c, r: r, now: now}
+	k := &ruleCheck{Coordinator: c, r: r, now: now, told: true}
 	k.fit = placement.FitRegion(c.store, r, c.rules.For(r.Meta.StartKey), k.usable)
 	lost := k.quorumFinding()
 	e.Findings = append(e.Findings, lost...)
@@ -197,7 +197,7 @@ func (k *ruleCheck) places(rf *placement.RuleFit) (list []Place) {
 	victim, _ := k.victim()
 	for _, s := range k.pic.Stores() {
 		if s.Meta.State != metapb.StoreState_Tombstone && k.r.OnStore(s.ID()) == nil {
-			list = append(list, Place{Store: s.ID(), Why: k.unfit(rf, s, k.others(rf, victim))})
+			list = append(list, Place{Store: s.ID(), Why: saysUnfit(k.unfit(rf, s, k.others(rf, victim)), rf, s)})
 		}
 	}
 	return list
@@ -213,10 +213,10 @@ func (k *ruleCheck) ruleFindings() (list []Finding) {
 	}
 	if rf := k.lacks(); rf != nil {
 		victim, _ := k.victim()
-		why := k.fillWaits(rf, victim)
+		why, _ := k.fillWaits(rf, victim)
 		noted := why
 		if why == "" {
-			if to, reason := k.choose(rf, victim); to == nil {
+			if to, reason, _ := k.choose(rf, victim); to == nil {
 				why, noted = "no store can take another: "+reason, nowhere(rf, reason)
 			}
 		}
@@ -339,10 +339,10 @@ func (k *ruleCheck) leadFindings() []Finding {
 		return []Finding{{Level: Waits, Since: k.born, Text: "No leader has reported it since this scheduler leads; what is known of it is what the scheduler before had written down"}}
 	}
 	why := k.sheds(lead)
-	if why == "" {
+	if why == Open {
 		return nil
 	}
-	f := Finding{Level: Waits, Text: fmt.Sprintf("Store %d leads it and is not to: %s", lead, why)}
+	f := Finding{Level: Waits, Text: fmt.Sprintf("Store %d leads it and is not to: %s", lead, why.says(k.pic.Store(lead)))}
 	var others []string
 	able := map[uint64]bool{}
 	for _, p := range k.canLead(k.r) {
@@ -355,7 +355,7 @@ func (k *ruleCheck) leadFindings() []Finding {
 		case !able[p.StoreId]:
 			others = append(others, fmt.Sprintf("store %d: its replica is down, not caught up, or does not vote", p.StoreId))
 		default:
-			if why := k.mayLead(s, k.now); why != "" {
+			if why := k.mayLead(s, k.now).says(s); why != "" {
 				others = append(others, fmt.Sprintf("store %d: %s", p.StoreId, why))
 			} else {
 				f.Text += fmt.Sprintf(". Store %d can take the lead", p.StoreId)

@@ -112,7 +112,7 @@ func (c *Coordinator) scatterTo(r *cluster.Region, g *scatterGroup, now time.Tim
 	fewest := 0
 	for _, t := range targets {
 		s := c.pic.Store(t.Store)
-		if t.Role != metapb.PeerRole_Voter || s == nil || c.mayLead(s, now) != "" {
+		if t.Role != metapb.PeerRole_Voter || s == nil || !c.choices.target(scatterRegion, c.mayLead(s, now), s.ID()) {
 			continue
 		}
 		if n := g.leaders[t.Store]; at.lead == 0 || n < fewest {
@@ -134,7 +134,7 @@ func (c *Coordinator) scatterPeer(r *cluster.Region, at uint64, taken map[uint64
 	from := c.pic.Store(at)
 	rules := c.rules.For(r.Meta.StartKey)
 	for _, s := range c.alive() {
-		if taken[s.ID()] || r.OnStore(s.ID()) != nil || g.peers[s.ID()] >= fewest || c.mayTake(s, r, now) != "" || !c.asGood(r, rules, from, s) {
+		if taken[s.ID()] || r.OnStore(s.ID()) != nil || g.peers[s.ID()] >= fewest || !c.choices.target(scatterRegion, c.mayTake(s, r, now), s.ID()) || !c.asGood(r, rules, from, s) {
 			continue
 		}
 		best, fewest = s.ID(), g.peers[s.ID()]

@@ -88,6 +88,8 @@ type job struct {
 	now  time.Time
 	w    *worker
 	done int
+	// limited says that a region was drawn that a store's limit kept from being moved.
+	limited bool
 }
 
 // add takes an operator in; false if it cannot be.
@@ -214,21 +216,21 @@ func (c *Coordinator) work(now time.Time) {
 	}
 }
 
-// sheds is empty unless a store is to lead nothing, and says why otherwise.
-func (c *Coordinator) sheds(store uint64) string {
+// sheds says for which of two reasons a store is to lead nothing, if it is.
+func (c *Coordinator) sheds(store uint64) Barrier {
 	for _, w := range c.workers {
 		switch do := w.do.(type) {
 		case evictLeader:
 			if slices.Contains(w.cfg.Stores, store) {
-				return "its leaders are evicted (" + EvictLeader + ")"
+				return Evicted
 			}
 		case *evictSlow:
 			if do.store == store {
-				return "it is slow (" + EvictSlow + ")"
+				return Slow
 			}
 		}
 	}
-	return ""
+	return Open
 }
 
 // SlowStore is the store whose leaders are evicted because it is slow; 0 for none.

@@ -55,14 +55,14 @@ func (j *job) balanceOneLeader() bool {
 	}
 	var why []string
 	for _, s := range stores {
-		if s.State(j.now) == cluster.Up && !j.granted(s.ID()) && j.leaderFrom(s) {
+		if j.givesLead(s) && j.leaderFrom(s) {
 			return true
 		}
 	}
 	slices.Reverse(stores)
 	for _, s := range stores {
-		if reason := j.mayLead(s, j.now); reason != "" {
-			why = append(why, fmt.Sprintf("store %d: %s", s.ID(), reason))
+		if b := j.mayLead(s, j.now); !j.choices.target(j.w.cfg.Name, b, s.ID()) {
+			why = append(why, fmt.Sprintf("store %d: %s", s.ID(), b.says(s)))
 		} else if j.leaderTo(s) {
 			return true
 		}
@@ -73,6 +73,15 @@ func (j *job) balanceOneLeader() bool {
 		j.idle("the stores' leaders are even enough, apart from what cannot be changed: %s", strings.Join(why, "; "))
 	}
 	return false
+}
+
+// givesLead says that leaders may be taken from a store: of one that is lost there are none to be taken.
+func (j *job) givesLead(s *cluster.Store) bool {
+	b := notUp(s.State(j.now))
+	if b == Open && j.granted(s.ID()) {
+		b = Granted
+	}
+	return j.choices.source(j.w.cfg.Name, b, s.ID())
 }
 
 func (j *job) leaderFrom(s *cluster.Store) bool {
@@ -96,7 +105,7 @@ func (j *job) betterLeader(r *cluster.Region, from *cluster.Store) *cluster.Stor
 	var best *cluster.Store
 	for _, p := range j.canLead(r) {
 		s := j.pic.Store(p.StoreId)
-		if s == nil || s == from || j.mayLead(s, j.now) != "" {
+		if s == nil || s == from || !j.leads(s) {
 			continue
 		}
 		if best == nil || j.leaderScore(s, 0) < j.leaderScore(best, 0) {
@@ -137,18 +146,25 @@ func (balanceRegion) schedule(j *job) {
 	}
 	for range room {
 		if !j.balanceOneRegion() {
+			if j.limited {
+				j.ctl.HeldBack(moveRegion)
+			}
 			return
 		}
 	}
 }
 
+// moveRegion describes what balances regions.
+const moveRegion = "balance-region"
+
 func (j *job) balanceOneRegion() bool {
+	j.limited = false
 	stores := ranked(j.alive(), func(s *cluster.Store) float64 { return j.regionScore(s, 0) })
 	var targets []*cluster.Store
 	var why []string
 	for _, s := range slices.Backward(stores) {
-		if reason := j.mayTake(s, &cluster.Region{}, j.now); reason != "" {
-			why = append(why, fmt.Sprintf("store %d: %s", s.ID(), reason))
+		if b := j.mayTake(s, &cluster.Region{}, j.now); !j.choices.target(j.w.cfg.Name, b, s.ID()) {
+			why = append(why, fmt.Sprintf("store %d: %s", s.ID(), b.says(s)))
 		} else {
 			targets = append(targets, s)
 		}
@@ -183,9 +199,14 @@ func (j *job) movable(s *cluster.Store) *cluster.Region {
 			if r == nil {
 				break
 			}
-			if j.settled(r) && j.ctl.MayRemove(s.ID(), r, j.now) {
+			if !j.settled(r) {
+				continue
+			}
+			if j.ctl.MayRemove(s.ID(), r, j.now) {
 				return r
 			}
+			j.choices.source(j.w.cfg.Name, RemoveLimit, s.ID())
+			j.limited = true
 		}
 	}
 	return nil
@@ -197,10 +218,18 @@ func (j *job) regionFrom(r *cluster.Region, from *cluster.Store, targets []*clus
 		if !j.evens(from, to, r) {
 			return false // those that follow are fuller
 		}
-		if r.OnStore(to.ID()) != nil || !j.ctl.MayAdd(to.ID(), r, j.now) || !j.asGood(r, rules, from, to) {
+		if r.OnStore(to.ID()) != nil {
 			continue
 		}
-		op, err := j.move("balance-region", operator.Region, operator.Low, r, from.ID(), to.ID())
+		if !j.ctl.MayAdd(to.ID(), r, j.now) {
+			j.choices.target(j.w.cfg.Name, AddLimit, to.ID())
+			j.limited = true
+			continue
+		}
+		if !j.asGood(r, rules, from, to) {
+			continue
+		}
+		op, err := j.move(moveRegion, operator.Region, operator.Low, r, from.ID(), to.ID())
 		if err != nil {
 			j.idle("%s", err.Error())
 			return false

@@ -19,6 +19,35 @@ const (
 	hotLooked = 256
 )
 
+// HotChoice is a store that was looked at for the sake of hot traffic.
+type HotChoice struct {
+	What  HotEvent
+	Store uint64
+}
+
+// HotEvent is what a look at a store came to.
+type HotEvent uint8
+
+// What a look can come to: the store with the most traffic has so much more than the others that some is to leave it, or it has not; a store was chosen to take traffic over.
+const (
+	ReadSource HotEvent = iota
+	ReadEven
+	ReadLeaderTarget
+	ReadPeerTarget
+	WriteSource
+	WriteEven
+	WritePeerTarget
+	HotEvents // how many there are
+)
+
+// String is the event's name as the family's tools print it.
+func (e HotEvent) String() string {
+	return [...]string{
+		"src-store-succ-read-leader", "src-store-failed-read-leader", "dst-store-succ-read-leader", "dst-store-succ-read-peer",
+		"src-store-succ-write-peer", "src-store-failed-write-peer", "dst-store-succ-write-peer",
+	}[e]
+}
+
 func (h *hotRegion) schedule(j *job) {
 	if j.ctl.Room(operator.HotRegion) < max(1, j.cfg.HotRegionScheduleLimit) {
 		j.idle("hot regions are on their way: what they change is waited for")
@@ -40,8 +69,8 @@ func (h *hotRegion) schedule(j *job) {
 	}
 }
 
-// extremes are the stores with the most and the least traffic; ok if the first is hot.
-func (j *job) extremes(flow func(*cluster.Store) int64) (most *cluster.Store, ok bool) {
+// hottestStore is the store with the most traffic; ok if it is hot, and counted as one of the two events. Where there is no traffic nothing was looked at.
+func (j *job) hottestStore(flow func(*cluster.Store) int64, hot, even HotEvent) (most *cluster.Store, ok bool) {
 	sum, n := int64(0), int64(0)
 	for _, s := range j.alive() {
 		f := flow(s)
@@ -51,7 +80,15 @@ func (j *job) extremes(flow func(*cluster.Store) int64) (most *cluster.Store, ok
 			most = s
 		}
 	}
-	return most, most != nil && float64(flow(most)) > hotShare*float64(sum)/float64(n)
+	if sum == 0 {
+		return most, false
+	}
+	if float64(flow(most)) > hotShare*float64(sum)/float64(n) {
+		j.choices.noteHot(hot, most)
+		return most, true
+	}
+	j.choices.noteHot(even, most)
+	return most, false
 }
 
 func (j *job) readFlow(s *cluster.Store) int64  { return j.pic.Tally(s.ID()).Read.Bytes }
@@ -66,35 +103,37 @@ func gain(from, to, rate int64) int64 {
 }
 
 func (j *job) coolReads() {
-	from, hot := j.extremes(j.readFlow)
+	from, hot := j.hottestStore(j.readFlow, ReadSource, ReadEven)
 	if !hot {
 		return
 	}
 	var region *cluster.Region
-	var target uint64
+	var target *cluster.Store
 	most := int64(0)
 	for _, r := range j.hottest(from.ID(), cluster.ReadHot) {
 		for _, p := range j.canLead(r) {
 			s := j.pic.Store(p.StoreId)
-			if s == nil || s == from || j.mayLead(s, j.now) != "" {
+			if s == nil || s == from || !j.leads(s) {
 				continue
 			}
 			if g := gain(j.readFlow(from), j.readFlow(s), int64(r.Flow.Read.Bytes)); g > most {
-				region, target, most = r, s.ID(), g
+				region, target, most = r, s, g
 			}
 		}
 	}
 	if region != nil {
-		op := transfer("hot-read", operator.Medium, operator.HotRegion, region, target)
+		op := transfer("hot-read", operator.Medium, operator.HotRegion, region, target.ID())
 		op.Brief = "transfer hot read leader" + op.Brief[len("transfer leader"):]
-		j.add(op)
+		if j.add(op) {
+			j.choices.noteHot(ReadLeaderTarget, target)
+		}
 		return
 	}
 	j.moveHot(from, cluster.ReadHot, "hot-read", func(r *cluster.Region) int64 { return int64(r.Flow.Read.Bytes) }, j.readFlow)
 }
 
 func (j *job) coolWrites() {
-	if from, hot := j.extremes(j.writeFlow); hot {
+	if from, hot := j.hottestStore(j.writeFlow, WriteSource, WriteEven); hot {
 		j.moveHot(from, cluster.WriteHot, "hot-write", func(r *cluster.Region) int64 { return int64(r.Flow.Write.Bytes) }, j.writeFlow)
 	}
 }
@@ -110,7 +149,7 @@ func (j *job) moveHot(from *cluster.Store, role cluster.Role, desc string, rate 
 			if r.OnStore(s.ID()) != nil {
 				continue
 			}
-			if g := gain(flow(from), flow(s), rate(r)); g > most && j.mayTake(s, r, j.now) == "" && j.settled(r) && j.asGood(r, rules, from, s) {
+			if g := gain(flow(from), flow(s), rate(r)); g > most && j.takes(s, r) && j.settled(r) && j.asGood(r, rules, from, s) {
 				region, target, most = r, s, g
 			}
 		}
@@ -138,7 +177,9 @@ func (j *job) moveHot(from *cluster.Store, role cluster.Role, desc string, rate 
 		}
 		op = operator.New(desc, fmt.Sprintf("mv peer: store [%d] to [%d]", from.ID(), target.ID()), operator.HotRegion, operator.Medium, region, steps...)
 	}
-	j.add(op)
+	if j.add(op) {
+		j.choices.noteHot(map[cluster.Role]HotEvent{cluster.ReadHot: ReadPeerTarget, cluster.WriteHot: WritePeerTarget}[role], target)
+	}
 }
 
 // hottest are regions that have been hot for long enough on a store.

@@ -30,7 +30,7 @@ func (j *job) evict(store uint64, desc string) {
 		}
 		var others []uint64
 		for _, p := range j.canLead(r) {
-			if s := j.pic.Store(p.StoreId); p.StoreId != store && s != nil && j.mayLead(s, j.now) == "" {
+			if s := j.pic.Store(p.StoreId); p.StoreId != store && s != nil && j.leads(s) {
 				others = append(others, p.StoreId)
 			}
 		}
@@ -46,7 +46,7 @@ type grantLeader struct{}
 func (grantLeader) schedule(j *job) {
 	for _, id := range j.w.cfg.Stores {
 		s := j.pic.Store(id)
-		if s == nil || j.mayLead(s, j.now) != "" {
+		if s == nil || !j.leads(s) {
 			j.idle("store %d may not lead: it is not Up, busy, or sheds its leaders", id)
 			continue
 		}
@@ -126,7 +126,7 @@ func (shuffleLeader) schedule(j *job) {
 	}
 	to := stores[j.rng.below(len(stores))]
 	r := j.draw(to.ID(), cluster.Follows)
-	if r == nil || j.ctl.Has(r.ID()) || j.mayLead(to, j.now) != "" {
+	if r == nil || j.ctl.Has(r.ID()) || !j.leads(to) {
 		return
 	}
 	for _, p := range j.canLead(r) {
@@ -151,7 +151,7 @@ func (shuffleRegion) schedule(j *job) {
 	}
 	var targets []*cluster.Store
 	for _, s := range stores {
-		if r.OnStore(s.ID()) == nil && j.mayTake(s, r, j.now) == "" && j.asGood(r, j.rules.For(r.Meta.StartKey), from, s) {
+		if r.OnStore(s.ID()) == nil && j.takes(s, r) && j.asGood(r, j.rules.For(r.Meta.StartKey), from, s) {
 			targets = append(targets, s)
 		}
 	}

@@ -47,13 +47,18 @@ func (c *Coordinator) evens(from, to *cluster.Store, r *cluster.Region) bool {
 	if c.regionScore(from, -w) < c.regionScore(to, +w) {
 		return false
 	}
+	return c.regionScore(from, 0)-c.regionScore(to, 0) > c.regionTolerance(from)
+}
+
+// regionTolerance is by how much a store may be fuller than another without anything being moved.
+func (c *Coordinator) regionTolerance(from *cluster.Store) float64 {
 	t := c.pic.Tally(from.ID())
 	average := float64(t.RegionWeight) / float64(max(1, t.Regions))
 	most := c.cfg.TolerantSizeRatio
 	if most == 0 {
 		most = max(1, tolerance*float64(t.Regions))
 	}
-	return c.regionScore(from, 0)-c.regionScore(to, 0) > most*average/max(from.Tuning.RegionWeight, leastWeight)
+	return most * average / max(from.Tuning.RegionWeight, leastWeight)
 }
 
 // evensLeaders is evens for a leader.
@@ -65,31 +70,47 @@ func (c *Coordinator) evensLeaders(from, to *cluster.Store, r *cluster.Region) b
 	if c.leaderScore(from, -one) < c.leaderScore(to, +one) {
 		return false
 	}
+	return c.leaderScore(from, 0)-c.leaderScore(to, 0) > c.leaderTolerance(from, float64(one))
+}
+
+// leaderTolerance is by how much a store may lead more than another without a leader that counts as one being moved.
+func (c *Coordinator) leaderTolerance(from *cluster.Store, one float64) float64 {
 	most := c.cfg.TolerantSizeRatio
 	if most == 0 {
 		most = max(1, tolerance*float64(c.pic.Tally(from.ID()).Leaders))
 	}
-	return c.leaderScore(from, 0)-c.leaderScore(to, 0) > most*float64(one)/max(from.Tuning.LeaderWeight, leastWeight)
+	return most * one / max(from.Tuning.LeaderWeight, leastWeight)
 }
 
-// mayTake is empty if a store may be given a new peer of a region, and says why not otherwise.
-func (c *Coordinator) mayTake(s *cluster.Store, r *cluster.Region, now time.Time) string {
-	coming := c.ctl.Influences().Of(s.ID()).Arriving
-	switch state := s.State(now); {
-	case state != cluster.Up:
-		return fmt.Sprintf("it is %s", state)
-	case s.Stats.IsBusy:
-		return "it is busy"
-	case c.tooFull(s):
-		return fmt.Sprintf("it is %.0f %% full (low-space-ratio)", 100*s.Used())
-	case int(s.Stats.SendingSnapshots+s.Stats.ReceivingSnapshots+s.Stats.ApplyingSnapshots)+coming >= max(1, c.cfg.MaxSnapshotCount):
-		return "it handles too many snapshots (max-snapshot-count)"
-	case c.pic.Tally(s.ID()).Pending+coming >= max(1, c.cfg.MaxPendingPeerCount):
-		return "too many of its peers are not caught up (max-pending-peer-count)"
-	case !c.ctl.MayAdd(s.ID(), r, now):
-		return "its limit of peers a minute is reached (store limit add-peer)"
+// Tolerance is by how much a store's scores may be above those of any other without anything being moved: for leaders, of which it takes an average one, and for regions.
+func (c *Coordinator) Tolerance(of *cluster.Store) (leaders, regions float64) {
+	one := 1.0
+	if c.cfg.LeaderSchedulePolicy == "size" {
+		t := c.pic.Tally(of.ID())
+		one = float64(t.LeaderWeight) / float64(max(1, t.Leaders))
 	}
-	return ""
+	return c.leaderTolerance(of, one), c.regionTolerance(of)
+}
+
+// mayTake says what keeps a store from being given a new peer of a region.
+func (c *Coordinator) mayTake(s *cluster.Store, r *cluster.Region, now time.Time) Barrier {
+	if b := notUp(s.State(now)); b != Open {
+		return b
+	}
+	coming := c.ctl.Influences().Of(s.ID()).Arriving
+	switch {
+	case s.Stats.IsBusy:
+		return Busy
+	case c.tooFull(s):
+		return TooFull
+	case int(s.Stats.SendingSnapshots+s.Stats.ReceivingSnapshots+s.Stats.ApplyingSnapshots)+coming >= max(1, c.cfg.MaxSnapshotCount):
+		return Snapshots
+	case c.pic.Tally(s.ID()).Pending+coming >= max(1, c.cfg.MaxPendingPeerCount):
+		return PendingPeers
+	case !c.ctl.MayAdd(s.ID(), r, now):
+		return AddLimit
+	}
+	return Open
 }
 
 const (
@@ -107,18 +128,15 @@ func (c *Coordinator) tooFull(s *cluster.Store) bool {
 	return s.Used() > c.cfg.LowSpaceRatio
 }
 
-// mayLead is empty if a store may be given a leader, and says why not otherwise.
-func (c *Coordinator) mayLead(s *cluster.Store, now time.Time) string {
-	switch state := s.State(now); {
-	case state != cluster.Up:
-		return fmt.Sprintf("it is %s", state)
-	case s.Stats.IsBusy:
-		return "it is busy"
+// mayLead says what keeps a store from being given a leader.
+func (c *Coordinator) mayLead(s *cluster.Store, now time.Time) Barrier {
+	if b := notUp(s.State(now)); b != Open {
+		return b
 	}
-	if why := c.sheds(s.ID()); why != "" {
-		return why
+	if s.Stats.IsBusy {
+		return Busy
 	}
-	return ""
+	return c.sheds(s.ID())
 }
 
 // canLead are the peers of a region that could lead it by its state and by its rules.
@@ -159,7 +177,7 @@ func (c *Coordinator) bestLeader(stores []uint64) uint64 {
 		if s == nil || s.Meta.State != metapb.StoreState_Up {
 			continue
 		}
-		score, shedding := c.leaderScore(s, 0), c.sheds(id) != ""
+		score, shedding := c.leaderScore(s, 0), c.sheds(id) != Open
 		if best == 0 || (sheds && !shedding) || (sheds == shedding && score < least) {
 			best, least, sheds = id, score, shedding
 		}

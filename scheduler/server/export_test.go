@@ -1,6 +1,15 @@
 package server
 
-import "net/http"
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	"github.com/shoal-kv/shoal/scheduler/schedule/operator"
+)
 
 // Serves says whether the HTTP API has a handler for a request.
 func (s *Server) Serves(method, path string) bool {
@@ -10,4 +19,30 @@ func (s *Server) Serves(method, path string) bool {
 	}
 	_, pattern := s.api().(*http.ServeMux).Handler(req)
 	return pattern != ""
+}
+
+// CountEnded is what the metrics of operators show, by name and labels, when these stores were heard and these operators have ended.
+func CountEnded(t *testing.T, stores []uint64, ended ...operator.Record) map[string]map[string]float64 {
+	m, reg := newOperatorMetrics(), prometheus.NewRegistry()
+	for _, s := range stores {
+		m.storeHeard(s)
+	}
+	for _, rec := range ended {
+		m.operatorEnded(rec, nil)
+	}
+	reg.MustRegister(m.collectors()...)
+	families, err := reg.Gather()
+	require.NoError(t, err)
+	page := make(map[string]map[string]float64)
+	for _, f := range families {
+		page[f.GetName()] = make(map[string]float64)
+		for _, one := range f.Metric {
+			var labels []string
+			for _, l := range one.Label {
+				labels = append(labels, l.GetName()+"="+l.GetValue())
+			}
+			page[f.GetName()][strings.Join(labels, " ")] = one.GetCounter().GetValue()
+		}
+	}
+	return page
 }

@@ -1,10 +1,14 @@
 package server_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/pingcap/kvproto/pkg/pdpb"
 	"github.com/stretchr/testify/require"
+
+	"github.com/shoal-kv/shoal/scheduler/schedule/operator"
+	"github.com/shoal-kv/shoal/scheduler/server"
 )
 
 func TestHotRegionsAreShown(t *testing.T) {
@@ -29,6 +33,14 @@ func TestHotRegionsAreShown(t *testing.T) {
 	read := shows[map[string]map[string]object](r, "/hotspot/regions/read?store_id=1")
 	require.Len(t, read["as_leader"], 1)
 	require.InDelta(t, 1, read["as_leader"]["1"]["regions_count"], 0)
+	_, page := r.get("/metrics")
+	for kind, value := range map[string]any{
+		`store="store-3",type="byte-rate-write-region"`: one["flow_bytes"], `store="store-1",type="byte-rate-write-leader"`: one["flow_bytes"],
+		`store="store-3",type="byte-rate-write-leader"`: 0, `store="store-3",type="key-rate-read-region"`: 0,
+		`store="store-1",type="key-rate-read-region"`: read["as_leader"]["1"]["total_flow_keys"],
+	} {
+		require.Contains(t, page, fmt.Sprintf("pd_scheduler_hot_peers_summary{%s} %v\n", kind, value))
+	}
 	r.declines("GET", "/hotspot/regions/read?store_id=77", "", 404, "store 77 not found")
 	r.declines("GET", "/hotspot/regions/read?store_id=x", "", 400, "must be a number")
 
@@ -62,4 +74,25 @@ func TestResolvedTimestampsAndClaims(t *testing.T) {
 	r.does("DELETE", "/gc/safepoint/svc", "", "Delete service GC safepoint successfully.")
 	require.Len(t, shows[object](r, "/gc/safepoint")["service_gc_safe_points"], 1)
 	r.declines("DELETE", "/gc/safepoint/gc_worker", "", 400, "cannot be given up")
+}
+
+// The stores that hot peers and leaders left and came to are counted when the operators have succeeded.
+func TestHotMovesAreCountedByStore(t *testing.T) {
+	page := server.CountEnded(t, []uint64{1, 2},
+		operator.Record{Desc: "hot-read", Brief: "transfer hot read leader: store 1 to 2", Status: operator.Success, From: 1, To: 2},
+		operator.Record{Desc: "hot-write", Brief: "mv peer: store [2] to [1]", Status: operator.Success, From: 2, To: 1},
+		operator.Record{Desc: "hot-write", Brief: "mv peer: store [2] to [1]", Status: operator.Timeout, From: 2, To: 1},
+		operator.Record{Desc: "balance-region", Brief: "mv peer: store [2] to [1]", Status: operator.Success, From: 2, To: 1},
+	)
+	moves := map[string]float64{}
+	for labels, n := range page["pd_scheduler_hot_region_direction"] {
+		if n > 0 {
+			moves[labels] = n
+		}
+	}
+	require.Len(t, page["pd_scheduler_hot_region_direction"], 12, "for each store what it has had no part in, too")
+	require.Equal(t, map[string]float64{
+		"dim=byte direction=out rw=read store=store-1 type=transfer-leader": 1, "dim=byte direction=in rw=read store=store-2 type=transfer-leader": 1,
+		"dim=byte direction=out rw=write store=store-2 type=move-peer": 1, "dim=byte direction=in rw=write store=store-1 type=move-peer": 1,
+	}, moves)
 }

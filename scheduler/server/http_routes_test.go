@@ -19,7 +19,6 @@ var notServed = map[string]string{
 	"POST /config/cluster-version": "the version is that of the oldest store, and nobody's to set",
 	"/config/region-label/":        "regions have no labels",
 	"/region/id/{id}/label":        "regions have no labels",
-	"/stores/progress":             "how far a store is drained shows in its region_count",
 	"/hotspot/regions/history":     "no history of hot regions is kept",
 	"/regions/keyspace/":           "there are no keyspaces",
 	"/regions/writequery":          "stores do not report queries by region",

@@ -20,6 +20,7 @@ func (s *Server) storeRoutes() []route {
 	return []route{
 		{"GET", "/stores", s.onCluster(httpStores)},
 		{"GET", "/stores/check", s.onCluster(httpStoresCheck)},
+		{"GET", "/stores/progress", s.onCluster(httpStoresProgress)},
 		{"GET", "/stores/limit", s.onCluster(httpStoreLimits)},
 		{"POST", "/stores/limit", s.onCluster(httpLimitStores)},
 		{"DELETE", "/stores/remove-tombstone", s.onCluster(httpRemoveTombstones)},

@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"math"
 	"testing"
 
 	"github.com/pingcap/kvproto/pkg/metapb"
@@ -52,6 +53,37 @@ func TestLabelsOutliveTheStoresOwn(t *testing.T) {
 	require.NoError(t, err)
 	require.Nil(t, res.GetHeader().GetError())
 	require.ElementsMatch(t, []any{object{"key": "zone", "value": "z9"}, object{"key": "rack", "value": "r1"}}, metaOfStore(r, "1")["labels"])
+}
+
+// How far a store is with being drained shows over HTTP and in the metrics.
+func TestDrainingShows(t *testing.T) {
+	r, _ := newStill(t)
+	r.declines("GET", "/stores/progress", "", 400, "id or action must be given")
+	r.declines("GET", "/stores/progress?id=x", "", 400, "must be a number")
+	r.declines("GET", "/stores/progress?id=3", "", 404, "no progress found for the given store ID: 3")
+	r.declines("GET", "/stores/progress?action=removing", "", 404, "no progress found for the action: removing")
+	r.does("DELETE", "/store/3", "", "The store is set as Offline.")
+	stays := object{"action": "removing", "progress": 0.0, "current_speed": 0.0, "left_seconds": math.MaxFloat64}
+	require.Eventually(t, func() bool {
+		code, _ := r.ask("GET", "/stores/progress?action=removing", "")
+		return code == 200
+	}, soon, poll)
+	require.Equal(t, stays, shows[object](r, "/stores/progress?action=removing"))
+	stays["store_id"] = 3.0
+	require.Equal(t, stays, shows[object](r, "/stores/progress?id=3"))
+	r.declines("GET", "/stores/progress?action=preparing", "", 404, "no progress found for the action: preparing")
+	_, page := r.get("/metrics")
+	for _, line := range []string{
+		`pd_cluster_progress{action="removing",address="` + metaOfStore(r, "3")["address"].(string) + `",store="store-3"} 0`,
+		`pd_cluster_speed{action="removing",`, `pd_cluster_eta{action="removing",`,
+		`pd_scheduler_tolerant_resource{scheduler="balance-region-scheduler",source="store-1"} 1`,
+		`pd_schedule_operator_exceeded_store_limit{desc="balance-region"} 0`,
+		`pd_schedule_source_filter{action="filter-source",scope="balance-region-scheduler",source="store-1",type="store-state-exceed-remove-limit-filter"} 0`,
+		`pd_schedule_target_filter{action="filter-target",scope="balance-region-scheduler",target="store-1",type="store-state-exceed-add-limit-filter"} 0`,
+		`pd_scheduler_hot_region{store="store-4",type="src-store-succ-write-peer"} 0`,
+	} {
+		require.Contains(t, page, line)
+	}
 }
 
 func TestATombstoneIsForgotten(t *testing.T) {

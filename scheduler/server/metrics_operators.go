@@ -17,6 +17,7 @@ type operatorMetrics struct {
 	stepSeconds  *prometheus.HistogramVec
 	regionSizes  *prometheus.HistogramVec
 	directions   *prometheus.CounterVec
+	hotMoves     *prometheus.CounterVec
 	checked      *prometheus.CounterVec
 	scattered    *prometheus.CounterVec
 	distribution *prometheus.CounterVec
@@ -32,6 +33,7 @@ func newOperatorMetrics() operatorMetrics {
 			Buckets: prometheus.ExponentialBuckets(1, 2, 15),
 		}, []string{"type"}),
 		directions:   counters("scheduler", "balance_direction", "Peers and leaders that operators moved, from store to store.", "type", "source", "target"),
+		hotMoves:     counters("scheduler", "hot_region_direction", "Hot peers and leaders that operators moved, by the store that they left or came to.", "type", "rw", "store", "direction", "dim"),
 		checked:      counters("checker", "event_count", "Operators of checkers that ended.", "type", "name"),
 		scattered:    counters("schedule", "scatter_operators_count", "Regions that were asked to be scattered.", "type", "event"),
 		distribution: counters("schedule", "scatter_distribution", "Peers of scattered regions, by where they are.", "store", "is_leader"),
@@ -47,7 +49,7 @@ func slowDurations(name, help string) *prometheus.HistogramVec {
 
 func (m *operatorMetrics) collectors() []prometheus.Collector {
 	return []prometheus.Collector{
-		m.ended, m.seconds, m.stepSeconds, m.regionSizes, m.directions, m.checked, m.scattered, m.distribution,
+		m.ended, m.seconds, m.stepSeconds, m.regionSizes, m.directions, m.hotMoves, m.checked, m.scattered, m.distribution,
 	}
 }
 
@@ -88,9 +90,35 @@ func (m *operatorMetrics) operatorEnded(rec operator.Record, r *cluster.Region) 
 	}
 	if rec.From != 0 && rec.To != 0 {
 		m.directions.WithLabelValues(rec.Desc, label(rec.From), label(rec.To)).Inc()
+		m.hotMoved(rec)
 	}
 	if rec.Kind == operator.Scatter && r != nil {
 		m.scatteredTo(r)
+	}
+}
+
+// hotMoves are the ways in which traffic is spread, as the descriptions of operators tell them.
+var hotMoves = []struct{ desc, brief, how, rw string }{
+	{"hot-read", "transfer", "transfer-leader", "read"},
+	{"hot-read", "mv", "move-peer", "read"},
+	{"hot-write", "mv", "move-peer", "write"},
+}
+
+// hotMoved counts an operator if it was for traffic, of which bytes alone are looked at.
+func (m *operatorMetrics) hotMoved(rec operator.Record) {
+	for _, way := range hotMoves {
+		if rec.Desc == way.desc && strings.HasPrefix(rec.Brief, way.brief) {
+			m.hotMoves.WithLabelValues(way.how, way.rw, label(rec.From), "out", "byte").Inc()
+			m.hotMoves.WithLabelValues(way.how, way.rw, label(rec.To), "in", "byte").Inc()
+		}
+	}
+}
+
+// storeHeard shows that a store has had no part in what is counted by store, until it has.
+func (m *operatorMetrics) storeHeard(store uint64) {
+	for _, way := range hotMoves {
+		m.hotMoves.WithLabelValues(way.how, way.rw, label(store), "out", "byte")
+		m.hotMoves.WithLabelValues(way.how, way.rw, label(store), "in", "byte")
 	}
 }
 

@@ -52,6 +52,21 @@ var pictureGauges = []struct {
 	{"pd_scheduling_allowance_status", "1 if scheduling is stopped for a reason.", []string{"kind"}},
 	{"pd_schedule_operator_limit", "How many operators of a kind there may be.", []string{"type"}},
 	{"pd_checker_patrol_regions_time", "Seconds that the latest patrol over all regions took.", nil},
+	{"pd_scheduler_hot_peers_summary", "Traffic per second of each store's hot peers, or of those that lead.", []string{"type", "store"}},
+	{"pd_scheduler_tolerant_resource", "By how much a store's score may be above others' before balance moves anything.", []string{"scheduler", "source"}},
+	{"pd_cluster_progress", "How much of what a store held that is being drained has left it, from 0 to 1.", []string{"address", "store", "action"}},
+	{"pd_cluster_speed", "Bytes of regions that leave a store a second that is being drained.", []string{"address", "store", "action"}},
+	{"pd_cluster_eta", "Seconds until a store is drained, at the speed of the last minutes.", []string{"address", "store", "action"}},
+	{"pd_scheduler_hot_region", "Stores that were found to be hot or not, and chosen to take traffic over, in this term.", []string{"type", "store"}},
+	{"pd_schedule_operator_exceeded_store_limit", "Operators that were not made because of a store's limit, in this term.", []string{"desc"}},
+	{"pd_schedule_source_filter", "Stores that were passed over when something was to leave one, by who looked and why, in this term.", []string{"action", "scope", "type", "source"}},
+	{"pd_schedule_target_filter", "Stores that were passed over when something was to come to one, by who looked and why, in this term.", []string{"action", "scope", "type", "target"}},
+}
+
+// pictureCounts are those of them that only grow, from 0 in every term.
+var pictureCounts = map[string]bool{
+	"pd_scheduler_event_count": true, "pd_scheduler_hot_region": true, "pd_schedule_operator_exceeded_store_limit": true,
+	"pd_schedule_source_filter": true, "pd_schedule_target_filter": true,
 }
 
 func newPictureMetrics(s *Server) *pictureMetrics {
@@ -75,7 +90,11 @@ type show func(name string, value float64, labels ...string)
 // Collect implements prometheus.Collector.
 func (m *pictureMetrics) Collect(to chan<- prometheus.Metric) {
 	var show show = func(name string, value float64, labels ...string) {
-		to <- prometheus.MustNewConstMetric(m.gauges[name], prometheus.GaugeValue, value, labels...)
+		kind := prometheus.GaugeValue
+		if pictureCounts[name] {
+			kind = prometheus.CounterValue
+		}
+		to <- prometheus.MustNewConstMetric(m.gauges[name], kind, value, labels...)
 	}
 	m.server.showProcess(show)
 	t := m.server.term.Load()
@@ -88,6 +107,8 @@ func (m *pictureMetrics) Collect(to chan<- prometheus.Metric) {
 	for _, s := range t.storeFigures() {
 		s.show(show)
 	}
+	t.showChoices(show)
+	t.showProgress(show)
 	t.showRegions(show)
 }
 

@@ -17,11 +17,29 @@ const unhealthyAfter = 10 * time.Minute
 type storeFigures struct {
 	store               *cluster.Store
 	tally               cluster.Tally
-	readHot             int
-	writeHot            int
-	writeHotLed         int
+	reads, writes       hotPeers
 	slow                bool
 	addPeer, removePeer float64
+}
+
+// hotPeers adds up a store's: all, and those that lead.
+type hotPeers struct {
+	all, led   int
+	flow, lead cluster.Sum
+}
+
+func hotOn(pic *cluster.Picture, store uint64, kind hotKind) (h hotPeers) {
+	for i := range pic.CountOn(store, kind.role) {
+		r := pic.RegionOn(store, kind.role, i)
+		rate, _ := kind.flow(r.Flow)
+		h.all++
+		h.flow.Bytes, h.flow.Keys = h.flow.Bytes+int64(rate.Bytes), h.flow.Keys+int64(rate.Keys)
+		if r.LeaderStore() == store {
+			h.led++
+			h.lead.Bytes, h.lead.Keys = h.lead.Bytes+int64(rate.Bytes), h.lead.Keys+int64(rate.Keys)
+		}
+	}
+	return h
 }
 
 func (t *term) storeFigures() []storeFigures {
@@ -34,7 +52,7 @@ func (t *term) storeFigures() []storeFigures {
 			continue
 		}
 		f := storeFigures{
-			store: s, tally: pic.Tally(s.ID()), readHot: pic.CountOn(s.ID(), cluster.ReadHot), writeHot: pic.CountOn(s.ID(), cluster.WriteHot),
+			store: s, tally: pic.Tally(s.ID()), reads: hotOn(pic, s.ID(), hotReads), writes: hotOn(pic, s.ID(), hotWrites),
 			slow:    t.machine.Schedule.SlowStore() == s.ID(),
 			addPeer: s.Tuning.AddPeer, removePeer: s.Tuning.RemovePeer,
 		}
@@ -43,11 +61,6 @@ func (t *term) storeFigures() []storeFigures {
 		}
 		if f.removePeer == 0 {
 			f.removePeer = cfg.StoreLimitRemovePeer
-		}
-		for i := range f.writeHot {
-			if pic.RegionOn(s.ID(), cluster.WriteHot, i).LeaderStore() == s.ID() {
-				f.writeHotLed++
-			}
 		}
 		list = append(list, f)
 	}
@@ -71,12 +84,18 @@ func (f *storeFigures) show(show show) {
 	for kind, value := range map[string]float64{
 		"total_read_bytes_as_leader": float64(t.Read.Bytes), "total_written_bytes_as_leader": float64(t.LeaderWrite.Bytes), "total_written_bytes_as_peer": float64(t.Write.Bytes),
 		"total_read_keys_as_leader": float64(t.Read.Keys), "total_written_keys_as_leader": float64(t.LeaderWrite.Keys), "total_written_keys_as_peer": float64(t.Write.Keys),
-		"hot_read_region_as_leader": float64(f.readHot), "hot_write_region_as_leader": float64(f.writeHotLed), "hot_write_region_as_peer": float64(f.writeHot),
+		"hot_read_region_as_leader": float64(f.reads.all), "hot_write_region_as_leader": float64(f.writes.led), "hot_write_region_as_peer": float64(f.writes.all),
 	} {
 		show("pd_hotspot_status", value, address, name, kind)
 	}
-	show("pd_hotcache_status", float64(f.readHot), "length", name, "read")
-	show("pd_hotcache_status", float64(f.writeHot), "length", name, "write")
+	show("pd_hotcache_status", float64(f.reads.all), "length", name, "read")
+	show("pd_hotcache_status", float64(f.writes.all), "length", name, "write")
+	for rw, hot := range map[string]hotPeers{"read": f.reads, "write": f.writes} {
+		for as, sum := range map[string]cluster.Sum{"leader": hot.lead, "region": hot.flow} {
+			show("pd_scheduler_hot_peers_summary", float64(sum.Bytes), "byte-rate-"+rw+"-"+as, name)
+			show("pd_scheduler_hot_peers_summary", float64(sum.Keys), "key-rate-"+rw+"-"+as, name)
+		}
+	}
 	show("pd_cluster_store_limit", f.addPeer, name, "add-peer")
 	show("pd_cluster_store_limit", f.removePeer, name, "remove-peer")
 	show("pd_scheduler_evicted_slow_store_status", truth(f.slow), address, name)

@@ -94,6 +94,7 @@ func (s *service) StoreHeartbeat(_ context.Context, req *pdpb.StoreHeartbeatRequ
 		return &pdpb.StoreHeartbeatResponse{Header: h}, err
 	}
 	t.metrics.storeHeartbeatSeconds.WithLabelValues(label(req.Stats.StoreId)).Observe(time.Since(began).Seconds())
+	t.metrics.storeHeard(req.Stats.StoreId)
 	return &pdpb.StoreHeartbeatResponse{
 		Header:            t.header(),
 		ReplicationStatus: &replication_modepb.ReplicationStatus{},

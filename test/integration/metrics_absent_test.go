@@ -6,14 +6,11 @@ const (
 	alertWords  = "no metric: a word in the text of an alert"
 	coprocessor = "there is no coprocessor"
 	oldVersions = "versions of transactions are not collected by stores"
-	drain       = "how far a store is drained shows in pd_scheduler_store_status, as its region_count"
 	recovery    = "there is one replication mode, in which all replicas count alike"
 	buckets     = "regions are not divided into buckets"
 	runners     = "heartbeats are taken in one after the other, by no runner with a queue"
-	filters     = "what kept a scheduler or checker from acting is said in words: schedulers/diagnostic, and shoal ctl explain"
 	elsewhere   = "the name of a store's metric without its prefix: see tikv_pd_heartbeat_message_total"
 	ownEtcd     = "the scheduler calls the etcd in its own process; see etcd_disk_… and pd_txn_handle_txns_duration_seconds"
-	hot         = "see pd_hotspot_status, and pd_schedule_operators_count with the types hot-read and hot-write"
 )
 
 // noCounterpart are the names for which there is nothing to show, and why.
@@ -27,7 +24,6 @@ var noCounterpart = map[string]string{
 	"pd_client_request_handle_tso_batch_size_bucket": clients, "pd_client_request_handle_tso_batch_size_count": clients,
 	"pd_client_request_handle_tso_batch_size_sum": clients,
 
-	"pd_cluster_eta": drain, "pd_cluster_progress": drain, "pd_cluster_speed": drain,
 	"pd_core_region_heartbeat_breakdown_handle_duration_seconds_sum": "a heartbeat is one piece: see pd_scheduler_handle_region_heartbeat_duration_seconds",
 	"pd_heartbeat_message_total":                                     elsewhere, "pd_pending_heartbeat_total": elsewhere,
 	"pd_ratelimit_runner_failed_tasks_total": runners, "pd_ratelimit_runner_pending_tasks": runners,
@@ -36,19 +32,14 @@ var noCounterpart = map[string]string{
 	"pd_region_syncer_status":                               "followers read regions from etcd when they come to lead, and are not kept up to date before",
 	"pd_replication_dr_recover_progress":                    recovery, "pd_replication_dr_recovered_region": recovery, "pd_replication_dr_state": recovery,
 	"pd_replication_dr_state_id": recovery, "pd_replication_dr_tick_total": recovery,
-	"pd_schedule_operator_exceeded_store_limit": filters, "pd_schedule_source_filter": filters, "pd_schedule_target_filter": filters,
-	"pd_scheduler_tolerant_resource": filters,
-	"pd_scheduler_hot_peers_summary": hot, "pd_scheduler_hot_region": hot,
-	"pd_scheduler_hot_region_direction": "see pd_scheduler_balance_direction with the types hot-read and hot-write",
-	"pd_server_api_concurrency":         "requests are not limited by number",
-	"pd_server_bucket_report":           buckets, "pd_server_bucket_report_interval_seconds_bucket": buckets,
+	"pd_server_api_concurrency": "requests are not limited by number",
+	"pd_server_bucket_report":   buckets, "pd_server_bucket_report_interval_seconds_bucket": buckets,
 	"pd_server_etcd_client": ownEtcd, "pd_server_etcd_endpoint_latency_seconds_bucket": ownEtcd,
 
 	"tikv_coprocessor_pending_request": coprocessor, "tikv_coprocessor_request_error": coprocessor,
 	"tikv_coprocessor_request_wait_seconds_bucket": coprocessor,
 	"tikv_gc_compaction_filter_perform":            oldVersions, "tikv_gcworker_gc_tasks_vec": oldVersions,
 	"tikv_pd_validate_peer_total":   "a peer that misses its leader asks the other peers, not the scheduler",
-	"tikv_raftstore_log_lag_bucket": "how far followers lag shows at /region/{id} of the store that leads",
 	"tikv_thread_cpu_seconds_total": "goroutines share threads: see process_cpu_seconds_total, and /debug/pprof/profile for who used it",
 }
 

@@ -89,6 +89,19 @@ func use(t *testing.T, c *shoaltest.Cluster) {
 		return strings.Contains(storePages(t, c), "tikv_server_report_failure_msg_total{")
 	}, time.Minute, 100*time.Millisecond)
 	c.StartStore(3)
+	drainForGood(t, c)
+}
+
+// drainForGood begins to drain a store that has a replica, and lets nothing be moved any more: the store stays as it is.
+func drainForGood(t *testing.T, c *shoaltest.Cluster) {
+	require.Equal(t, http.StatusOK, post(t, c, "/config", `{"schedule.halt-scheduling":"true"}`))
+	_, stores, _ := wholeRegion(t, c)
+	req, err := http.NewRequest(http.MethodDelete, fmt.Sprintf("http://%s/pd/api/v1/store/%d", c.PD(), stores[0]), nil)
+	require.NoError(t, err)
+	res, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	require.Equal(t, http.StatusOK, res.StatusCode)
 }
 
 // askForTimeAndRegions asks as only newer clients do, over streams.

@@ -43,6 +43,8 @@ type Round struct {
 	Ask []SchedulerCall
 	// Tasks are slow things to be done elsewhere; completions come back as mail.
 	Tasks []Task
+	// Lags are by how many entries the slowest replica of each region whose log was looked at is behind: for counting.
+	Lags []uint64
 	// Wake, when it is not 0, asks that the machine be called at that Instant even if there is no mail. Any later call will do as well.
 	Wake Instant
 }

@@ -41,6 +41,18 @@ func (m *RaftMachine) allHave(p *peer) uint64 {
 	return index
 }
 
+// lag is by how many entries the slowest replica is behind its leader. One of which nothing is known yet, new or under a new leader, does not count: it would
+// seem to lack all that ever was.
+func (p *peer) lag() uint64 {
+	last, most := p.node.Raft.RaftLog.LastIndex(), uint64(0)
+	for id, pr := range p.node.Raft.Prs { // order-free: a maximum
+		if id != p.id && pr.Match > 0 && last > pr.Match {
+			most = max(most, last-pr.Match)
+		}
+	}
+	return most
+}
+
 // overLimits is where the log must be cut for whomever it is kept, 0 when it is within its limits. Half of it goes, or there would be
 // a cut at every look.
 func (m *RaftMachine) overLimits(p *peer) uint64 {

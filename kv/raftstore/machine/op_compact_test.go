@@ -94,6 +94,26 @@ func TestLogIsKeptForALaggingReplicaWithinLimits(t *testing.T) {
 	}
 }
 
+// What is shown of replicas that lag: the slowest counts, at each look, and nobody of whom the leader has not heard.
+func TestLagIsSeenAtEachLook(t *testing.T) {
+	m, p := leading(t, true)
+	m.cfg.LogGC = LogGC{Ticks: 2, Threshold: 1000}
+	lags := func() (seen []uint64) {
+		for range 4 {
+			round := m.Handle([]Mail{Tick{}}, 4)
+			seen = append(seen, round.Lags...)
+		}
+		return seen
+	}
+	grow(t, m, p, 10, 10)
+	require.Equal(t, []uint64{0, 0}, lags(), "peer 3 has all, and peer 4 has not been heard of")
+	has(m, p, 4, p.applied.Index)
+	grow(t, m, p, 7, 10)
+	require.Equal(t, []uint64{7, 7}, lags(), "the learner is behind")
+	has(m, p, 4, p.applied.Index)
+	require.Equal(t, []uint64{0, 0}, lags())
+}
+
 // withRound lets a test call what runs within Handle.
 func withRound(m *RaftMachine, p *peer) *peer {
 	m.round = new(Round)

@@ -21,6 +21,7 @@ func (m *RaftMachine) doDuties(p *peer) {
 		return
 	}
 	if m.cfg.LogGC.Ticks > 0 && p.ticks%uint64(m.cfg.LogGC.Ticks) == 0 {
+		m.round.Lags = append(m.round.Lags, p.lag())
 		m.compactLog(p)
 	}
 	if m.cfg.RegionHeartbeatTicks > 0 && p.ticks%uint64(m.cfg.RegionHeartbeatTicks) == 0 {

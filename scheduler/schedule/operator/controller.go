@@ -43,6 +43,8 @@ type Controller struct {
 	quotas   map[quotaKey]*quota
 	history  []Record // the latest last
 	ends     [Replaced + 1]uint64
+	// limited counts by description the operators that a store's limit held back.
+	limited map[string]uint64
 	// influences is nil when it has to be worked out anew.
 	influences Influences
 	pic        *cluster.Picture
@@ -50,7 +52,7 @@ type Controller struct {
 
 // NewController makes one without operators.
 func NewController(pic *cluster.Picture) *Controller {
-	return &Controller{byRegion: make(map[uint64]*Operator), quotas: make(map[quotaKey]*quota), pic: pic}
+	return &Controller{byRegion: make(map[uint64]*Operator), quotas: make(map[quotaKey]*quota), limited: make(map[string]uint64), pic: pic}
 }
 
 // SetLimits changes the limits; what is in flight stays.
@@ -101,6 +103,7 @@ func (c *Controller) check(o *Operator, now time.Time) error {
 	if o.Kind != Admin {
 		for _, u := range uses(o, r) {
 			if !c.quota(u.quotaKey, now).has(u.cost) {
+				c.HeldBack(o.Desc)
 				return errors.Errorf("store %d: its limit of %s is reached", u.store, u.what)
 			}
 		}

@@ -250,6 +250,8 @@ func TestStoreLimits(t *testing.T) {
 	require.Equal(t, 10, added(t0.Add(2*time.Hour)))
 	require.False(t, c.MayAdd(3, p.Region(1), t0.Add(2*time.Hour)))
 	require.True(t, c.MayAdd(3, voters(1, 1), t0.Add(2*time.Hour)), "an empty region")
+	refused := uint64(18 + 18 + 17 + 15 + 5) // of those that had none each time
+	require.Equal(t, map[string]uint64{"x": refused}, c.Limited())
 }
 
 // Orders are repeated when no heartbeat asks for them, and what takes too long ends.

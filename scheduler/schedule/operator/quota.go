@@ -1,6 +1,7 @@
 package operator
 
 import (
+	"maps"
 	"math"
 	"time"
 
@@ -98,3 +99,9 @@ func (c *Controller) MayAdd(store uint64, r *cluster.Region, now time.Time) bool
 func (c *Controller) MayRemove(store uint64, r *cluster.Region, now time.Time) bool {
 	return r.Load.Size < 1<<20 || c.quota(quotaKey{store, removing}, now).has(1)
 }
+
+// HeldBack counts an operator that was not made because a store's limit is reached. Add counts those that it refuses.
+func (c *Controller) HeldBack(desc string) { c.limited[desc]++ }
+
+// Limited is how many operators stores' limits have held back, by their descriptions: each as often as it was wanted.
+func (c *Controller) Limited() map[string]uint64 { return maps.Clone(c.limited) }
