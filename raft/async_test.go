@@ -385,6 +385,33 @@ func TestPreVoteAnswers(t *testing.T) {
 	require.Equal(t, StateFollower, rn.Raft.State)
 }
 
+// R11: a node that has just answered its leader elects nobody for an election timeout, also when a late word takes it into another candidate's term first.
+func TestPromiseOutlivesTheTerm(t *testing.T) {
+	for _, word := range []eraftpb.MessageType{
+		eraftpb.MessageType_MsgRequestPreVoteResponse, eraftpb.MessageType_MsgRequestVoteResponse, eraftpb.MessageType_MsgAppendResponse,
+	} {
+		rn, s := asyncNode(t, 1, func(c *Config) { c.PreVote, c.CheckQuorum = true, true }, 1, 2, 3)
+		step(t, rn, eraftpb.Message{MsgType: eraftpb.MessageType_MsgHeartbeat, From: 2, Term: 1})
+		workAll(t, rn, s)
+		elect := rn.Raft.cfg.ElectionTick
+		for range 4 {
+			rn.Tick()
+		}
+		step(t, rn, eraftpb.Message{MsgType: word, From: 3, Term: 8, Reject: true})
+		require.EqualValues(t, 8, rn.Raft.Term)
+		vote := eraftpb.Message{MsgType: eraftpb.MessageType_MsgRequestVote, From: 3, Term: 8, LogTerm: 5, Index: 5}
+		for range elect - 4 {
+			step(t, rn, vote)
+			require.Empty(t, workAll(t, rn, s), word)
+			require.Zero(t, rn.Raft.Vote)
+			rn.Tick()
+		}
+		step(t, rn, vote)
+		require.Len(t, workAll(t, rn, s), 1)
+		require.EqualValues(t, 3, rn.Raft.Vote, "and no longer than that")
+	}
+}
+
 // R13: a node that does not know yet that it is a member votes.
 func TestNonMemberVotes(t *testing.T) {
 	rn, s := asyncNode(t, 4, nil, 1, 2, 3)

@@ -83,7 +83,8 @@ type clock struct {
 	electionTimeout  int
 	electionElapsed  int
 	heartbeatElapsed int
-	// silence is the number of ticks for which campaigns of others are still ignored after a restart.
+	// silence is the number of ticks for which campaigns of others are still ignored though no leader of this term has been heard: after a restart, or for a leader's
+	// sake that was heard in an earlier term.
 	silence int
 }
 
@@ -238,7 +239,7 @@ func (r *Raft) enterTerm(m eraftpb.Message) bool {
 	case eraftpb.MessageType_MsgRequestPreVoteResponse:
 		// A grant carries the term that was asked about; a refusal the term of the node that refuses.
 		if m.Reject {
-			r.becomeFollower(m.Term, None)
+			r.joinTerm(m.Term)
 		}
 	case eraftpb.MessageType_MsgRequestVote:
 		if r.ignoresCampaign(m) {
@@ -248,9 +249,20 @@ func (r *Raft) enterTerm(m eraftpb.Message) bool {
 	case eraftpb.MessageType_MsgAppend, eraftpb.MessageType_MsgHeartbeat, eraftpb.MessageType_MsgSnapshot:
 		r.becomeFollower(m.Term, m.From)
 	default:
-		r.becomeFollower(m.Term, None)
+		r.joinTerm(m.Term)
 	}
 	return true
+}
+
+// joinTerm enters a later term of which somebody has told, perhaps long ago, who has no part in this node's promise to the leader that it heard last: that still holds (R11).
+// Found by the simulator.
+func (r *Raft) joinTerm(term uint64) {
+	left := 0
+	if r.State == StateFollower && r.inLease() {
+		left = r.cfg.ElectionTick - r.clock.electionElapsed
+	}
+	r.becomeFollower(term, None)
+	r.clock.silence = max(r.clock.silence, left)
 }
 
 // answerOld looks at a message of an earlier term, which is never handled, except that what is committed stays so. But whoever still lives in that term and claims to
