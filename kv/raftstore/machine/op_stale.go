@@ -21,9 +21,8 @@ import (
 //        that names later ones; so, step by step, the asking reaches the region as it is now.
 // end    the peer is destroyed. Its tombstone has the members that it was told, for the next one that asks.
 
-// staleAfter is the number of election timeouts without a leader after which a peer asks. A peer that should go may hold the range of one that its own group waits for:
-// found by the simulator.
-const staleAfter = 5
+// staleAfter is the number of election timeouts without a leader after which a peer asks.
+const staleAfter = 10
 
 // contact is what a peer has heard of its group.
 type contact struct {
