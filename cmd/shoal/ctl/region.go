@@ -101,7 +101,7 @@ func regionRows(t table.Writer, regions []pdapi.Region, f form.Form, more *colum
 	}
 	head(t, names...)
 	for _, r := range regions {
-		row := table.Row{r.ID, showKey(f, r.StartKey, "first"), showKey(f, r.EndKey, "last"), places(r), mebibytes(r.Size), r.Keys}
+		row := table.Row{r.ID, showKey(f, r.StartKey, "first"), showKey(f, r.EndKey, "last"), rows(places(r), longestPlaces), mebibytes(r.Size), r.Keys}
 		if more != nil {
 			row = append(row, more.value(r))
 		}
@@ -118,7 +118,7 @@ func showKey(f form.Form, key []byte, none string) string {
 }
 
 // places names the stores of a region's peers, the leader's first, and what is special about each.
-func places(r pdapi.Region) string {
+func places(r pdapi.Region) []string {
 	leader, lead := "nobody leads", uint64(0)
 	if r.Leader != nil && r.Leader.ID != 0 {
 		leader, lead = fmt.Sprintf("%d", r.Leader.StoreID), r.Leader.ID
@@ -134,13 +134,19 @@ func places(r pdapi.Region) string {
 		}
 		all = append(all, word)
 	}
-	return strings.Join(all, ", ")
+	return all
 }
 
 // peerNote is what is special about a peer; empty for a voter that is well.
 func peerNote(r pdapi.Region, p pdapi.Peer) string {
 	var notes []string
-	if p.RoleName != "" && p.RoleName != "Voter" {
+	switch p.RoleName { // short: a peer and its successor stand side by side in a table while they change places
+	case "", "Voter":
+	case "IncomingVoter":
+		notes = append(notes, "joining")
+	case "DemotingVoter":
+		notes = append(notes, "leaving")
+	default:
 		notes = append(notes, strings.ToLower(p.RoleName))
 	}
 	for _, d := range r.Down {
@@ -181,7 +187,7 @@ func regionFacts(t table.Writer, r pdapi.Region, f form.Form) {
 		"start", "'"+f.Show(r.StartKey)+"'",
 		"end", "'"+f.Show(r.EndKey)+"'",
 		"epoch", fmt.Sprintf("version %d, conf version %d", r.Epoch.Version, r.Epoch.ConfVer),
-		"stores", places(r),
+		"stores", list(places(r)),
 		"size", mebibytes(r.Size),
 		"keys", fmt.Sprintf("about %d", r.Keys),
 		"written", fmt.Sprintf("%s, %d keys in the last report", bytesSize(float64(r.WrittenBytes)), r.WrittenKeys),

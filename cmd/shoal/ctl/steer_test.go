@@ -181,9 +181,12 @@ func (r rig) regions() {
 }
 
 func (r rig) operators() {
-	region := r.region("m")
-	id, spare := region.ID, r.free(region)
 	r.does("scheduler pause all 10m", "each scheduler is paused for 10m")
+	region := r.region("m")
+	for deadline := time.Now().Add(patience); len(region.Peers) > 3; region = r.region("m") { // one of its peers is still being moved
+		require.Less(r, time.Now(), deadline, "%v", region.Peers)
+	}
+	id, spare := region.ID, r.free(region)
 	r.does(fmt.Sprintf("operator add transfer-peer %d %d %d --wait", id, follower(region), spare), "done in")
 	r.does(fmt.Sprintf("operator show %d", id), "success", "✓", fmt.Sprintf("store %d", spare))
 	r.does("operator history", "success", fmt.Sprint(id))

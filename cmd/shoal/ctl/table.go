@@ -17,6 +17,9 @@ import (
 // longestKey is how much of a key a table shows that has other columns too.
 const longestKey = 22
 
+// longestPlaces is how wide such a table shows a region's stores: in a few lines, when peers that join and leave stand side by side with what is wrong with each.
+const longestPlaces = 28
+
 // head names the columns; a > after the name puts a column to the right.
 func head(t table.Writer, names ...string) {
 	var row table.Row
@@ -62,6 +65,27 @@ func broken(line string) (lines []string) {
 		}
 	}
 	return lines
+}
+
+// rows writes words with commas between them, in as many lines as it takes; none is broken.
+func rows(words []string, most int) string {
+	var out strings.Builder
+	length := 0
+	for i, word := range words {
+		letters := len([]rune(word))
+		switch {
+		case i == 0:
+		case length+len(", ,")+letters > most:
+			out.WriteString(",\n")
+			length = 0
+		default:
+			out.WriteString(", ")
+			length += len(", ")
+		}
+		out.WriteString(word)
+		length += letters
+	}
+	return out.String()
 }
 
 // cut shortens what is too long for a column.
