@@ -4,12 +4,19 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
+	"github.com/shoal-kv/shoal/scheduler/cluster"
 	"github.com/shoal-kv/shoal/scheduler/schedule/operator"
 )
+
+// LostStores are those that a removal of failed stores would give up.
+func LostStores(stores []*cluster.Store, now time.Time, named []uint64, detect bool) ([]uint64, error) {
+	return lostStores(stores, now, named, detect)
+}
 
 // Serves says whether the HTTP API has a handler for a request.
 func (s *Server) Serves(method, path string) bool {

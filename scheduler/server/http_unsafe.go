@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/shoal-kv/shoal/scheduler/cluster"
@@ -39,29 +40,33 @@ func httpRemoveFailedStores(t *term, r *http.Request) (any, error) {
 		}
 		limit = time.Duration(*body.Timeout) * time.Second
 	}
-	lost, err := t.lostStores(body.Stores, body.AutoDetect)
+	lost, err := lostStores(t.stores(), t.clocks.Monotonic(), body.Stores, body.AutoDetect)
 	if err != nil {
 		return nil, err
 	}
 	return "Request has been accepted.", refused(http.StatusInternalServerError, t.removal.begin(lost, limit))
 }
 
-// lostStores are those that are named, or with detect those that nobody has heard of for a while. One that is heard of cannot be given up.
-func (t *term) lostStores(named []uint64, detect bool) (lost []uint64, err error) {
-	now := t.clocks.Monotonic()
-	silent := func(s *cluster.Store) bool { return s.Silence(now) > cluster.DisconnectedAfter }
-	known := make(map[uint64]*cluster.Store)
-	for _, s := range t.stores() {
-		known[s.ID()] = s
-		if detect && silent(s) && s.State(now) != cluster.Tombstone {
-			lost = append(lost, s.ID())
+// lostStores are those that are named, or with detect those that nobody has heard of for a while. One that is heard of cannot be given up, nor can all of them:
+// a cluster of which no store is left has nothing to recover from, and its stores would be told to be gone when they come back.
+func lostStores(stores []*cluster.Store, now time.Time, named []uint64, detect bool) (lost []uint64, err error) {
+	silent := make(map[uint64]bool, len(stores))
+	var found, living []uint64
+	for _, s := range stores {
+		buried := s.State(now) == cluster.Tombstone
+		silent[s.ID()] = buried || s.Silence(now) > cluster.DisconnectedAfter
+		if !buried {
+			living = append(living, s.ID())
+			if silent[s.ID()] {
+				found = append(found, s.ID())
+			}
 		}
 	}
 	for _, id := range named {
-		switch s := known[id]; {
-		case s == nil:
+		switch isSilent, known := silent[id]; {
+		case !known:
 			return nil, invalidRemoval("store %d doesn't exist", id)
-		case !silent(s) && s.State(now) != cluster.Tombstone:
+		case !isSilent:
 			return nil, invalidRemoval("store %d is up and connected", id)
 		}
 	}
@@ -70,12 +75,17 @@ func (t *term) lostStores(named []uint64, detect bool) (lost []uint64, err error
 		return nil, invalidRemoval("no store specified")
 	case detect && len(named) > 0:
 		return nil, invalidRemoval("either stores are named, or they are detected")
-	case detect && len(lost) == 0:
+	case detect && len(found) == 0:
 		return nil, invalidRemoval("every store is heard of")
-	case detect:
-		return lost, nil
+	case !detect:
+		found = named
 	}
-	return named, nil
+	for _, id := range living {
+		if !slices.Contains(found, id) {
+			return found, nil
+		}
+	}
+	return nil, invalidRemoval("no store is left to recover from")
 }
 
 func invalidRemoval(format string, args ...any) error {

@@ -20,16 +20,7 @@ import (
 // Two of three stores die and their disks are gone. The cluster serves nothing of their regions until a person applies a plan; then everything is there
 // that the survivor had, applying again changes nothing, and two new stores bring the replicas back.
 func TestRecoverFromTheLossOfAMajority(t *testing.T) {
-	c := startCluster(t, buildBinary(t), 3)
-	c.splitAt([][]byte{benchKey(100), benchKey(200)})
-	client := c.client()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	for i := range 300 {
-		require.NoError(t, client.Put(ctx, benchKey(i), []byte(strconv.Itoa(i))))
-	}
-	c.waitServing(0)
-
+	c, verify := startLoaded(t)
 	lost := c.loseForGood(1, 2)
 	plan := filepath.Join(t.TempDir(), "plan.json")
 	require.Eventually(t, func() bool { // a store is Up until it has been silent for a while
@@ -46,16 +37,7 @@ func TestRecoverFromTheLossOfAMajority(t *testing.T) {
 			return err == nil
 		}, time.Minute, time.Second)
 	}
-	verify := func() {
-		t.Helper()
-		for i := range 300 {
-			value, err := client.Get(ctx, benchKey(i))
-			require.NoError(t, err)
-			require.Equal(t, strconv.Itoa(i), string(value))
-		}
-	}
 	verify()
-	require.NoError(t, client.Put(ctx, benchKey(300), []byte("300")))
 
 	for range 2 {
 		c.addStore()
@@ -73,15 +55,7 @@ func TestRecoverFromTheLossOfAMajority(t *testing.T) {
 // The same through the family's API, in one step: what is asked wrongly is refused, a removal that waits for a store in vain can be aborted, and one that
 // names both does it.
 func TestRemoveFailedStores(t *testing.T) {
-	c := startCluster(t, buildBinary(t), 3)
-	c.splitAt([][]byte{benchKey(100), benchKey(200)})
-	client := c.client()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
-	defer cancel()
-	for i := range 300 {
-		require.NoError(t, client.Put(ctx, benchKey(i), []byte(strconv.Itoa(i))))
-	}
-	c.waitServing(0)
+	c, verify := startLoaded(t)
 	require.Contains(t, c.removal("show", ""), "No on-going recovery.")
 	lost := c.loseForGood(1, 2)
 	one, _, _ := strings.Cut(lost, ",")
@@ -104,15 +78,34 @@ func TestRemoveFailedStores(t *testing.T) {
 	require.Eventually(t, func() bool { return strings.Contains(c.removal("show", ""), "Unsafe recovery finished") }, time.Minute, 100*time.Millisecond, c.removal("show", ""))
 	t.Log(c.removal("show", ""))
 	require.Contains(t, c.removal("abort", ""), "no unsafe recovery is running")
-	for i := range 300 {
-		value, err := client.Get(ctx, benchKey(i))
-		require.NoError(t, err)
-		require.Equal(t, strconv.Itoa(i), string(value))
-	}
+	verify()
 	for range 2 {
 		c.addStore()
 	}
 	c.waitWhole(3)
+}
+
+// startLoaded is a cluster of three stores that hold 300 keys in three regions. verify reads every one of them, and writes one more.
+func startLoaded(t *testing.T) (c *cluster, verify func()) {
+	const n = 300
+	c = startCluster(t, buildBinary(t), 3)
+	c.splitAt([][]byte{benchKey(n / 3), benchKey(2 * n / 3)})
+	client := c.client()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	t.Cleanup(cancel)
+	for i := range n {
+		require.NoError(t, client.Put(ctx, benchKey(i), []byte(strconv.Itoa(i))))
+	}
+	c.waitServing(0)
+	return c, func() {
+		t.Helper()
+		for i := range n {
+			value, err := client.Get(ctx, benchKey(i))
+			require.NoError(t, err)
+			require.Equal(t, strconv.Itoa(i), string(value))
+		}
+		require.NoError(t, client.Put(ctx, benchKey(n), []byte(strconv.Itoa(n))))
+	}
 }
 
 // removal asks the scheduler's API for a removal of failed stores, and answers what it says.
