@@ -79,9 +79,9 @@ func (b *builder) compare(targets []Target) error {
 	if len(b.voters) == 0 {
 		return errors.Errorf("region %d: nobody shall vote", b.r.ID())
 	}
-	for _, p := range b.r.Meta.Peers {
+	for _, p := range settled(b.r) {
 		role, stays := want[p.StoreId]
-		votes := p.Role != metapb.PeerRole_Learner && p.Role != metapb.PeerRole_DemotingVoter
+		votes := p.Role == metapb.PeerRole_Voter
 		switch {
 		case !stays:
 			b.remove = append(b.remove, p)
@@ -104,6 +104,15 @@ func (b *builder) compare(targets []Target) error {
 		b.add = append(b.add, &metapb.Peer{Id: id, StoreId: t.Store, Role: t.Role})
 	}
 	return nil
+}
+
+// settled are a region's peers as they are after a joint configuration, if it is in one: that is left first.
+func settled(r *cluster.Region) []*metapb.Peer {
+	peers := make([]*metapb.Peer, 0, len(r.Meta.Peers))
+	for _, m := range membersOf(r).left() {
+		peers = append(peers, &metapb.Peer{Id: m.id, StoreId: m.store, Role: m.role})
+	}
+	return peers
 }
 
 // leaving is how many peers that vote will go, or come to vote.

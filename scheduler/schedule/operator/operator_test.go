@@ -69,6 +69,10 @@ func words(steps []Step) (list []string) {
 func TestBuild(t *testing.T) { // P8, R4
 	learner := voters(5, 1, 2, 3)
 	learner.Meta.Peers[2].Role = metapb.PeerRole_Learner
+	joint := voters(5, 1, 2, 3, 4)
+	for i, role := range []metapb.PeerRole{metapb.PeerRole_Voter, metapb.PeerRole_DemotingVoter, metapb.PeerRole_DemotingVoter, metapb.PeerRole_IncomingVoter} {
+		joint.Meta.Peers[i].Role = role
+	}
 	for _, c := range []struct {
 		name   string
 		region *cluster.Region
@@ -101,6 +105,9 @@ func TestBuild(t *testing.T) { // P8, R4
 		{"a learner votes", learner, targets(1, 2, 3), true, 0, []string{"promote learner peer 103 on store 3 to voter"}},
 		{"a learner goes", learner, targets(1, 2), true, 0, []string{"remove peer 103 on store 3"}},
 		{"another leads", voters(5, 1, 2, 3), targets(1, 2, 3), true, 3, []string{"transfer leader from store 1 to store 3"}},
+		{"out of a joint configuration", joint, targets(1, 3, 4), true, 0, []string{ // seed 894: the one that goes votes no more when that is left
+			"leave joint state", "promote learner peer 103 on store 3 to voter", "remove peer 102 on store 2",
+		}},
 		{"as it is", voters(5, 1, 2, 3), targets(1, 2, 3), true, 0, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
