@@ -6,7 +6,6 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/sstable"
-	"github.com/cockroachdb/pebble/v2/sstable/block"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"go.uber.org/zap"
 
@@ -118,7 +117,7 @@ func (o Options) pebble(d *DB) *pebble.Options {
 			},
 		},
 	}
-	compression := block.FastestCompression
+	compression := sstable.FastestCompression
 	if o.Compression == NoCompression {
 		compression = sstable.NoCompression
 	}

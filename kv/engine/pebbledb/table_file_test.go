@@ -1,6 +1,7 @@
 package pebbledb
 
 import (
+	"errors"
 	"math/rand/v2"
 	"path/filepath"
 	"syscall"
@@ -70,4 +71,36 @@ func TestTableFileHoldsWhatWasWritten(t *testing.T) {
 			require.NoError(t, file.Close())
 		}
 	}
+}
+
+// failing is a file whose second write fails.
+type failing struct {
+	vfs.File
+	writes int
+}
+
+var errWrite = errors.New("the disk does not take this")
+
+func (f *failing) Write(p []byte) (int, error) {
+	if f.writes++; f.writes == 2 {
+		return 0, errWrite
+	}
+	return len(p), nil
+}
+
+// A write that fails behind the caller's back is told at the latest when the file is made durable, and nothing is written after it.
+func TestTableFileTellsOfAFailedWrite(t *testing.T) {
+	file, err := vfs.NewMem().Create("table", vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	broken := &failing{File: file}
+	f := newTableFile(broken)
+	for range 5 {
+		if _, err = f.Write(make([]byte, tableBuffer)); err != nil {
+			break
+		}
+	}
+	require.ErrorIs(t, err, errWrite)
+	require.ErrorIs(t, f.Sync(), errWrite)
+	require.ErrorIs(t, f.Close(), errWrite)
+	require.Equal(t, 2, broken.writes)
 }
