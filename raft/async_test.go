@@ -405,10 +405,56 @@ func TestPromiseOutlivesTheTerm(t *testing.T) {
 			require.Empty(t, workAll(t, rn, s), word)
 			require.Zero(t, rn.Raft.Vote)
 			rn.Tick()
+			vote.Term++ // words of yet later terms make it no longer
+			step(t, rn, eraftpb.Message{MsgType: word, From: 3, Term: vote.Term, Reject: true})
 		}
 		step(t, rn, vote)
 		require.Len(t, workAll(t, rn, s), 1)
 		require.EqualValues(t, 3, rn.Raft.Vote, "and no longer than that")
+	}
+}
+
+// Raft 5.2: a candidate whose log is too short campaigns in vain, sooner than anybody else each time. Who could win still campaigns within two election timeouts.
+func TestVainCampaignsPutNobodyOff(t *testing.T) {
+	rn, s := asyncNode(t, 1, nil, 1, 2, 3)
+	step(t, rn, eraftpb.Message{MsgType: eraftpb.MessageType_MsgAppend, From: 2, Term: 1, Entries: []*eraftpb.Entry{{Index: 1, Term: 1}}})
+	workAll(t, rn, s)
+	vain := eraftpb.Message{MsgType: eraftpb.MessageType_MsgRequestVote, From: 3, Term: 1}
+	for range 2 * rn.Raft.cfg.ElectionTick {
+		if rn.Raft.State == StateCandidate {
+			break
+		}
+		vain.Term++
+		step(t, rn, vain)
+		workAll(t, rn, s)
+		rn.Tick()
+	}
+	require.Equal(t, StateCandidate, rn.Raft.State)
+	require.Equal(t, vain.Term+1, rn.Raft.Term)
+}
+
+// Raft 5.4.1: a candidate that has spent its vote on itself when one with a better log asks for it campaigns after that one in the next term, not before it again.
+func TestTheBetterCandidateGoesFirst(t *testing.T) {
+	for better, wait := range map[bool]int{true: 2, false: 1} {
+		for seed := range uint64(20) {
+			rn, s := asyncNode(t, 1, func(c *Config) { c.Seed = seed }, 1, 2, 3)
+			require.NoError(t, rn.Campaign())
+			workAll(t, rn, s)
+			require.Equal(t, StateCandidate, rn.Raft.State)
+			vote := eraftpb.Message{MsgType: eraftpb.MessageType_MsgRequestVote, From: 2, Term: rn.Raft.Term, Index: rn.Raft.RaftLog.LastIndex()}
+			vote.LogTerm, _ = rn.Raft.RaftLog.Term(vote.Index)
+			if better {
+				vote.Index++
+			}
+			step(t, rn, vote)
+			require.True(t, workAll(t, rn, s)[0].Reject)
+			ticks := 0
+			for ; rn.Raft.Term == vote.Term; ticks++ {
+				rn.Tick()
+			}
+			require.GreaterOrEqual(t, ticks, wait*rn.Raft.cfg.ElectionTick)
+			require.LessOrEqual(t, ticks, (wait+1)*rn.Raft.cfg.ElectionTick)
+		}
 	}
 }
 

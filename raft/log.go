@@ -119,6 +119,11 @@ func (l *RaftLog) isUpToDate(index, term uint64) bool {
 	return term > l.lastTerm() || term == l.lastTerm() && index >= l.LastIndex()
 }
 
+// isBehind tells whether a log that ends with (index, term) is better than this one.
+func (l *RaftLog) isBehind(index, term uint64) bool {
+	return term > l.lastTerm() || term == l.lastTerm() && index > l.LastIndex()
+}
+
 // slice returns the entries of [lo, hi), all of which must be in memory.
 func (l *RaftLog) slice(lo, hi uint64) []eraftpb.Entry {
 	from, to := lo-l.offset-1, hi-l.offset-1

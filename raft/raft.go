@@ -245,7 +245,7 @@ func (r *Raft) enterTerm(m eraftpb.Message) bool {
 		if r.ignoresCampaign(m) {
 			return false
 		}
-		r.becomeFollower(m.Term, None)
+		r.leaveTerm(m.Term)
 	case eraftpb.MessageType_MsgAppend, eraftpb.MessageType_MsgHeartbeat, eraftpb.MessageType_MsgSnapshot:
 		r.becomeFollower(m.Term, m.From)
 	default:
@@ -254,15 +254,25 @@ func (r *Raft) enterTerm(m eraftpb.Message) bool {
 	return true
 }
 
-// joinTerm enters a later term of which somebody has told, perhaps long ago, who has no part in this node's promise to the leader that it heard last: that still holds (R11).
-// Found by the simulator.
+// joinTerm enters a later term because of a message that makes nobody its leader. What this node has promised the leader
+// that it heard last holds on (R11), for as long as it would have without the new term. Found by the simulator.
 func (r *Raft) joinTerm(term uint64) {
 	left := 0
-	if r.State == StateFollower && r.inLease() {
+	if r.State != StateLeader && r.heardLeader() {
 		left = r.cfg.ElectionTick - r.clock.electionElapsed
 	}
-	r.becomeFollower(term, None)
+	r.leaveTerm(term)
 	r.clock.silence = max(r.clock.silence, left)
+}
+
+// leaveTerm enters a later term that has no leader yet. This does not put off the node's own campaign (Raft 5.2): else a candidate with a worse log, which
+// campaigns in vain again and again, would keep the one who could win from doing so. Found by the simulator (seed 1110).
+func (r *Raft) leaveTerm(term uint64) {
+	clock, led := r.clock, r.State == StateLeader
+	r.becomeFollower(term, None)
+	if !led { // a leader's clock counts other things
+		r.clock.electionElapsed, r.clock.electionTimeout = clock.electionElapsed, clock.electionTimeout
+	}
 }
 
 // answerOld looks at a message of an earlier term, which is never handled, except that what is committed stays so. But whoever still lives in that term and claims to

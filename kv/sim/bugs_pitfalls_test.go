@@ -19,8 +19,8 @@ var pitfallBugs = []bug{
 		broken: `	if p.isLeader() {`,
 		also: &bug{
 			file:   "kv/raftstore/machine/op_stale.go",
-			old:    `	if p.isLeader() && !p.node.ChangesKnown() {`,
-			broken: `	if p.isLeader() && len(p.departed) == 0 {`,
+			old:    ` || p.isLeader() && !p.node.ChangesKnown() {`,
+			broken: ` {`,
 		},
 	},
 	{

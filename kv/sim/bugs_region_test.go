@@ -13,8 +13,8 @@ var regionBugs = []bug{
 	},
 	{
 		name: "child-made-over-its-parent", pitfall: "S3, S5", file: "kv/raftstore/machine/store_machine.go",
-		old:    `EndKey: msg.EndKey}); m.taken(announced, `,
-		broken: `EndKey: msg.EndKey}); id == 0 && m.taken(announced, `,
+		old:    `	if m.taken(announced, sources) {`,
+		broken: `	if id == 0 && m.taken(announced, sources) {`,
 	},
 	{
 		name: "claim-not-checked", pitfall: "S3", file: "kv/raftstore/machine/op_merge_claim.go",
@@ -22,8 +22,8 @@ var regionBugs = []bug{
 		broken: `	if id == 0 && m.taken(c.Region, absorbs) {`,
 		also: &bug{
 			file:   "kv/raftstore/machine/store_machine.go",
-			old:    `EndKey: msg.EndKey}); m.taken(announced, `,
-			broken: `EndKey: msg.EndKey}); id == 0 && m.taken(announced, `,
+			old:    `	if m.taken(announced, sources) {`,
+			broken: `	if id == 0 && m.taken(announced, sources) {`,
 		},
 	},
 	{

@@ -4,7 +4,7 @@ package sim
 var bugs = []bug{
 	// Elections.
 	{
-		name: "vote-not-written", pitfall: "R15", file: "kv/raftstore/machine/raft_machine.go",
+		name: "vote-not-written", pitfall: "R15", file: "kv/raftstore/machine/ready.go",
 		old:    `	hs := p.node.Raft.HardState()`,
 		broken: "\ths := p.node.Raft.HardState()\n\ths.Vote = 0",
 	},
@@ -40,8 +40,8 @@ var bugs = []bug{
 	},
 	{
 		name: "young-peer-forgets-its-vote", pitfall: "S5", file: "kv/raftstore/machine/store_machine.go",
-		old:    `Create{RegionID: id, PeerID: to.Id, State: state, First: msg}`,
-		broken: `Create{RegionID: id, PeerID: to.Id, State: map[bool]*raft_serverpb.RaftLocalState{true: state}[false], First: msg}`,
+		old:    `Create{RegionID: id, PeerID: peerID, State: state, First: first}`,
+		broken: `Create{RegionID: id, PeerID: peerID, State: map[bool]*raft_serverpb.RaftLocalState{true: state}[false], First: first}`,
 	},
 	{
 		name: "transfer-campaign-counts-twice", pitfall: "R15", file: "raft/candidate.go",
@@ -55,12 +55,12 @@ var bugs = []bug{
 		broken: `if index > l.LastIndex() || index <= before {`,
 	},
 	{
-		name: "ack-before-sync", pitfall: "R15", file: "kv/raftstore/machine/raft_machine.go",
+		name: "ack-before-sync", pitfall: "R15", file: "kv/raftstore/machine/ready.go",
 		old:    `task := WriteTask{PeerID: p.id, Number: p.persist.base + rd.Number, After: after}`,
 		broken: "m.round.Send = append(m.round.Send, after...)\n\ttask := WriteTask{PeerID: p.id, Number: p.persist.base + rd.Number}",
 	},
 	{
-		name: "log-not-synced", pitfall: "R15", file: "kv/raftstore/machine/raft_machine.go",
+		name: "log-not-synced", pitfall: "R15", file: "kv/raftstore/machine/ready.go",
 		old:    `task.RegionID, task.Sync = p.regionID, rd.MustSync`,
 		broken: `task.RegionID, task.Sync = p.regionID, false`,
 	},
@@ -142,8 +142,8 @@ var bugs = []bug{
 	},
 	{
 		name: "followers-do-not-keep-the-lease", pitfall: "R11", file: "raft/candidate.go",
-		old:    `	return heard || r.clock.silence > 0`,
-		broken: `	return false && heard`,
+		old:    `func (r *Raft) inLease() bool { return r.heardLeader() || r.clock.silence > 0 }`,
+		broken: `func (r *Raft) inLease() bool { return false }`,
 	},
 	{
 		name: "restart-forgets-the-lease", pitfall: "R11, tikv #15035", file: "kv/raftstore/machine/op_life.go",

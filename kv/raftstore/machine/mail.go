@@ -87,11 +87,10 @@ type (
 		Target   *metapb.Region
 		Done     func(error)
 	}
-	// MergeAnswer tells a source's leader about the merge prepared at Index: the target Refused it, or is led on LeaderStore, or, Unknown, this
-	// store cannot tell.
+	// MergeAnswer tells a source's leader about the merge prepared at Index: the target Refused it, or, Unknown, this store cannot tell.
 	MergeAnswer struct {
-		RegionID, Index, LeaderStore uint64
-		Refused, Unknown             bool
+		RegionID, Index  uint64
+		Refused, Unknown bool
 	}
 	// MergeCall asks the target's leader to take Source in, prepared at Index, or to decline.
 	MergeCall struct {
@@ -141,6 +140,8 @@ type (
 		Size, Count      uint64
 		Keys             [][]byte
 	}
+	// Contested says that a peer of another region waits for some of this one's range. See op_stale.go.
+	Contested struct{ RegionID uint64 }
 	// Resend asks every leader for a heartbeat: the scheduler has a new leader.
 	Resend struct{}
 	// StoreAlive says that another store lives, and in which life: the number changes when it starts again.
@@ -213,6 +214,7 @@ func (Create) isMail()        {}
 func (ClaimGranted) isMail()  {}
 func (Resend) isMail()        {}
 func (Adopt) isMail()         {}
+func (Contested) isMail()     {}
 func (Measured) isMail()      {}
 func (SplitIDs) isMail()      {}
 func (CoversAll) isMail()     {}

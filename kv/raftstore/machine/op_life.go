@@ -119,6 +119,7 @@ func (m *RaftMachine) handleCreate(c Create) {
 	}
 	m.add(p)
 	m.touch(p)
+	p.contact.confVer = c.First.RegionEpoch.GetConfVer() // whoever wrote it counts the peer among the members
 	m.handleStep(c.First)
 }
 
@@ -154,10 +155,12 @@ func (m *RaftMachine) isForPeer(p *peer, msg *raft_serverpb.RaftMessage) bool {
 	return true
 }
 
-// wantsToKnow reports whether the sender would not have sent this if it knew of its removal: it leads, campaigns, or has slept and looks for its leader.
+// wantsToKnow reports whether the sender would not have sent this if it knew of its removal: it leads, campaigns, has slept and looks for its leader, or agrees to sleep
+// although nobody has asked it for long, and might have lost the word with all else that came during a pause (seed 1113).
 func wantsToKnow(msg *raft_serverpb.RaftMessage) bool {
 	if msg.ExtraMsg != nil {
-		return msg.ExtraMsg.Type == raft_serverpb.ExtraMessageType_MsgRegionWakeUp
+		kind := msg.ExtraMsg.Type
+		return kind == raft_serverpb.ExtraMessageType_MsgRegionWakeUp || kind == raft_serverpb.ExtraMessageType_MsgHibernateResponse
 	}
 	switch msg.Message.GetMsgType() {
 	case eraftpb.MessageType_MsgRequestVote, eraftpb.MessageType_MsgRequestPreVote, eraftpb.MessageType_MsgAppend, eraftpb.MessageType_MsgHeartbeat:

@@ -21,8 +21,8 @@ import (
 // propose  PrepareMerge in the source's log. It names the target exactly as it was seen: its epoch E.
 // apply    The source is frozen: of what follows in its log only a RollbackMerge does anything. No reads, no writes, no change of peers, no
 //          compaction (S14, S16). Leadership may still move.
-// after    When every peer of the source has acknowledged the preparation, its leader tells the target's leader, and moves to that one's store
-//          if it is elsewhere. The target's leader proposes CommitMerge in the target's log, which counts only while the target's epoch is E.
+// after    When every peer of the source has acknowledged the preparation, its leader tells the target's leader, by way of the target's peer on its own
+//          store. The target's leader proposes CommitMerge in the target's log, which counts only while the target's epoch is E.
 //          A source that cannot get all its peers to answer in time has the target decline: a command that moves its epoch and does nothing
 //          else. A target whose epoch is not E any more, and that did not take the source in, will never do so: the source's leader proposes
 //          RollbackMerge.
@@ -224,10 +224,6 @@ func (m *RaftMachine) handleMergeAnswer(mail MergeAnswer) {
 	case mail.Refused:
 		cmd := command.Command{Kind: command.RollbackMerge, Epoch: command.EpochOf(p.region.RegionEpoch), Body: command.EncodeRollbackMerge(mail.Index)}
 		_ = m.proposeAdmin(p, cmd, func(error) {}) // dropped during a transfer: the next time
-	case mail.LeaderStore != 0:
-		if q := region.FindPeerOn(p.region, mail.LeaderStore); q != nil {
-			m.handLeadershipTo(p, q.Id)
-		}
 	case mail.Unknown:
 		m.rotateLeader(p)
 	}
@@ -249,15 +245,11 @@ func (m *RaftMachine) rotateLeader(p *peer) {
 	for i := 1; i < n; i++ {
 		q := p.region.Peers[(self+i)%n]
 		if pr, ok := p.node.GetProgress()[q.Id]; ok && q.Role == metapb.PeerRole_Voter && pr.Match >= p.merge.state.Commit {
-			m.handLeadershipTo(p, q.Id)
+			if p.node.Raft.LeadTransferee() == raft.None {
+				p.node.TransferLeader(q.Id)
+			}
 			return
 		}
-	}
-}
-
-func (m *RaftMachine) handLeadershipTo(p *peer, id uint64) {
-	if id != p.id && p.node.Raft.LeadTransferee() == raft.None {
-		p.node.TransferLeader(id)
 	}
 }
 
@@ -275,6 +267,7 @@ func (m *RaftMachine) handleCatchUp(mail CatchUp) {
 	}
 	p.merge.catchUp = max(p.merge.catchUp, mail.Index)
 	p.merge.yields = p.merge.yields || mail.Yield
+	p.contact.doubts = !mail.Yield // who was told that its region is no more asks again soon: the target may never come to take this in (seed 2697)
 	m.touch(p)
 }
 

@@ -57,6 +57,7 @@ func (m *StoreMachine) handleClaim(round *Round, c Claim) {
 	absorbs := m.absorbs(c)
 	if m.taken(c.Region, absorbs) {
 		m.forward(round, id, ClaimGranted{RegionID: id})
+		m.contest(round, c.Region, absorbs)
 		return
 	}
 	m.claims[id] = c.Region
@@ -148,12 +149,30 @@ func (m *StoreMachine) handleMergedAway(round *Round, mail MergedAway) {
 		return
 	}
 	target := mail.Into.Target
-	if _, ok := m.present[target.GetId()]; !ok && !m.mayNeed(target.GetId(), target.GetPeers()) {
-		m.forward(round, mail.RegionID, Discard(mail))
-		return
+	if _, ok := m.present[target.GetId()]; !ok {
+		if !m.mayNeed(target.GetId(), target.GetPeers()) {
+			m.forward(round, mail.RegionID, Discard(mail))
+			return
+		}
+		m.seek(round, target)
 	}
 	// Its log has all that it takes to be what the target needs; and it may stand in others' way as long as it does not know its own range.
 	m.forward(round, mail.RegionID, CatchUp{RegionID: mail.RegionID, PeerID: mail.PeerID, Index: mail.Into.Commit})
+}
+
+// seek makes the target's peer on this store, for it to ask what has become of it. No region is left here that it could be split off from, and it may itself have been removed
+// before anybody made it: then nobody would say so, and its source would wait for it for ever. Found by the simulator (seed 1764).
+func (m *StoreMachine) seek(round *Round, target *metapb.Region) {
+	if m.taken(target, m.sourcesOf(target.Id)) {
+		return
+	}
+	self := region.FindPeerOn(target, m.storeID)
+	guide := &raft_serverpb.RaftMessage{
+		RegionId: target.Id, FromPeer: self, ToPeer: self, RegionEpoch: target.RegionEpoch,
+		ExtraMsg: &raft_serverpb.ExtraMessage{Type: raft_serverpb.ExtraMessageType_MsgCheckStalePeerResponse, CheckPeers: target.Peers},
+	}
+	m.create(round, guide)
+	m.forward(round, target.Id, Contested{target.Id})
 }
 
 // tellMerged tells a member of a region that was taken in what became of it.

@@ -18,7 +18,7 @@ import (
 // The target's side of a merge (op_merge.go).
 //
 // check    The ApplyMachine, which the source's leader asks, compares the target's epoch on this store with the expected one, E.
-// propose  The target's leader: CommitMerge, or a declined one.
+// propose  The target's leader, wherever it is: CommitMerge, or a declined one.
 // apply    Where the source is behind, the target's tasks are parked, the source is told to catch up and yield, and its yielding ends the park; other
 //          regions go on. Then one durable batch: the joined range, a record of what was taken in, the source's tombstone.
 // after    The StoreMachine moves both ranges at once; the source's RaftMachine destroys its log.
@@ -100,29 +100,40 @@ func (m *ApplyMachine) askToBegin(round *ApplyRound, t *ApplyTask, target *appli
 	}
 }
 
-// handleMergeCall proposes the merge, or that it shall not be, if this peer leads the target; else it sees to it that the two leaders meet.
+// handleMergeCall proposes the merge, or that it shall not be, if this peer leads the target; else it passes the call on to the leader. Whoever may move leaders for
+// other reasons could keep those of source and target from meeting. Found by the simulator (seed 152).
 func (m *RaftMachine) handleMergeCall(mail MergeCall) {
 	p := m.peers[mail.RegionID]
 	if p == nil || p.ending {
 		return
 	}
-	switch lead := p.leader(); {
-	case p.isLeader():
-		if p.admin.Index > 0 || p.merge.frozen() || !region.SameEpoch(p.region.RegionEpoch, mail.Expected.RegionEpoch) {
-			return
-		}
-		body := command.CommitMergeBody{Declined: mail.Decline, Index: mail.Index, Source: mail.Source}
-		cmd := command.Command{Kind: command.CommitMerge, Epoch: command.EpochOf(p.region.RegionEpoch), Body: command.EncodeCommitMerge(body)}
-		_ = m.proposeAdmin(p, cmd, func(error) {}) // the source calls again
-	case lead == nil:
-		return
-	case mail.Decline:
-		// The source may be unable to move, for nobody else has all of its log. raft passes the wish on to the leader.
-		p.node.TransferLeader(p.id)
-	default:
-		m.round.Mail = append(m.round.Mail, Addressed{RegionID: mail.Source.Id, Mail: MergeAnswer{RegionID: mail.Source.Id, Index: mail.Index, LeaderStore: lead.StoreId}})
+	body := command.CommitMergeBody{Declined: mail.Decline, Index: mail.Index, Source: mail.Source}
+	if lead := p.leader(); p.isLeader() {
+		m.proposeCommitMerge(p, mail.Expected.RegionEpoch, body)
+	} else if lead != nil {
+		msg := m.extra(p, lead, raft_serverpb.ExtraMessageType_MsgWantRollbackMerge)
+		msg.RegionEpoch, msg.ExtraCtx = mail.Expected.RegionEpoch, command.EncodeCommitMerge(body)
+		m.round.Send = append(m.round.Send, msg)
 	}
 	m.touch(p)
+}
+
+// hearMergeCall takes a call that another store's peer has passed on. It may be late: what it says of the source stays true until the target's epoch moves, and
+// after that the command does nothing. The family's kind of message for a merge that is not to be carries both answers here.
+func (m *RaftMachine) hearMergeCall(p *peer, msg *raft_serverpb.RaftMessage) {
+	if body, err := command.DecodeCommitMerge(msg.ExtraCtx); err == nil && p.isLeader() {
+		m.proposeCommitMerge(p, msg.RegionEpoch, body)
+		m.touch(p)
+	}
+}
+
+// proposeCommitMerge proposes what a source has called for, if the target is still what it was prepared for. The source calls again until there is an answer.
+func (m *RaftMachine) proposeCommitMerge(p *peer, expected *metapb.RegionEpoch, body command.CommitMergeBody) {
+	if p.admin.Index > 0 || p.merge.frozen() || !region.SameEpoch(p.region.RegionEpoch, expected) {
+		return
+	}
+	cmd := command.Command{Kind: command.CommitMerge, Epoch: command.EpochOf(p.region.RegionEpoch), Body: command.EncodeCommitMerge(body)}
+	_ = m.proposeAdmin(p, cmd, func(error) {})
 }
 
 // commitMergeOf returns the merge that an entry asks for, if its region is still what it was made for.

@@ -35,6 +35,7 @@ import (
 //   - A follower wakes alone, or was not asleep to begin with. If it hears nothing from its leader for half an election timeout it calls it, and calls
 //     again as long as it knows one: before it would campaign and disturb a leader that only sleeps.
 //   - A wake-up is lost. A woken leader is awake and beats until all have agreed to sleep again; a caller calls again.
+//   - A follower is removed, and the word is lost. It asks each report interval whether it still belongs to the region (op_stale.go).
 //   - What nobody has thought of. Every sleeper wakes by itself after napsAtMost report intervals.
 //
 // Sleeping leaders go on reporting to the scheduler, in a pass that takes a small share of the regions each tick.
@@ -264,7 +265,7 @@ func (m *RaftMachine) wake(p *peer) {
 	s.call = !p.isLeader()
 }
 
-// watchSleepers passes, once in an election timeout, over a small share of the regions: sleeping leaders report, and nobody sleeps for ever.
+// watchSleepers passes, once in an election timeout, over a small share of the regions: sleeping leaders report, their followers ask, and nobody sleeps for ever.
 func (m *RaftMachine) watchSleepers() {
 	pause := uint64(m.cfg.ElectionTicks)
 	if m.cfg.SleepTicks == 0 || m.cfg.RegionHeartbeatTicks == 0 || m.ticks%pause != 0 {
@@ -284,6 +285,8 @@ func (m *RaftMachine) watchSleepers() {
 		case p.isLeader():
 			p.duties.reportNow = true
 			m.list(p)
+		default:
+			m.askLeader(p)
 		}
 	}
 }

@@ -14,7 +14,8 @@ import (
 // A stale peer was removed and never heard of it: it was cut off, or the word got lost. It must go, and nobody else may (S8).
 //
 // ask    a peer that has heard no leader for long asks the stores of its region's other peers, and again as long as it hears none; one without data asks
-//        all stores that live. Silence proves nothing: who gets no answer stays.
+//        all stores that it knows of. Silence proves nothing: who gets no answer stays. One whose range another region's peer waits for asks sooner (contest).
+//        One that sleeps asks its leader's store, which is no reason for anybody to wake, each report interval: it would hear nothing else (S21).
 // tell   only a leader says that a peer is gone, and only when a majority knows the change that removed it: until then the peer's vote may be needed by
 //        those who do not know it (R4). And a store whose own peer left later than the one that asks: the change that removed that one had to be known before.
 // guide  everybody else who knows no less than the one that asks, and does not count it among the members, names these. Whoever was a member then either still is, or has left a tombstone
@@ -30,6 +31,8 @@ type contact struct {
 	heard, asked uint64
 	// confVer is the highest that anybody has used who counts this peer among the members.
 	confVer uint64
+	// doubts: another region's peer waits for some of the range, the region was merged elsewhere, or a sleeper was told of members among whom it is not.
+	doubts bool
 	// guide is the region's shape as somebody has told it who knows more; told is one without this peer, from who may say so.
 	guide, told *metapb.Region
 }
@@ -38,7 +41,7 @@ type contact struct {
 func (p *peer) hearLeader(msg *raft_serverpb.RaftMessage) {
 	switch msg.Message.GetMsgType() {
 	case eraftpb.MessageType_MsgAppend, eraftpb.MessageType_MsgHeartbeat, eraftpb.MessageType_MsgSnapshot:
-		p.contact.heard = p.ticks
+		p.contact.heard, p.contact.doubts = p.ticks, false
 	}
 	p.contact.confVer = max(p.contact.confVer, msg.RegionEpoch.GetConfVer())
 }
@@ -60,21 +63,19 @@ func (m *RaftMachine) askIfStale(p *peer) {
 		return
 	}
 	wait := uint64(staleAfter * m.cfg.ElectionTicks)
-	if p.removed {
-		wait = uint64(m.cfg.ElectionTicks) // it knows, and only waits to hear that the others do
+	if p.removed || c.doubts {
+		wait = uint64(m.cfg.ElectionTicks) // it knows, and only waits to hear that the others do; or it has reason to doubt
 	}
 	if p.ticks-max(c.heard, c.asked) < wait {
 		return
 	}
-	c.asked = p.ticks
+	c.asked, c.doubts = p.ticks, false
 	peers := append(append([]*metapb.Peer(nil), p.region.Peers...), p.members.seen...)
 	if c.guide != nil {
 		peers = append(peers, c.guide.Peers...)
 	}
 	if !p.initialized() { // all that it knows may be the leader that made it, and that may have been lost with its disk
-		for _, id := range slices.Sorted(maps.Keys(m.alive)) {
-			peers = append(peers, &metapb.Peer{StoreId: id})
-		}
+		peers = append(peers, m.neighbours()...)
 	}
 	asked := map[uint64]bool{m.cfg.StoreID: true}
 	for _, q := range peers {
@@ -83,6 +84,26 @@ func (m *RaftMachine) askIfStale(p *peer) {
 			m.round.Send = append(m.round.Send, m.staleMessage(p, q, raft_serverpb.ExtraMessageType_MsgCheckStalePeer))
 		}
 	}
+}
+
+// askLeader asks for a peer that sleeps. A leader that counts it among its own says nothing, and sleeps on.
+func (m *RaftMachine) askLeader(p *peer) {
+	if lead := p.leader(); lead != nil {
+		m.round.Send = append(m.round.Send, m.staleMessage(p, lead, raft_serverpb.ExtraMessageType_MsgCheckStalePeer))
+	}
+}
+
+// neighbours name every store that is known to live, or has a peer of a region that is here.
+func (m *RaftMachine) neighbours() (peers []*metapb.Peer) {
+	for _, id := range slices.Sorted(maps.Keys(m.alive)) {
+		peers = append(peers, &metapb.Peer{StoreId: id})
+	}
+	for _, id := range m.order {
+		for _, q := range m.peers[id].region.Peers {
+			peers = append(peers, &metapb.Peer{StoreId: q.StoreId})
+		}
+	}
+	return peers
 }
 
 func (m *RaftMachine) staleMessage(p *peer, to *metapb.Peer, kind raft_serverpb.ExtraMessageType) *raft_serverpb.RaftMessage {
@@ -105,6 +126,10 @@ func (m *RaftMachine) hearOfStale(p *peer, msg *raft_serverpb.RaftMessage) bool 
 		if msg.ToPeer.GetId() == p.id && p.isNews(msg.RegionEpoch.GetConfVer()) {
 			p.contact.guide = &metapb.Region{Id: p.regionID, RegionEpoch: msg.RegionEpoch, Peers: msg.ExtraMsg.CheckPeers}
 			p.contact.asked = 0 // ask these at once
+			if p.sleep.asleep {
+				p.contact.doubts = true
+				m.touch(p)
+			}
 		}
 	default:
 		return false
@@ -161,12 +186,9 @@ func (p *peer) noteDeparted(before, now *metapb.Region) {
 	}
 }
 
-// buryDeparted tells those who have left. One that does not hear it asks some day.
+// buryDeparted tells those who have left, once. One that does not hear it asks some day.
 func (m *RaftMachine) buryDeparted(p *peer) {
-	if len(p.departed) == 0 {
-		return
-	}
-	if p.isLeader() && !p.node.ChangesKnown() {
+	if len(p.departed) == 0 || p.isLeader() && !p.node.ChangesKnown() {
 		return
 	}
 	for _, q := range p.departed {
@@ -175,6 +197,30 @@ func (m *RaftMachine) buryDeparted(p *peer) {
 		}
 	}
 	p.departed = nil
+}
+
+// maxContested bounds how many regions one message calls in question.
+const maxContested = 8
+
+// contest calls in question those who have a range that another region's peer waits for. They are the region of which it will be split off, most likely; or stale, and nobody
+// else may come to say so: what waits for them may be the vote that its group needs. Found by the simulator (seed 4940).
+func (m *StoreMachine) contest(round *Round, r *metapb.Region, but []uint64) {
+	n := 0
+	m.index.eachOverlapping(r, func(o *metapb.Region) bool {
+		if !slices.Contains(but, o.Id) {
+			m.forward(round, o.Id, Contested{o.Id})
+			n++
+		}
+		return n < maxContested
+	})
+}
+
+// handleContested makes a peer ask that has heard no leader for an election timeout.
+func (m *RaftMachine) handleContested(mail Contested) {
+	if p := m.peers[mail.RegionID]; p != nil && !p.ending && !p.isLeader() {
+		p.contact.doubts = true
+		m.touch(p)
+	}
 }
 
 // tombstoneOf is the region as a destroyed peer's tombstone shows it: with the range of its data, and the latest members and epoch that are known.

@@ -7,7 +7,6 @@ import (
 	"github.com/pingcap/kvproto/pkg/raft_serverpb"
 
 	"github.com/shoal-kv/shoal/proto/region"
-	"github.com/shoal-kv/shoal/raft"
 )
 
 // RaftMachine owns the peers of some of a store's regions: their consensus, proposals, reads and duties.
@@ -137,6 +136,8 @@ func (m *RaftMachine) handle(one Mail) {
 		m.handleDiscard(mail)
 	case Resend:
 		m.handleResend()
+	case Contested:
+		m.handleContested(mail)
 	case Adopt:
 		m.handleAdopt(mail)
 	case Measured:
@@ -257,7 +258,7 @@ func (m *RaftMachine) handleStep(msg *raft_serverpb.RaftMessage) {
 	p.members.remember(p.region, msg.FromPeer)
 	p.members.hear(msg.FromPeer.GetId(), p.ticks)
 	if msg.ExtraMsg != nil {
-		m.hearOfSleep(p, msg)
+		m.hearExtra(p, msg)
 		return
 	}
 	if p.sleep.asleep && p.isLeader() && msg.Message.GetMsgType() == eraftpb.MessageType_MsgHeartbeatResponse && msg.Message.GetTerm() == p.term() {
@@ -272,6 +273,15 @@ func (m *RaftMachine) handleStep(msg *raft_serverpb.RaftMessage) {
 		return
 	}
 	m.step(p, msg.Message)
+}
+
+// hearExtra takes what peers say to each other beside raft.
+func (m *RaftMachine) hearExtra(p *peer, msg *raft_serverpb.RaftMessage) {
+	if msg.ExtraMsg.Type == raft_serverpb.ExtraMessageType_MsgWantRollbackMerge {
+		m.hearMergeCall(p, msg)
+		return
+	}
+	m.hearOfSleep(p, msg)
 }
 
 func (m *RaftMachine) step(p *peer, msg *eraftpb.Message) {
@@ -323,157 +333,6 @@ func (m *RaftMachine) lookAfter(p *peer) {
 	m.leave(p)
 }
 
-// takeReady turns one Ready into the round's deeds.
-func (m *RaftMachine) takeReady(p *peer, rd *raft.Ready) {
-	m.round.Send = m.envelopes(p, m.round.Send, rd.Messages)
-	if len(rd.Entries)+len(rd.CommittedEntries)+len(rd.ReadStates) > 0 || rd.SoftState != nil {
-		p.sleep.busyAt = p.ticks
-	}
-	for i := range rd.ReadStates {
-		m.confirmRead(p, rd.ReadStates[i].RequestCtx, rd.ReadStates[i].Index)
-	}
-	if !raft.IsEmptySnap(&rd.Snapshot) {
-		m.installSnapshot(p, rd)
-		return
-	}
-	m.write(p, rd)
-	if len(rd.CommittedEntries) > 0 {
-		m.apply(p, rd.CommittedEntries)
-	}
-}
-
-// write hands a Ready's entries and hard state to the log writer. A commit index alone is not worth a write: it rides on the next, and not on
-// each, so that most entries are written without a raft state (commitLag). A crash takes nothing that counts with it: term and vote are written as soon as
-// they change, the last entry tells where the log ends, and a commit index is volatile but for R4, whose protections raft keeps by what was told.
-func (m *RaftMachine) write(p *peer, rd *raft.Ready) {
-	after := m.envelopes(p, nil, rd.PersistedMessages)
-	if !rd.MustSync && p.persist.given == p.persist.done {
-		m.round.Send = append(m.round.Send, after...) // all that these messages promise is durable already
-		return
-	}
-	if !rd.MustSync && len(after) == 0 {
-		return
-	}
-	task := WriteTask{PeerID: p.id, Number: p.persist.base + rd.Number, After: after}
-	task.RegionID, task.Sync = p.regionID, rd.MustSync
-	if rd.MustSync {
-		task.OldLast = p.log.last.Index
-		p.log.appended(rd.Entries)
-		task.Entries = rd.Entries
-		if !raft.IsEmptyHardState(rd.HardState) {
-			task.State = p.localState()
-		}
-	}
-	p.persist.given = task.Number
-	m.round.Write = append(m.round.Write, task)
-}
-
-// localState is what must be durable of raft beside the entries: its commit index is one of the log that it is written with. That of a snapshot which raft has accepted
-// and which is not in place yet belongs to no entry of the old log, of which only what is applied is known to be agreed to.
-func (p *peer) localState() *raft_serverpb.RaftLocalState {
-	hs := p.node.Raft.HardState()
-	hs.Commit = min(hs.Commit, p.log.last.Index)
-	if p.snap.claimed || p.snap.installing {
-		hs.Commit = min(hs.Commit, p.applied.Index)
-	}
-	return &raft_serverpb.RaftLocalState{HardState: &hs, LastIndex: p.log.last.Index}
-}
-
-func (m *RaftMachine) handlePersisted(mail Persisted) {
-	p := m.peers[mail.RegionID]
-	if p == nil || p.id != mail.PeerID || p.ending {
-		return
-	}
-	p.persist.done = max(p.persist.done, mail.Number)
-	m.reload(p)
-	if mail.Number > p.persist.base {
-		p.node.Persisted(mail.Number - p.persist.base)
-	}
-	if p.snap.installing && p.snap.number == mail.Number {
-		m.snapshotInstalled(p)
-	}
-	m.touch(p)
-}
-
-// apply hands committed entries to the ApplyMachine, each with those who wait for it.
-func (m *RaftMachine) apply(p *peer, entries []eraftpb.Entry) {
-	task := ApplyTask{RegionID: p.regionID, PeerID: p.id, Entries: entries}
-	for i := range entries {
-		at := Pair{entries[i].Index, entries[i].Term}
-		if len(p.pending) == 0 || p.pending[0].Index > at.Index {
-			continue
-		}
-		if waiting := m.takePending(p, at); len(waiting) > 0 {
-			task.Waiting = append(task.Waiting, pendingEntry{Pair: at, proposals: waiting})
-		}
-	}
-	m.round.Apply = append(m.round.Apply, task)
-}
-
-func (m *RaftMachine) handleApplied(mail Applied) {
-	p, res := m.peers[mail.RegionID], &mail.Results
-	if p == nil || p.id != mail.PeerID {
-		return
-	}
-	if res.Split != nil {
-		m.afterSplit(p, res.Split) // also when the peer is ending: the new regions have come to be
-	}
-	if p.ending {
-		return
-	}
-	if res.Installed {
-		m.resetLog(p, res)
-		return
-	}
-	if c := res.Change; c != nil {
-		m.afterConfChange(p, c)
-	}
-	if res.Forced != nil {
-		m.afterForce(p, res.Forced)
-	}
-	if c := res.Merge; c != nil {
-		m.afterMerge(p, c)
-	}
-	p.applied = res.Applied
-	p.node.Applied(res.Applied.Index)
-	m.countWritten(p, res)
-	if res.HashAt > 0 {
-		p.check.Asked = res.HashAt
-	}
-	if res.Verify != nil {
-		m.afterVerify(p, res.Verify)
-	}
-	if res.Truncated.Index > 0 {
-		m.afterCompact(p, res.Truncated)
-	}
-	m.touch(p)
-}
-
-// askStorage starts the loading of what raft found missing.
-func (m *RaftMachine) askStorage(p *peer) {
-	if w := &p.log.wanted; w.hi > 0 && !w.asked {
-		w.asked = true
-		m.round.Tasks = append(m.round.Tasks, ReadLog{RegionID: p.regionID, PeerID: p.id, Lo: w.lo, Hi: w.hi, MaxBytes: m.cfg.Raft.MaxSizePerMsg})
-	}
-	if p.log.wantSnapshot && !p.snap.building && p.applied.Index >= p.log.least {
-		p.snap.building = true
-		m.round.Tasks = append(m.round.Tasks, BuildSnapshot{RegionID: p.regionID, PeerID: p.id})
-	}
-}
-
-func (m *RaftMachine) handleLogRead(mail LogRead) {
-	p := m.peers[mail.RegionID]
-	if p == nil || p.id != mail.PeerID || p.ending {
-		return
-	}
-	p.log.loaded(mail.Entries)
-	p.node.EntriesAvailable()
-	if p.isLeader() && p.duties.compactTo > 0 {
-		m.compactLog(p) // after the followers have asked for more: its read must not be put off for ever
-	}
-	m.touch(p)
-}
-
 func (m *RaftMachine) handleUnreachable(storeID uint64) {
 	for _, id := range m.order {
 		p := m.peers[id]
@@ -481,19 +340,6 @@ func (m *RaftMachine) handleUnreachable(storeID uint64) {
 			p.node.ReportUnreachable(q.Id)
 		}
 	}
-}
-
-// envelopes addresses messages and appends them to out; those whose receiver's store is not known are lost.
-func (m *RaftMachine) envelopes(p *peer, out []*raft_serverpb.RaftMessage, msgs []eraftpb.Message) []*raft_serverpb.RaftMessage {
-	if p.merge.yielded {
-		return out // it is not for a region that is no more to speak
-	}
-	for i := range msgs {
-		if env := p.envelope(m.cfg.StoreID, &msgs[i]); env != nil {
-			out = append(out, env)
-		}
-	}
-	return out
 }
 
 // publish shows readers the peer as it now is, when that changed: what decides at once, where the log stands once a tick.

@@ -70,7 +70,7 @@ func (x *regionIndex) eachOverlapping(r *metapb.Region, visit func(*metapb.Regio
 	// The one before may reach into r; all others begin in it.
 	x.tree.DescendLessOrEqual(rangeItem{r}, func(i llrb.Item) bool {
 		o := i.(rangeItem).Region
-		if o.Id == r.Id {
+		if o.Id == r.Id || bytes.Equal(o.StartKey, r.StartKey) {
 			return true
 		}
 		look(i)

@@ -192,7 +192,10 @@ func (g *rig) agree() {
 
 func (g *rig) response(env *raft_serverpb.RaftMessage) *raft_serverpb.RaftMessage {
 	m := env.Message
-	res := &eraftpb.Message{From: m.To, To: m.From, Term: m.Term}
+	if m == nil {
+		return nil
+	}
+	res := &eraftpb.Message{From: m.To, To: m.From, Term: m.Term, Commit: m.Commit}
 	switch m.MsgType {
 	case eraftpb.MessageType_MsgRequestPreVote:
 		res.MsgType = eraftpb.MessageType_MsgRequestPreVoteResponse

@@ -128,14 +128,22 @@ func (m *StoreMachine) handleUnknown(round *Round, msg *raft_serverpb.RaftMessag
 		m.tellStale(round, msg, t)
 		return
 	}
-	if announced := (&metapb.Region{Id: id, StartKey: msg.StartKey, EndKey: msg.EndKey}); m.taken(announced, m.sourcesOf(id)) {
+	announced, sources := &metapb.Region{Id: id, StartKey: msg.StartKey, EndKey: msg.EndKey}, m.sourcesOf(id)
+	if m.taken(announced, sources) {
 		m.early.keep(msg) // a split that is still to come makes the peer, most likely (S5, S6)
+		m.contest(round, announced, sources)
 		return
 	}
-	m.present[id] = to.Id
+	m.create(round, msg)
+}
+
+// create makes the peer that a message is for.
+func (m *StoreMachine) create(round *Round, first *raft_serverpb.RaftMessage) {
+	id, peerID := first.RegionId, first.ToPeer.GetId()
+	m.present[id] = peerID
 	state := m.orphans[id]
 	delete(m.orphans, id)
-	m.forward(round, id, Create{RegionID: id, PeerID: to.Id, State: state, First: msg})
+	m.forward(round, id, Create{RegionID: id, PeerID: peerID, State: state, First: first})
 }
 
 // tellStale tells a peer that it was removed, if this store's own peer of the region has outlived that: everybody else whom it knows may be gone as
