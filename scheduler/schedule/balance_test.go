@@ -503,6 +503,36 @@ func TestScatter(t *testing.T) {
 	}
 }
 
+// A region that has just been split off, with a peer that was lost long before, is repaired at once: its leader cannot have counted yet how long that peer is silent.
+// Found by the simulator (seed 3490).
+func TestAYoungLeadersLostPeerIsReplaced(t *testing.T) {
+	for _, learner := range []bool{false, true} { // one that an operator has left on store 4
+		c := paper.New(paper.Config{Schedule: configured(func(c *schedule.Config) { c.MaxStoreDownTime = schedule.Duration(2 * time.Minute) })}, 4)
+		c.Split(1, 10*mebibyte, func(int) []uint64 { return []uint64{1, 2, 4} })
+		c.Kill(3)
+		c.Run(time.Minute, nil)
+		report := func() []operator.Record {
+			r := &cluster.Region{Meta: proto.Clone(c.Regions()[0].Meta).(*metapb.Region), Term: c.Regions()[0].Term}
+			r.Meta.RegionEpoch.ConfVer += 10
+			r.Meta.Peers = nil
+			for store := range uint64(3) {
+				r.Meta.Peers = append(r.Meta.Peers, &metapb.Peer{Id: 1<<40 + store, StoreId: 1 + store})
+			}
+			r.Leader, r.Pending = r.Meta.Peers[0], r.Meta.Peers[2:]
+			if learner {
+				r.Meta.Peers = append(r.Meta.Peers, &metapb.Peer{Id: 1<<40 + 3, StoreId: 4, Role: metapb.PeerRole_Learner})
+			}
+			require.NoError(t, c.Report(r))
+			return c.Term.Schedule.Operators().Running()
+		}
+		require.Empty(t, report(), "the store may come back")
+		c.Run(2*time.Minute, nil)
+		done := report()
+		require.Len(t, done, 1)
+		require.Equal(t, "mv peer: store [3] to [4]", done[0].Brief)
+	}
+}
+
 // A learner that shall vote is left a learner while nobody hears of it: as a voter it would count against the majority (P8).
 func TestSilentLearnerIsNotPromoted(t *testing.T) {
 	cfg := configured(func(c *schedule.Config) { c.MaxStoreDownTime = schedule.Duration(10 * time.Minute) })

@@ -79,7 +79,7 @@ func (c *Coordinator) checkRules(r *cluster.Region, now time.Time) *operator.Ope
 
 // plainlyWell answers for nearly all regions nearly all the time: a number of voters is asked for and there, each on a store that is well.
 func (c *Coordinator) plainlyWell(r *cluster.Region, rules []*placement.Rule, now time.Time) bool {
-	if len(rules) != 1 || len(r.Meta.Peers) != rules[0].Count || len(r.Down) > 0 || rules[0].Role != placement.Voter ||
+	if len(rules) != 1 || len(r.Meta.Peers) != rules[0].Count || len(r.Down) > 0 || len(r.Pending) > 0 || rules[0].Role != placement.Voter ||
 		len(rules[0].LabelConstraints) > 0 || len(rules[0].LocationLabels) > 0 {
 		return false
 	}
@@ -112,10 +112,11 @@ func (k *ruleCheck) unusable(p *metapb.Peer) string {
 }
 
 // lost says that a peer will not come back: its leader has not heard of it for as long as a store may be down, and neither has the scheduler. The leader's count goes
-// on when a scheduler falls, so failovers do not put the repair off.
+// on when a scheduler falls, so failovers do not put the repair off. A leader that has just begun to lead, as a new region's has, cannot have counted yet; but it knows
+// which peers it has never heard of, and it is enough that the scheduler has counted.
 func (k *ruleCheck) lost(p *metapb.Peer, state cluster.State) bool {
 	down := time.Duration(k.r.DownSeconds(p.Id)) * time.Second
-	if down == 0 || state == cluster.Up || !k.Prepared(k.now) {
+	if down == 0 && !k.r.IsPending(p.Id) || state == cluster.Up || !k.Prepared(k.now) {
 		return false
 	}
 	return state == cluster.Down || down >= time.Duration(k.cfg.MaxStoreDownTime)
