@@ -17,10 +17,9 @@ import (
 // compaction. Each region's part is read, and the region's owner told (machine/op_damage.go); it may be nobody's, when nothing of what is damaged is
 // in use any more. The store's own records can be had from nowhere else: when it is they that are damaged, the store stops.
 func (s *Store) FindDamage(ctx context.Context, spans map[engine.CF]engine.Range) {
-	snap := s.opts.Disk.State.NewSnapshot()
-	defer func() { _ = snap.Close() }() // nothing is lost by that
 	if r, ok := spans[engine.Local]; ok {
-		if err := readThrough(ctx, snap, engine.Local, r); engine.IsCorruption(err) {
+		err := s.reading(func(snap engine.Snapshot) error { return readThrough(ctx, snap, engine.Local, r) })
+		if engine.IsCorruption(err) && !stderrors.Is(err, engine.ErrHealed) {
 			s.fail(errors.Annotate(err, "the store's own records are damaged: start a new store in its place"))
 			return
 		}
@@ -33,10 +32,18 @@ func (s *Store) FindDamage(ctx context.Context, spans map[engine.CF]engine.Range
 		return true
 	})
 	for _, v := range views {
-		if err := readParts(ctx, snap, v.Region, spans); engine.IsCorruption(err) && !stderrors.Is(err, engine.ErrHealed) {
+		err := s.reading(func(snap engine.Snapshot) error { return readParts(ctx, snap, v.Region, spans) })
+		if engine.IsCorruption(err) && !stderrors.Is(err, engine.ErrHealed) {
 			s.Damaged(v.Region.Id, v.PeerID, err)
 		}
 	}
+}
+
+// reading runs f on the data as they are now.
+func (s *Store) reading(f func(engine.Snapshot) error) error {
+	snap := s.opts.Disk.State.NewSnapshot()
+	defer func() { _ = snap.Close() }() // nothing is lost by that
+	return f(snap)
 }
 
 // readParts reads what of a region lies in the spans.

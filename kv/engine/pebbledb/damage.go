@@ -38,6 +38,8 @@ type damage struct {
 	// failing is when the compactions of level 0 began to fail; zero while they do not.
 	failing time.Time
 	healed  healed
+	// replaced counts the damaged ranges that are being, or have been, replaced.
+	replaced atomic.Int64
 }
 
 type damagedTable struct {

@@ -326,6 +326,8 @@ func TestDamageIsHealed(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			d := openDamaged(t)
 			before := d.NewSnapshot()
+			old, err := before.NewIterator(engine.Default, engine.IterOptions{})
+			require.NoError(t, err)
 			lo, hi := d.lo-c.margin, d.hi+1+c.margin
 			require.NoError(t, d.Ingest(engine.Ingestion{
 				Replace: map[engine.CF]engine.Range{engine.Default: {Start: d.key(lo), End: d.key(hi)}},
@@ -345,6 +347,9 @@ func TestDamageIsHealed(t *testing.T) {
 					require.Equal(t, d.value(i), got)
 				}
 			}
+			for ok := old.SeekGE(nil); ok; ok = old.Next() {
+			}
+			require.ErrorIs(t, old.Close(), engine.ErrHealed, "the damage that it meets is there no more")
 			if c.margin > 0 {
 				_, err := before.NewIterator(engine.Default, engine.IterOptions{})
 				require.ErrorIs(t, err, engine.ErrHealed)

@@ -145,8 +145,8 @@ func (d *DB) NewBatch() engine.Batch { return &batch{db: d, b: d.pdb.NewBatch()}
 
 // NewSnapshot returns the state as of now.
 func (d *DB) NewSnapshot() engine.Snapshot {
-	healed := d.damage.healed.done.Load() // before: what is cut out later must be noticed
-	return &snapshot{db: d, healed: healed, snap: d.pin.newSnapshot(d.pdb)}
+	healed, replaced := d.damage.healed.done.Load(), d.damage.replaced.Load() // before: what changes later must be noticed
+	return &snapshot{db: d, healed: healed, replaced: replaced, snap: d.pin.newSnapshot(d.pdb)}
 }
 
 // Sync writes an empty record to the log and syncs it, and with it all that stands before: records of the same log go to

@@ -26,6 +26,7 @@ import (
 // heal replaces the ranges of an ingestion whose tables have been written.
 func (s *staged) heal() error {
 	d := s.db
+	d.damage.replaced.Add(1)
 	var spans []span
 	for i := range s.families {
 		spans = append(spans, s.families[i].span())

@@ -14,6 +14,8 @@ type snapshot struct {
 	snap *pebble.Snapshot
 	// healed is what had been cut out of damaged tables before.
 	healed int64
+	// replaced is how often a damaged range had been replaced before.
+	replaced int64
 }
 
 // Get allocates the answer and nothing else: the key with its family's byte is built in a pooled buffer.
@@ -27,7 +29,7 @@ func (s *snapshot) Get(cf engine.CF, key []byte) ([]byte, error) {
 	case errors.Is(err, pebble.ErrNotFound):
 		return nil, healed
 	case err != nil:
-		return nil, readError(err)
+		return nil, s.readError(err)
 	case healed != nil:
 		return nil, firstError(healed, closer.Close())
 	}
@@ -49,17 +51,27 @@ func (s *snapshot) NewIterator(cf engine.CF, opts engine.IterOptions) (engine.It
 	}
 	it, err := s.snap.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
-		return nil, readError(err)
+		return nil, s.readError(err)
 	}
 	if err := s.db.damage.healed.check(s.healed, lower, upper); err != nil {
 		return nil, firstError(err, it.Close())
 	}
-	return &iterator{it: it, cf: cf}, nil
+	return &iterator{snap: s, it: it, cf: cf}, nil
 }
 
 func (s *snapshot) Close() error { return s.snap.Close() }
 
+// readError tells damage from every other failure of a read. Damage that was met after a damaged range has been replaced may be what is there no more: who believed
+// it would have the new data replaced again. If it is other damage, a later snapshot meets it.
+func (s *snapshot) readError(err error) error {
+	if err = readError(err); engine.IsCorruption(err) && s.db.damage.replaced.Load() != s.replaced {
+		return &engine.CorruptionError{Cause: engine.ErrHealed}
+	}
+	return err
+}
+
 type iterator struct {
+	snap *snapshot
 	it   *pebble.Iterator
 	cf   engine.CF
 	seek []byte
@@ -89,4 +101,4 @@ func (i *iterator) Key() []byte { return i.it.Key()[1:] }
 // Value cannot fail once a move has succeeded: values lie beside their keys, as no comparer here splits keys.
 func (i *iterator) Value() []byte { return i.it.Value() }
 
-func (i *iterator) Close() error { return readError(i.it.Close()) }
+func (i *iterator) Close() error { return i.snap.readError(i.it.Close()) }
