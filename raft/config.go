@@ -41,8 +41,8 @@ type Config struct {
 	// AnnounceApplied keeps a leader from telling others that an entry is committed before it has applied it. Then no follower shows, to readers that a
 	// ReadIndex let in, what the leader does not show yet to those that it answers by its lease.
 	AnnounceApplied bool
-	// CommitLag is how far the commit index that is durable may stay behind when entries are written: until then a Ready that brings entries
-	// and neither term nor vote has no HardState. At zero every Ready tells it. After a restart the node commits again what it had, from what is applied on.
+	// CommitLag is how far the commit index that is durable may stay behind when entries are written: until then a Ready that brings entries,
+	// no membership change among them, and neither term nor vote has no HardState. At zero every Ready tells it. After a restart the node commits again what it had, from what is applied on.
 	CommitLag uint64
 
 	// MaxSizePerMsg bounds the entries of one append; a single larger entry still travels.

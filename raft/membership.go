@@ -12,7 +12,7 @@ import (
 //
 // Since a change is in force when it is applied and not when it is appended, a node may still count the votes of members
 // that are two changes old. What keeps it from winning is that the append of a change always carries the commit of the one
-// before: whoever has it in its log knows that commit, and does not campaign before it has applied it (R2). So the next
+// before: whoever has it in its log knows that commit, after a crash too (tellCommit), and does not campaign before it has applied it (R2). So the next
 // change is refused as long as the former one's commit is kept back (departure.go says why it is). And who could not win because it is one change behind
 // learns the commit from those whose votes it asks for, and from whoever asks for its own (learnCommit).
 

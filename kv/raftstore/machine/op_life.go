@@ -64,7 +64,7 @@ func (m *RaftMachine) restore(r Restored) (*peer, error) {
 	case hs.Term < last.Term:
 		return nil, errors.Errorf("region %d: term %d is below the log's last term %d", r.Region.Id, hs.Term, last.Term)
 	}
-	p := &peer{regionID: r.Region.Id, id: r.PeerID, region: r.Region, applied: applied, merge: merging{state: r.Merge}}
+	p := &peer{regionID: r.Region.Id, id: r.PeerID, region: r.Region, applied: applied, merge: merging{state: r.Merge}, persist: persistence{commit: hs.Commit}}
 	p.log = &peerLog{initial: hs, truncated: truncated, last: last, start: applied, window: r.Tail, conf: *ConfStateOf(r.Region)}
 	p.log.bytes = foundBytes(truncated.Index, last.Index, r.LogBytes)
 	if err := m.start(p, m.silence()); err != nil {

@@ -53,6 +53,25 @@ func TestCutBehindASnapshotOnItsWayKeepsTheCommit(t *testing.T) {
 	}
 }
 
+// R2: what has been written of the commit index is not taken back while a snapshot is on its way: a change of peers that is in the log may rest on it.
+func TestCutBehindASnapshotTakesNoCommitBack(t *testing.T) {
+	g := newRig(t, threeRegion())
+	g.slow = true // nothing is applied
+	g.run(Step{fromLeader(&eraftpb.Message{
+		MsgType: eraftpb.MessageType_MsgAppend, Index: InitIndex, LogTerm: InitTerm, Commit: InitIndex + 1,
+		Entries: []*eraftpb.Entry{{Index: InitIndex + 1, Term: 7}, {Index: InitIndex + 2, Term: 7, EntryType: eraftpb.EntryType_EntryConfChangeV2}},
+	})})
+	data, err := SnapshotData(&raft_serverpb.RegionLocalState{Region: threeRegion()}).Marshal()
+	require.NoError(t, err)
+	snapshot := &eraftpb.Snapshot{Data: data, Metadata: &eraftpb.SnapshotMetadata{Index: InitIndex + 5, Term: 7, ConfState: ConfStateOf(threeRegion())}}
+	g.raft.Handle([]Mail{Step{fromLeader(&eraftpb.Message{MsgType: eraftpb.MessageType_MsgSnapshot, Snapshot: snapshot})}}, g.now)
+	writes := g.raft.Handle([]Mail{ClaimGranted{RegionID: 1, Granted: true}, StateSynced{RegionID: 1, PeerID: 11, CompactTo: InitIndex}}, g.now).Write
+	require.True(t, g.raft.peers[1].snap.installing)
+	require.EqualValues(t, InitIndex, g.raft.peers[1].applied.Index)
+	require.Len(t, writes, 1)
+	require.EqualValues(t, InitIndex+1, writes[0].State.HardState.Commit)
+}
+
 // R3, S3: a change of peers is being applied when a snapshot that is newer comes, and is done in the round in which raft takes that in: raft counts by the snapshot
 // already. Found by the simulator, as a panic.
 func TestSnapshotOvertakesAChangeOfPeers(t *testing.T) {

@@ -46,9 +46,9 @@ type peer struct {
 	touched, removed, ending bool
 }
 
-// persistence is the number of the last write that the log writer was given, and of the last that it reported.
+// persistence is the number of the last write that the log writer was given, and of the last that it reported, and the commit index that it was given last.
 // Raft counts its writes from base on: a peer that is given its region by a split gets a new node, and writes of the old one may be on their way.
-type persistence struct{ given, done, base uint64 }
+type persistence struct{ given, done, base, commit uint64 }
 
 func (p *peer) term() uint64      { return p.node.Raft.Term }
 func (p *peer) isLeader() bool    { return p.node.Raft.State == raft.StateLeader }

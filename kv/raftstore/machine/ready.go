@@ -31,7 +31,7 @@ func (m *RaftMachine) takeReady(p *peer, rd *raft.Ready) {
 
 // write hands a Ready's entries and hard state to the log writer. A commit index alone is not worth a write: it rides on the next, and not on
 // each, so that most entries are written without a raft state (commitLag). A crash takes nothing that counts with it: term and vote are written as soon as
-// they change, the last entry tells where the log ends, and a commit index is volatile but for R4, whose protections raft keeps by what was told.
+// they change, the last entry tells where the log ends, and a commit index is volatile but for R2 and R4, whose protections raft keeps by what was told.
 func (m *RaftMachine) write(p *peer, rd *raft.Ready) {
 	after := m.envelopes(p, nil, rd.PersistedMessages)
 	if !rd.MustSync && p.persist.given == p.persist.done {
@@ -56,13 +56,15 @@ func (m *RaftMachine) write(p *peer, rd *raft.Ready) {
 }
 
 // localState is what must be durable of raft beside the entries: its commit index is one of the log that it is written with. That of a snapshot which raft has accepted
-// and which is not in place yet belongs to no entry of the old log, of which only what is applied is known to be agreed to.
+// and which is not in place yet belongs to no entry of the old log, of which only what is applied, or was written as agreed to before, is known to be so. It never becomes
+// less: a membership change rests on the commit of the one before (R2).
 func (p *peer) localState() *raft_serverpb.RaftLocalState {
 	hs := p.node.Raft.HardState()
 	hs.Commit = min(hs.Commit, p.log.last.Index)
 	if p.snap.claimed || p.snap.installing {
-		hs.Commit = min(hs.Commit, p.applied.Index)
+		hs.Commit = max(min(hs.Commit, p.applied.Index), p.persist.commit)
 	}
+	p.persist.commit = hs.Commit
 	return &raft_serverpb.RaftLocalState{HardState: &hs, LastIndex: p.log.last.Index}
 }
 
