@@ -33,6 +33,11 @@ var pitfallBugs = []bug{
 			broken: `	return len(old) < 1 && old`,
 		},
 	},
+	{
+		name: "change-without-the-commit-before", pitfall: "R2", file: "raft/ready.go", // seed 1011
+		old:    `		tell = tell || slices.ContainsFunc(ents, isConfChange)`,
+		broken: `		_ = slices.ContainsFunc(ents, isConfChange)`,
+	},
 	// Reads.
 	{
 		name: "replica-reads-what-it-has", pitfall: "R8, R10", file: "kv/raftstore/machine/op_read.go",
