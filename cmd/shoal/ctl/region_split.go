@@ -2,6 +2,7 @@ package ctl
 
 import (
 	"context"
+	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/pingcap/errors"
@@ -42,21 +43,48 @@ func splitCommand(opts *options, f *forms) *cobra.Command {
 	}
 }
 
+// splitAgain is how long a split waits before it asks the scheduler once more where the region is.
+const splitAgain = 100 * time.Millisecond
+
+// splitRegion divides a region as it is now. The scheduler may not have heard yet of its last change, or of its leader: such a split was refused, and is tried again.
 func splitRegion(ctx context.Context, api *pdapi.Client, id uint64, keys [][]byte) ([]pdapi.Region, error) {
+	for {
+		store, answer, err := trySplit(ctx, api, id, keys)
+		if err != nil {
+			return nil, err
+		}
+		refused := answer.RegionError
+		if refused == nil {
+			return partsOf(answer), nil
+		}
+		reason := errors.Errorf("store %d: %s", store, refused.Message)
+		if refused.EpochNotMatch == nil && refused.NotLeader == nil {
+			return nil, reason
+		}
+		select {
+		case <-time.After(splitAgain):
+		case <-ctx.Done():
+			return nil, reason
+		}
+	}
+}
+
+// trySplit asks the store that leads the region, as far as the scheduler knows.
+func trySplit(ctx context.Context, api *pdapi.Client, id uint64, keys [][]byte) (uint64, *kvrpcpb.SplitRegionResponse, error) {
 	r, err := api.Region(ctx, id)
 	if err != nil {
-		return nil, unknown(err, "region", id)
+		return 0, nil, unknown(err, "region", id)
 	}
 	if r.Leader == nil || r.Leader.StoreID == 0 {
-		return nil, errors.Errorf("region %d has no leader now", id)
+		return 0, nil, errors.Errorf("region %d has no leader now", id)
 	}
 	store, err := api.Store(ctx, r.Leader.StoreID)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	conn, err := rpc.Dial(store.Store.Address, rpc.Security{})
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	defer conn.Close() // nothing is under way any more
 	answer, err := tikvpb.NewTikvClient(conn).SplitRegion(ctx, &kvrpcpb.SplitRegionRequest{
@@ -66,13 +94,10 @@ func splitRegion(ctx context.Context, api *pdapi.Client, id uint64, keys [][]byt
 		},
 		SplitKeys: keys, IsRawKv: true,
 	})
-	if err != nil {
-		return nil, errors.Annotatef(err, "store %d", r.Leader.StoreID)
-	}
-	if refused := answer.RegionError; refused != nil {
-		return nil, errors.Errorf("store %d: %s", r.Leader.StoreID, refused.Message)
-	}
-	var parts []pdapi.Region
+	return r.Leader.StoreID, answer, errors.Annotatef(err, "store %d", r.Leader.StoreID)
+}
+
+func partsOf(answer *kvrpcpb.SplitRegionResponse) (parts []pdapi.Region) {
 	for _, p := range answer.Regions {
 		part := pdapi.Region{ID: p.Id, StartKey: p.StartKey, EndKey: p.EndKey}
 		part.Epoch.ConfVer, part.Epoch.Version = p.RegionEpoch.ConfVer, p.RegionEpoch.Version
@@ -81,7 +106,7 @@ func splitRegion(ctx context.Context, api *pdapi.Client, id uint64, keys [][]byt
 		}
 		parts = append(parts, part)
 	}
-	return parts, nil
+	return parts
 }
 
 // partRows shows what came of a split. Who leads the parts, and how large they are, is not known yet.
