@@ -121,12 +121,12 @@ func (r *Raft) leaveJoint() {
 }
 
 // successor is the member who could take over soonest among those who have told that they know this commit index, None if
-// there is nobody.
+// there is nobody: one that has been heard from lately, for one that is gone would be waited for again and again.
 func (r *Raft) successor(commit uint64) uint64 {
 	best := None
 	for _, id := range r.peers {
 		pr := r.Prs[id]
-		if id != r.id && r.mayTakeOver(id) && pr.Committed >= commit && (best == None || pr.Match > r.Prs[best].Match) {
+		if id != r.id && r.mayTakeOver(id) && pr.Committed >= commit && (best == None || pr.sooner(r.Prs[best])) {
 			best = id
 		}
 	}

@@ -119,6 +119,14 @@ func (pr *Progress) maybeDecrease(rejected, hint uint64) bool {
 	return false
 }
 
+// sooner tells whether a member could take over sooner than another: it was heard from lately, or else has more of the log.
+func (pr *Progress) sooner(than *Progress) bool {
+	if pr.RecentActive != than.RecentActive {
+		return pr.RecentActive
+	}
+	return pr.Match > than.Match
+}
+
 // sent takes in that an append with n entries of this many bytes has left.
 func (pr *Progress) sent(n int, bytes uint64) {
 	if pr.State != ProgressReplicate {

@@ -170,3 +170,16 @@ func TestTransferNonMember3A(t *testing.T) {
 	require.Equal(t, StateFollower, r.State)
 	require.EqualValues(t, 0, r.Term)
 }
+
+// A leader that has to go hands over to somebody whom it hears, though one that is gone has more: that one would be waited for again and again.
+func TestSuccessorIsAlive(t *testing.T) {
+	rn, _ := lead(t, nil)
+	r := rn.Raft
+	for id, pr := range r.Prs { // order-free: each by itself
+		pr.Match, pr.Committed, pr.RecentActive = 10-id, 1, id == 3
+	}
+	require.EqualValues(t, 3, r.successor(1))
+	r.Prs[2].RecentActive = true
+	require.EqualValues(t, 2, r.successor(1))
+	require.Equal(t, None, r.successor(2))
+}

@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/pingcap/kvproto/pkg/eraftpb"
@@ -39,6 +40,26 @@ func TestADamagedPeerServesNobody(t *testing.T) {
 	g.run(Read{&ReadRequest{RegionID: 1, PeerID: 11, Version: 1, Replica: true, Grant: func(_ ReadGrant, e error) { err = e }}})
 	require.ErrorAs(t, err, &refused)
 	g.run(Inspect{RegionID: 1, Tell: func(r *PeerReport) { require.Equal(t, damage.Reason, r.Damaged) }})
+}
+
+// A damaged leader hands over to somebody who answers. One that is gone may have as much, and would be waited for again and again. Found by the simulator (seed 3130).
+func TestADamagedLeaderHandsOverToTheLiving(t *testing.T) {
+	for gone, living := range map[uint64]uint64{12: 13, 13: 12} {
+		g := newRig(t, threeRegion())
+		g.lead()
+		for range 3 * g.raft.cfg.ElectionTicks { // only one answers
+			g.run(Tick{})
+			g.sent = slices.DeleteFunc(g.sent, func(m *raft_serverpb.RaftMessage) bool { return m.ToPeer.Id == gone })
+			g.agree()
+		}
+		g.sent = nil
+		g.run(Damaged{RegionID: 1, PeerID: 11, Reason: "checksum mismatch"})
+		told := slices.DeleteFunc(g.sent, func(m *raft_serverpb.RaftMessage) bool {
+			return m.Message.GetMsgType() != eraftpb.MessageType_MsgTimeoutNow
+		})
+		require.Len(t, told, 1)
+		require.Equal(t, living, told[0].ToPeer.Id)
+	}
 }
 
 // A damaged follower asks its leader for a snapshot, again and again, and is whole when one has taken the place of its data.

@@ -244,7 +244,7 @@ func (m *RaftMachine) rotateLeader(p *peer) {
 	}
 	for i := 1; i < n; i++ {
 		q := p.region.Peers[(self+i)%n]
-		if pr, ok := p.node.GetProgress()[q.Id]; ok && q.Role == metapb.PeerRole_Voter && pr.Match >= p.merge.state.Commit {
+		if pr, ok := p.node.GetProgress()[q.Id]; ok && m.answers(p, q) && q.Role == metapb.PeerRole_Voter && pr.Match >= p.merge.state.Commit {
 			if p.node.Raft.LeadTransferee() == raft.None {
 				p.node.TransferLeader(q.Id)
 			}
