@@ -14,7 +14,8 @@ import (
 // A stale peer was removed and never heard of it: it was cut off, or the word got lost. It must go, and nobody else may (S8).
 //
 // ask    a peer that has heard no leader for long asks the stores of its region's other peers, and again as long as it hears none; one without data asks
-//        all stores that it knows of. Silence proves nothing: who gets no answer stays. One whose range another region's peer waits for asks sooner (contest).
+//        all stores that it knows of. Silence proves nothing: who gets no answer stays. One whose range another region's peer waits for asks sooner (contest), and so does
+//        one that was guided, for the members whom it was told.
 //        One that sleeps asks its leader's store, which is no reason for anybody to wake, each report interval: it would hear nothing else (S21).
 // tell   only a leader says that a peer is gone, and only when a majority knows the change that removed it: until then the peer's vote may be needed by
 //        those who do not know it (R4). And a store whose own peer left later than the one that asks: the change that removed that one had to be known before.
@@ -31,7 +32,7 @@ type contact struct {
 	heard, asked uint64
 	// confVer is the highest that anybody has used who counts this peer among the members.
 	confVer uint64
-	// doubts: another region's peer waits for some of the range, the region was merged elsewhere, or a sleeper was told of members among whom it is not.
+	// doubts: another region's peer waits for some of the range, the region was merged elsewhere, or the peer was told of members among whom it is not.
 	doubts bool
 	// guide is the region's shape as somebody has told it who knows more; told is one without this peer, from who may say so.
 	guide, told *metapb.Region
@@ -125,9 +126,8 @@ func (m *RaftMachine) hearOfStale(p *peer, msg *raft_serverpb.RaftMessage) bool 
 	case raft_serverpb.ExtraMessageType_MsgCheckStalePeerResponse:
 		if msg.ToPeer.GetId() == p.id && p.isNews(msg.RegionEpoch.GetConfVer()) {
 			p.contact.guide = &metapb.Region{Id: p.regionID, RegionEpoch: msg.RegionEpoch, Peers: msg.ExtraMsg.CheckPeers}
-			p.contact.asked = 0 // ask these at once
+			p.contact.asked, p.contact.doubts = 0, true // ask these soon
 			if p.sleep.asleep {
-				p.contact.doubts = true
 				m.touch(p)
 			}
 		}
