@@ -54,7 +54,7 @@ func (r *Raft) noteRemoval(next confchange.Config) {
 // holdCommit looks for membership changes among what has been committed behind index before.
 func (r *Raft) holdCommit(before uint64) {
 	for _, e := range r.RaftLog.slice(before+1, r.RaftLog.committed+1) {
-		if e.EntryType == eraftpb.EntryType_EntryNormal {
+		if !isConfChange(e) {
 			continue
 		}
 		if r.office.held.first == 0 {

@@ -119,7 +119,7 @@ func (r *Raft) propose(ents []*eraftpb.Entry) error {
 	confIndex := r.PendingConfIndex
 	for i, e := range ents {
 		size += uint64(len(e.Data))
-		if e.EntryType != eraftpb.EntryType_EntryNormal {
+		if isConfChange(*e) {
 			if r.confChangePending() || confIndex != r.PendingConfIndex {
 				return ErrConfChangePending
 			}

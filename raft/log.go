@@ -268,7 +268,7 @@ func (l *RaftLog) findConflictByTerm(index, term, floor uint64) (uint64, uint64)
 // unappliedConfChange tells whether a membership change is committed here but not applied.
 func (l *RaftLog) unappliedConfChange() bool {
 	for lo := max(l.applied, l.offset) + 1; lo <= l.committed; lo++ {
-		if t := l.entries[lo-l.offset-1].EntryType; t != eraftpb.EntryType_EntryNormal {
+		if isConfChange(l.entries[lo-l.offset-1]) {
 			return true
 		}
 	}

@@ -16,6 +16,9 @@ import (
 // change is refused as long as the former one's commit is kept back (departure.go says why it is). And who could not win because it is one change behind
 // learns the commit from those whose votes it asks for, and from whoever asks for its own (learnCommit).
 
+// isConfChange tells whether an entry is a membership change, of either form.
+func isConfChange(e eraftpb.Entry) bool { return e.EntryType != eraftpb.EntryType_EntryNormal }
+
 // confChangePending tells whether a membership change may be in the log that is not in force yet, or not known to others
 // although it is.
 func (r *Raft) confChangePending() bool {

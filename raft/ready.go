@@ -151,8 +151,6 @@ func (rn *RawNode) handOff(rd *Ready) {
 	rn.handOffPromises(rd)
 }
 
-func isConfChange(e eraftpb.Entry) bool { return e.EntryType != eraftpb.EntryType_EntryNormal }
-
 // tellCommit decides whether a write makes the commit index durable. It need not: a node that has forgotten it commits the same entries again. But a membership
 // change is never durable without the commit of the one before, which came with it: who has the one and has forgotten the other would campaign among members that
 // are two changes old (R2; found by the simulator, seed 1011). And R4's protections go by the account that is kept here and ask for a durable commit by MustSync.

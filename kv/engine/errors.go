@@ -32,7 +32,7 @@ type CorruptionError struct {
 }
 
 // ErrHealed is the cause of a CorruptionError when the range was damaged once and has been ingested anew since the snapshot was taken, which
-// cannot show it any more. Later snapshots can.
+// cannot show it any more; or when damage was met, and some damaged range has been ingested anew since, which may be this one. Later snapshots can tell.
 var ErrHealed = errors.New("the range was damaged and has been replaced since")
 
 // Error says that data is damaged, and how that was found out.

@@ -75,7 +75,7 @@ func rows(words []string, most int) string {
 		letters := len([]rune(word))
 		switch {
 		case i == 0:
-		case length+len(", ,")+letters > most:
+		case length+len(", ")+letters+len(",") > most: // with the comma that may follow
 			out.WriteString(",\n")
 			length = 0
 		default:

@@ -98,11 +98,6 @@ func (m *RaftMachine) handOver(p *peer) {
 	}
 }
 
-// answers reports whether another peer was heard from within an election timeout.
-func (m *RaftMachine) answers(p *peer, q *metapb.Peer) bool {
-	return q.Id != p.id && p.members.lately(q.Id, p.ticks, uint64(m.cfg.ElectionTicks))
-}
-
 // hearSnapshotRequest sees to it that the next snapshot is one that a follower can use which has asked for it.
 func (p *peer) hearSnapshotRequest(msg *eraftpb.Message) {
 	if p.isLeader() && msg.Term == p.term() && msg.RequestSnapshot <= p.node.Raft.RaftLog.LastIndex() {

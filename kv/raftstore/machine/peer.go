@@ -155,6 +155,11 @@ func (c *memberCache) lately(id, now, within uint64) bool {
 	return false
 }
 
+// answers reports whether another peer was heard from within an election timeout.
+func (m *RaftMachine) answers(p *peer, q *metapb.Peer) bool {
+	return q.Id != p.id && p.members.lately(q.Id, p.ticks, uint64(m.cfg.ElectionTicks))
+}
+
 func (c *memberCache) find(r *metapb.Region, id uint64) *metapb.Peer {
 	if q := region.FindPeer(r, id); q != nil {
 		return q
