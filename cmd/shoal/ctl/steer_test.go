@@ -167,7 +167,7 @@ func (r rig) regions() {
 	r.does(fmt.Sprintf("region transfer-leader %d %d --wait", middle.ID, to), "done in")
 	r.fails(fmt.Sprintf("region scatter %d 99999", left), "regions are scattered", "region 99999 not found")
 	r.becomes("operator show", "nothing is being done")
-	r.does(fmt.Sprintf("region scatter %d", left), "region", "on its way")
+	r.becomes(fmt.Sprintf("region scatter %d", left), "on its way") // a leader of a moment ago may not have heard of its peers: not whole, for the scheduler
 	r.becomes("operator show", "nothing is being done")
 	r.does(fmt.Sprintf("region merge %d %d --wait", left, middle.ID))
 	r.becomes(fmt.Sprintf("region %d", middle.ID), "''")
@@ -192,7 +192,7 @@ func (r rig) operators() {
 	r.does("operator history", "success", fmt.Sprint(id))
 	r.does(fmt.Sprintf("operator add split-region %d --key mm --wait", id))
 	r.becomes("region --key mz", "'mm'")
-	r.does(fmt.Sprintf("operator add scatter-region %d", id))
+	r.becomes(fmt.Sprintf("operator add scatter-region %d", id), "")
 	r.becomes("operator show", "nothing is being done")
 
 	region = r.region("mz")
