@@ -146,6 +146,7 @@ func (r rig) regions() {
 	r.does(fmt.Sprintf("region split %d g p", id), "(first)", "g", "(last)")
 	r.becomes("region scan g p", "│ p ")
 	left, middle := r.region("a").ID, r.region("m")
+	r.region("q") // the scheduler knows of all parts
 	r.does("region", "(first)", "(last)")
 	r.does(fmt.Sprintf("region %d", middle.ID), "'g'", "leader", "follower")
 	r.does(fmt.Sprintf("region sibling %d", middle.ID), fmt.Sprint(left))
@@ -333,7 +334,7 @@ func (r rig) completion() {
 		"placement remove pd ":    "default",
 		"store limit ":            "all\tevery store",
 		"region check ":           "miss-peer\t",
-		"region split ":           "from ''",
+		"region split ":           "\tfrom '", // any: while a region is divided, the scheduler may know of its other part alone (P4)
 		"region top --by ":        "confver",
 		"operator show --kind ":   "merge",
 		"store limit 1 2 --only ": "add-peer",
