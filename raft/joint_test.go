@@ -269,6 +269,14 @@ func TestDismissed(t *testing.T) {
 	require.False(t, restarted.Dismissed())
 	step(t, restarted, heartbeat)
 	require.True(t, restarted.Dismissed())
+
+	_, err = s.CreateSnapshot(2, &eraftpb.ConfState{Voters: []uint64{2, 3}}, nil)
+	require.NoError(t, err)
+	restarted, err = NewRawNode(&Config{ID: 1, ElectionTick: 10, HeartbeatTick: 1, Storage: s, Applied: 2, AsyncStorage: true})
+	require.NoError(t, err)
+	require.False(t, restarted.Dismissed(), "it had applied its removal before it stopped")
+	step(t, restarted, heartbeat)
+	require.True(t, restarted.Dismissed())
 }
 
 // In the course's mode a joint configuration is left by itself, too.

@@ -119,6 +119,9 @@ func newChecked(c *Config) (*Raft, error) {
 	r := &Raft{id: c.ID, cfg: *c, Term: hard.Term, Vote: hard.Vote, RaftLog: log, Prs: map[uint64]*Progress{}}
 	r.clock.random = newSource(c.Seed, c.ID)
 	r.setConf(members)
+	if r.async() && log.applied > 0 && !members.Contains(r.id) {
+		r.dismissal.leftAt = log.applied // it was removed before it stopped, and may be needed still
+	}
 	r.becomeFollower(r.Term, None)
 	if !r.conf.Voters.Singleton(r.id) && (hard.Term > 0 || log.LastIndex() > 0) {
 		r.clock.silence = c.VoteSilenceTicks

@@ -22,11 +22,12 @@ func (d *Disk) Load(storeID uint64) (machine.StoreState, error) {
 	}
 	snap := d.State.NewSnapshot()
 	defer func() { _ = snap.Close() }()
-	var normal []*raft_serverpb.RegionLocalState
+	var whole []*raft_serverpb.RegionLocalState
 	err := eachRegionState(snap, func(s *raft_serverpb.RegionLocalState) error {
-		if s.State != raft_serverpb.PeerState_Tombstone {
-			normal = append(normal, s)
-			return nil
+		here, err := isWhole(snap, s)
+		if err != nil || here {
+			whole = append(whole, s)
+			return err
 		}
 		for _, p := range s.RemovedRecords {
 			found.Tombstones[s.Region.Id] = machine.Tombstone{
@@ -34,7 +35,7 @@ func (d *Disk) Load(storeID uint64) (machine.StoreState, error) {
 				Epoch: s.Region.GetRegionEpoch(), Records: s.MergedRecords,
 			}
 		}
-		return d.finishDestroy(snap, s.Region)
+		return d.finishDestroy(s.Region.Id)
 	})
 	if err != nil {
 		return found, err
@@ -42,7 +43,7 @@ func (d *Disk) Load(storeID uint64) (machine.StoreState, error) {
 	if err := d.Snapshots.DeleteAll(); err != nil {
 		return found, err
 	}
-	for _, s := range normal {
+	for _, s := range whole {
 		r, err := d.loadRegion(storeID, snap, s)
 		if err != nil {
 			return found, err
@@ -55,25 +56,13 @@ func (d *Disk) Load(storeID uint64) (machine.StoreState, error) {
 	return found, d.loadOrphans(&found)
 }
 
-// finishDestroy takes what a peer left behind that has its tombstone: data, if it still has an apply state, then the log.
-func (d *Disk) finishDestroy(snap engine.Snapshot, r *metapb.Region) error {
-	b, err := snap.Get(engine.Local, keys.ApplyState(r.Id))
-	if err != nil {
-		return err
-	}
-	if b != nil {
-		batch := d.State.NewBatch()
-		defer func() { _ = batch.Close() }()
-		machine.EraseRegion(batch, r)
-		if err := batch.Commit(true); err != nil {
-			return errors.Annotatef(err, "region %d: finish its destruction", r.Id)
-		}
-	}
-	log, err := d.Log.State(r.Id)
+// finishDestroy takes what a destroyed peer may have left behind: its log. Its data went together with its apply state.
+func (d *Disk) finishDestroy(id uint64) error {
+	log, err := d.Log.State(id)
 	if err != nil || log == nil || log.LastIndex == 0 {
 		return err // it is what a destroyed peer leaves, or a younger peer without data has promised
 	}
-	return d.Log.Write([]logstore.Update{{RegionID: r.Id, Destroy: true, Sync: true, State: machine.Legacy(*log.HardState)}})
+	return d.Log.Write([]logstore.Update{{RegionID: id, Destroy: true, Sync: true, State: machine.Legacy(*log.HardState)}})
 }
 
 func eachRegionState(snap engine.Snapshot, visit func(*raft_serverpb.RegionLocalState) error) (err error) {
@@ -108,12 +97,11 @@ func eachRegionState(snap engine.Snapshot, visit func(*raft_serverpb.RegionLocal
 
 func (d *Disk) loadRegion(storeID uint64, snap engine.Snapshot, s *raft_serverpb.RegionLocalState) (machine.Restored, error) {
 	r := machine.Restored{Region: s.Region, Merge: s.MergeState, Records: s.MergedRecords}
-	self := region.FindPeerOn(s.Region, storeID)
-	if self == nil {
-		return r, errors.Errorf("region %d has no peer on store %d: is this another store's directory?", s.Region.Id, storeID)
+	self, err := ownPeer(s, storeID)
+	if err != nil {
+		return r, err
 	}
 	r.PeerID = self.Id
-	var err error
 	if r.Apply, err = readApplyState(snap, s.Region.Id); err != nil {
 		return r, err
 	}
@@ -130,6 +118,17 @@ func (d *Disk) loadRegion(storeID uint64, snap engine.Snapshot, s *raft_serverpb
 		return r, errors.Errorf("region %d: has data but no raft state: the raft log is lost", s.Region.Id)
 	}
 	return r, d.loadLog(&r)
+}
+
+// ownPeer is this store's peer of a region whose data is here. One that was removed and waits for the others to know is named by its tombstone.
+func ownPeer(s *raft_serverpb.RegionLocalState, storeID uint64) (*metapb.Peer, error) {
+	if s.State == raft_serverpb.PeerState_Tombstone && len(s.RemovedRecords) > 0 {
+		return s.RemovedRecords[0], nil
+	}
+	if self := region.FindPeerOn(s.Region, storeID); self != nil {
+		return self, nil
+	}
+	return nil, errors.Errorf("region %d has no peer on store %d: is this another store's directory?", s.Region.Id, storeID)
 }
 
 // loadLog reads the end of the log, and how long it is.
@@ -155,14 +154,11 @@ func (d *Disk) reload(t machine.Reload) (found machine.Reloaded, err error) {
 	if found.State, err = d.Log.State(t.RegionID); err != nil {
 		return found, err
 	}
-	s, err := readRegionState(snap, t.RegionID)
-	if err != nil || s == nil || s.State == raft_serverpb.PeerState_Tombstone {
+	s, applied, err := readWhole(snap, t.RegionID)
+	if err != nil || s == nil {
 		return found, err
 	}
-	r := machine.Restored{Region: s.Region, PeerID: t.PeerID, Raft: found.State, Merge: s.MergeState, Records: s.MergedRecords}
-	if r.Apply, err = readApplyState(snap, t.RegionID); err != nil {
-		return found, err
-	}
+	r := machine.Restored{Region: s.Region, PeerID: t.PeerID, Apply: applied, Raft: found.State, Merge: s.MergeState, Records: s.MergedRecords}
 	err = d.loadLog(&r)
 	found.Restored = r
 	return found, err

@@ -195,21 +195,27 @@ func (d *Disk) BuildSnapshot(regionID uint64, pace snapfile.Pace) (*eraftpb.Snap
 	}}, nil
 }
 
-// readWhole reads both states of a region whose data is here, and nil when it is not. A removed leader, which has its tombstone, still has
-// the data until it is destroyed, and may have to bring up one of those who remain before they can do without it (R4).
+// readWhole reads both states of a region whose data is here, and nil when it is not.
 func readWhole(snap engine.Snapshot, regionID uint64) (*raft_serverpb.RegionLocalState, *raft_serverpb.RaftApplyState, error) {
 	state, err := readRegionState(snap, regionID)
 	if err != nil || state == nil {
 		return nil, nil, err
 	}
-	if state.State == raft_serverpb.PeerState_Tombstone {
-		b, err := snap.Get(engine.Local, keys.ApplyState(regionID))
-		if err != nil || b == nil {
-			return nil, nil, err
-		}
+	if here, err := isWhole(snap, state); err != nil || !here {
+		return nil, nil, err
 	}
 	applied, err := readApplyState(snap, regionID)
 	return state, applied, err
+}
+
+// isWhole reports whether a region's data is here. A removed peer, which has its tombstone, still has it until it is destroyed: it may have to vote for one
+// of those who remain, or to bring one up by a snapshot, before they can do without it (R4).
+func isWhole(snap engine.Snapshot, state *raft_serverpb.RegionLocalState) (bool, error) {
+	if state.State != raft_serverpb.PeerState_Tombstone {
+		return true, nil
+	}
+	b, err := snap.Get(engine.Local, keys.ApplyState(state.Region.Id))
+	return b != nil, err
 }
 
 func readRegionState(snap engine.Snapshot, regionID uint64) (*raft_serverpb.RegionLocalState, error) {

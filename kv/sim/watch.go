@@ -77,7 +77,7 @@ func (s *store) sum(r *metapb.Region) (uint64, bool) {
 	return s.disk.ledger.sum(r.StartKey, r.EndKey), true
 }
 
-// regionOnDisk is the region as the state engine has it, nil when it has none.
+// regionOnDisk is the region as the state engine has it, nil when it has none, or its peer here is removed.
 func (s *store) regionOnDisk(id uint64) *metapb.Region {
 	b := s.read(s.disk.state, keys.RegionState(id))
 	if last := s.disk.decoded[id]; bytes.Equal(last.raw, b) {
@@ -102,15 +102,32 @@ func (s *store) read(e engine.Engine, key []byte) []byte {
 // watchStart tells the checker what a life begins with.
 func (s *store) watchStart() {
 	var found []check.Found
-	for _, r := range s.regionsOnDisk() {
-		found = append(found, s.foundOf(r))
-	}
+	s.eachIDOnDisk(func(id uint64) {
+		state := new(raft_serverpb.RegionLocalState)
+		s.c.must(state.Unmarshal(s.read(s.disk.state, keys.RegionState(id))))
+		switch {
+		case state.State != raft_serverpb.PeerState_Tombstone:
+			found = append(found, s.foundOf(state.Region, region.FindPeerOn(state.Region, s.id)))
+		case s.read(s.disk.state, keys.ApplyState(id)) != nil: // it is removed, and not destroyed yet
+			found = append(found, s.foundOf(state.Region, state.RemovedRecords[0]))
+		}
+	})
 	s.c.checker.Started(s.id, (*durableLog)(s.disk), func() machine.Instant { return machine.Instant(s.p.Monotonic()) }, found)
 	s.reshaped()
 }
 
 // regionsOnDisk are those that the state engine has, by id.
 func (s *store) regionsOnDisk() (regions []*metapb.Region) {
+	s.eachIDOnDisk(func(id uint64) {
+		if r := s.regionOnDisk(id); r != nil {
+			regions = append(regions, r)
+		}
+	})
+	return regions
+}
+
+// eachIDOnDisk visits the ids of all regions that the state engine knows anything of.
+func (s *store) eachIDOnDisk(visit func(id uint64)) {
 	lower, upper := keys.AllRegionMetaRange()
 	snap := s.disk.state.NewSnapshot()
 	defer func() { _ = snap.Close() }()
@@ -119,20 +136,16 @@ func (s *store) regionsOnDisk() (regions []*metapb.Region) {
 	for ok := it.SeekGE(nil); ok; ok = it.Next() {
 		id, kind, err := keys.DecodeRegionMeta(it.Key())
 		s.c.must(err)
-		if kind != keys.MetaRegionState {
-			continue
-		}
-		if r := s.regionOnDisk(id); r != nil {
-			regions = append(regions, r)
+		if kind == keys.MetaRegionState {
+			visit(id)
 		}
 	}
 	s.c.must(it.Close())
-	return regions
 }
 
 // foundOf reads one region.
-func (s *store) foundOf(r *metapb.Region) check.Found {
-	f := check.Found{Region: r, PeerID: region.FindPeerOn(r, s.id).GetId()}
+func (s *store) foundOf(r *metapb.Region, self *metapb.Peer) check.Found {
+	f := check.Found{Region: r, PeerID: self.GetId()}
 	apply := new(raft_serverpb.RaftApplyState)
 	s.c.must(apply.Unmarshal(s.read(s.disk.state, keys.ApplyState(r.Id))))
 	f.Applied = machine.Pair{Index: apply.AppliedIndex, Term: apply.CommitTerm}

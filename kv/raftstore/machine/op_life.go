@@ -13,7 +13,8 @@ import (
 // A peer's life.
 //
 // bootstrap  the first region's only peer is written before the store starts (package raftstore).
-// restore    at start, from region state, apply state, raft state and the log's tail.
+// restore    at start, from region state, apply state, raft state and the log's tail. One whose removal was applied, and who was not told yet that the others
+//            know, is there as before: they may be unable to choose a leader without it (R4).
 // create     the StoreMachine answers a message for an unknown region with an empty peer; a snapshot makes it whole.
 // destroy    when its removal is applied, or a newer epoch tells it so, or a message for a newer peer of the region arrives:
 //            synced tombstone with the peer's id, together with the deletion of the data → the log's destruction → only then the
@@ -26,7 +27,7 @@ const (
 	InitTerm  = 5
 )
 
-// Restored is what a restart finds of one initialized region.
+// Restored is what a restart finds of one initialized region. PeerID is not among its peers if it was removed.
 type Restored struct {
 	Region *metapb.Region
 	PeerID uint64
@@ -67,10 +68,11 @@ func (m *RaftMachine) restore(r Restored) (*peer, error) {
 	p := &peer{regionID: r.Region.Id, id: r.PeerID, region: r.Region, applied: applied, merge: merging{state: r.Merge}, persist: persistence{commit: hs.Commit}}
 	p.log = &peerLog{initial: hs, truncated: truncated, last: last, start: applied, window: r.Tail, conf: *ConfStateOf(r.Region)}
 	p.log.bytes = foundBytes(truncated.Index, last.Index, r.LogBytes)
+	p.removed = region.FindPeer(r.Region, r.PeerID) == nil
 	if err := m.start(p, m.silence()); err != nil {
 		return nil, err
 	}
-	if len(r.Region.Peers) == 1 {
+	if len(r.Region.Peers) == 1 && !p.removed {
 		// Nobody else can win; without waiting for a timeout a fresh cluster has its leader at once.
 		return p, p.node.Campaign()
 	}
