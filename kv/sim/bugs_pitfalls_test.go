@@ -38,6 +38,11 @@ var pitfallBugs = []bug{
 		old:    `		tell = tell || slices.ContainsFunc(ents, isConfChange)`,
 		broken: `		_ = slices.ContainsFunc(ents, isConfChange)`,
 	},
+	{
+		name: "removed-peer-forgotten-at-the-start", pitfall: "R4", file: "kv/raftstore/steps.go", // seed 3774
+		old:    `	return b != nil, err`,
+		broken: `	return false, errors.Annotatef(err, "%v", b)`,
+	},
 	// Reads.
 	{
 		name: "replica-reads-what-it-has", pitfall: "R8, R10", file: "kv/raftstore/machine/op_read.go",
