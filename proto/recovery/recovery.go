@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"github.com/pingcap/kvproto/pkg/metapb"
+
+	"github.com/shoal-kv/shoal/proto/region"
 )
 
 // Replica is what a store has of one region.
@@ -64,7 +66,7 @@ func Make(lost []uint64, replicas []Replica, known []uint64) Plan {
 	plan := Plan{Lost: lost, Rescues: []Rescue{}}
 	byRegion := make(map[uint64][]Replica)
 	for _, r := range replicas {
-		if r.Region.GetRegionEpoch().GetConfVer() > 0 {
+		if r.Region.GetRegionEpoch().GetConfVer() > 0 && region.FindPeer(r.Region, r.Peer) != nil { // else it was removed, knows it, and is about to go
 			byRegion[r.Region.Id] = append(byRegion[r.Region.Id], r)
 		}
 	}

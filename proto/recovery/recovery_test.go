@@ -40,6 +40,15 @@ func TestThePlanNamesWhoCannotElect(t *testing.T) {
 	require.Len(t, Make(nil, []Replica{on(3, joint, 6, 9), on(4, joint, 6, 9)}, nil).Rescues, 1, "the old half has a voice too (R14)")
 }
 
+// A peer that has applied its own removal, and waits for the others to know, could not be made the only member, whatever the length of its log.
+func TestTheRemovedIsNoSurvivor(t *testing.T) {
+	before, now := shape(1, 5, voter, voter, voter, voter), shape(1, 6, voter, voter, voter)
+	plan := Make([]uint64{1, 2}, []Replica{on(3, before, 6, 90), on(4, now, 6, 91)}, nil)
+	require.Equal(t, uint64(13), plan.Rescues[0].Order.Peer)
+	require.Len(t, plan.Rescues[0].Survivors, 1)
+	require.Equal(t, []uint64{1}, Make([]uint64{1, 2, 3}, []Replica{on(4, now, 6, 91)}, []uint64{1}).Hopeless)
+}
+
 func TestTheLongestLogIsTheBase(t *testing.T) {
 	old, now := shape(1, 5, voter, voter, voter, voter, voter), shape(1, 6, voter, voter, voter, voter, voter)
 	plan := Make([]uint64{1, 2, 3}, []Replica{on(4, now, 6, 90), on(5, old, 7, 8)}, nil)
