@@ -260,6 +260,9 @@ func TestRemovedPeerOutlivesACrash(t *testing.T) {
 	v, err := snap.Get(engine.Default, []byte("k"))
 	require.NoError(t, err)
 	require.Nil(t, v)
+	v, err = snap.Get(engine.Local, keys.ApplyState(1))
+	require.NoError(t, err)
+	require.Nil(t, v)
 }
 
 // R15: after a peer was destroyed a younger one came, which has no data yet and has voted. Its vote is not taken for what the dead peer left behind.
