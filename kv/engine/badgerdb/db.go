@@ -24,7 +24,8 @@
 //     the store stops instead; the files are then left as they are until the process has ended.
 //   - Some of its failures end the process (an assertion, a table that cannot be built), and a read that meets a
 //     damaged table may answer as if the key were absent.
-//   - On a machine that is far too busy it has been seen, once, to drop a version that an open snapshot still reads.
+//   - Its point read misses the version that a snapshot reads, or finds an older one, where a table has so many newer ones that they fill a
+//     block. Keys are looked up with an iterator, which does not.
 //   - Its messages go to standard error, past the store's logger.
 //
 // Keys are limited to MaxKeySize, a pair to a little less than a memtable, a batch to MaxBatchBytes: LimitError says which.

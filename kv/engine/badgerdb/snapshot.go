@@ -17,22 +17,18 @@ type snapshot struct {
 	iterators atomic.Int64
 }
 
-func (s *snapshot) Get(cf engine.CF, key []byte) ([]byte, error) {
+// Get looks with an iterator. Badger's own point read asks a table's hash index, which knows the block of a key's newest version, and looks no further than
+// that block: an older version in the next one is "not found", or one that is too old is found in another table.
+func (s *snapshot) Get(cf engine.CF, key []byte) (value []byte, err error) {
 	if len(key) > MaxKeySize {
 		return nil, nil // it could not be put
 	}
-	item, err := s.txn.Get(physicalKey(cf, key))
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil, nil
+	physical := physicalKey(cf, key)
+	it := s.newIterator(physical, append(physical[:len(physical):len(physical)], 0))
+	if it.ascend(physical, false) {
+		value = append([]byte{}, it.Value()...)
 	}
-	if err != nil {
-		return nil, err
-	}
-	value, err := item.Value()
-	if err != nil {
-		return nil, err
-	}
-	return append([]byte{}, value...), nil
+	return value, it.Close()
 }
 
 func (s *snapshot) NewIterator(cf engine.CF, opts engine.IterOptions) (engine.Iterator, error) {
