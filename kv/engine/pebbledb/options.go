@@ -121,6 +121,7 @@ func (o Options) pebble(d *DB) *pebble.Options {
 	if o.Compression == NoCompression {
 		compression = sstable.NoCompression
 	}
+	po.Experimental.CompactionScheduler = newCompactions()
 	po.Levels[0].BlockSize = tableBlock
 	po.Levels[0].FilterPolicy = bloom.FilterPolicy(10)
 	po.Levels[0].Compression = func() *sstable.CompressionProfile { return compression }
