@@ -409,26 +409,6 @@ func forgets(version uint64) []*raft_serverpb.MergedRecord {
 	return []*raft_serverpb.MergedRecord{{TargetEpoch: &metapb.RegionEpoch{Version: version}}}
 }
 
-func TestRecordsAreBounded(t *testing.T) {
-	var all []*raft_serverpb.MergedRecord
-	for i := range uint64(maxRecords + 10) {
-		all = joinRecords(nil, all, &raft_serverpb.MergedRecord{SourceRegionId: 100 + i, TargetRegionId: 7, TargetEpoch: &metapb.RegionEpoch{Version: i}})
-	}
-	require.Len(t, all, maxRecords+1)
-	require.Equal(t, uint64(9), forgottenAt(all, 7))
-	require.Zero(t, forgottenAt(all, 8), "nothing was forgotten of others")
-	joined := joinRecords(all, nil, &raft_serverpb.MergedRecord{SourceRegionId: 7, TargetRegionId: 8, TargetEpoch: &metapb.RegionEpoch{Version: 90}})
-	require.Equal(t, uint64(10), forgottenAt(joined, 7))
-	require.Zero(t, forgottenAt(joined, 8))
-	for i := range uint64(3 * maxRecords) {
-		joined = joinRecords(nil, joined, &raft_serverpb.MergedRecord{SourceRegionId: 1000 + i, TargetRegionId: 2000 + i, TargetEpoch: &metapb.RegionEpoch{Version: i}})
-	}
-	require.LessOrEqual(t, len(joined), 2*maxRecords)
-	require.GreaterOrEqual(t, forgottenAt(joined, 7), uint64(10))
-	require.Nil(t, recordOf(all, 109))
-	require.NotNil(t, recordOf(all, 110))
-}
-
 // S3: a snapshot of the target takes the source's range too, once the source has yielded, unless somebody here still needs the source for its log.
 func TestSnapshotAbsorbsWhatItsRegionTookIn(t *testing.T) {
 	source, target := twoRegions()
