@@ -57,6 +57,11 @@ var pitfallBugs = []bug{
 			file:   "kv/raftstore/machine/view.go",
 			old:    "	return v.CheckVersion(before.Region.GetRegionEpoch().GetVersion())\n",
 			broken: "	return nil\n",
+			also: &bug{ // or what is read is held against the range that the grant names
+				file:   "kv/storage/raftkv/raftkv.go",
+				old:    "done(&snapshot{snap, s, g.Region, before.PeerID, g.Term}, nil)",
+				broken: "done(&snapshot{snap, s, before.Region, before.PeerID, g.Term}, nil)",
+			},
 		},
 	},
 	{

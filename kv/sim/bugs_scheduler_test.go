@@ -48,7 +48,7 @@ var schedulerBugs = []bug{
 	{
 		name: "stores-not-saved", pitfall: "P10", file: "scheduler/machine/stores.go",
 		old:    `		Ops:  []Op{{storeKey(store.Id), value}},` + "\n" + `		take: func(now time.Time) { t.Picture.PutStore(store, now) },`,
-		broken: `		Ops:  []Op{{storeKey(store.Id) + "/new", value}},` + "\n" + `		take: func(now time.Time) { t.Picture.PutStore(store, now) },`,
+		broken: `		Ops:  []Op{{"forgotten/" + storeKey(store.Id), value}},` + "\n" + `		take: func(now time.Time) { t.Picture.PutStore(store, now) },`,
 	},
 	{
 		name: "hole-filled-with-the-past", pitfall: "P3, P4", file: "scheduler/cluster/region.go",

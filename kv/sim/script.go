@@ -16,7 +16,7 @@ import (
 
 // A script is a directed scenario: what chance would hardly ever arrange, step by step. One step a line; # begins a comment.
 //
-//	stores 5 · replicas 5 · seed 7 · prevote off · lease off · loggc 5 · sleep 5     before the first other step
+//	stores 5 · replicas 5 · seed 7 · prevote off · lease off · loggc 5 · sleep 5 · lost 10     before the first other step
 //	begin                       start, and wait until every store has its replica of the region and there is a leader
 //	let L leader                names: L is the store that leads; let A B follower the others, by id
 //	run 500ms                   let time pass
@@ -38,7 +38,7 @@ import (
 //	transfer X · expect leader X · expect follower X · expect no leader · expect peers N
 //	until leader X · until follower X                   wait, up to 60 s
 //	until asleep X · expect asleep X · expect awake X   the region's peer on X, or on all that are up
-//	within 3s leader                                    somebody leads, not asleep and ready, by then
+//	within 3s leader · within 30s settled               by then somebody leads, not asleep and ready · the schedulers' picture is whole and true, and leaders are spread
 //	region K                    from now on let, transfer, add, remove, change, split, expect, until are about the region that holds the key K; - is the first
 //	                            key. put, get and swap go to the region that holds their key, as the store knows it.
 //	try N merge K on X          the present region is to vanish in its neighbour that holds the key K
@@ -126,6 +126,8 @@ func configure(cfg *Config, words []string) error {
 		cfg.Machine.LogGC.Threshold, cfg.Machine.LogGC.Count = max(1, n/2), n
 	case "sleep":
 		cfg.Machine.SleepTicks = int(n)
+	case "lost":
+		cfg.LostAfter = time.Duration(n) * time.Second
 	case "maxmsg":
 		cfg.Machine.Raft.MaxSizePerMsg = n
 	default:
@@ -431,6 +433,14 @@ func (s *script) within(w []string) error {
 	d, err := time.ParseDuration(w[0])
 	if err != nil {
 		return err
+	}
+	if w[1] == "settled" {
+		var what string
+		err := s.until(d, func() bool {
+			what = s.c.sched.settled()
+			return what == ""
+		})
+		return errors.Annotate(err, what)
 	}
 	return s.until(d, func() bool {
 		l := s.leader()
