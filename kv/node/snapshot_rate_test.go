@@ -173,8 +173,9 @@ func newRateRig(b *testing.B, dir string, mib int) *rateRig {
 	settled := uint64(0)
 	require.Eventually(b, func() bool { // compactions of what was just written are no part of the question
 		before := settled
-		settled = r.from.disk.State.(*pebbledb.DB).Metrics().Compactions
-		return settled == before
+		m := r.from.disk.State.(*pebbledb.DB).Metrics()
+		settled = m.Compactions
+		return settled == before && m.Compacting == 0
 	}, 5*time.Minute, 2*time.Second)
 	return r
 }

@@ -9,8 +9,8 @@ type Metrics struct {
 	LogSyncTime, LogSyncMax time.Duration
 	// WriteStalls counts how often pebble stopped writes to let flushes or compactions catch up.
 	WriteStalls uint64
-	// Flushes and Compactions counts what has ended; CompactionDebt is the bytes that compaction is behind.
-	Flushes, Compactions, CompactionDebt uint64
+	// Flushes and Compactions counts what has ended, Compacting what goes on; CompactionDebt is the bytes that compaction is behind.
+	Flushes, Compactions, Compacting, CompactionDebt uint64
 	// CacheHits and CacheMisses count lookups of table blocks; CacheBytes is what the cache holds.
 	CacheHits, CacheMisses, CacheBytes uint64
 	// MemTableBytes, TableBytes, Tables and Level0Tables are sizes as of now.
@@ -23,6 +23,7 @@ func (d *DB) Metrics() Metrics {
 	m := d.disk.log.metrics()
 	m.WriteStalls = d.stalls.Load()
 	m.Flushes, m.Compactions = uint64(p.Flush.Count), uint64(p.Compact.Count)
+	m.Compacting = uint64(p.Compact.NumInProgress)
 	m.CompactionDebt = p.Compact.EstimatedDebt
 	m.CacheHits, m.CacheMisses = uint64(p.BlockCache.Hits), uint64(p.BlockCache.Misses)
 	m.CacheBytes = uint64(p.BlockCache.Size)
