@@ -16,7 +16,7 @@ import (
 
 // A script is a directed scenario: what chance would hardly ever arrange, step by step. One step a line; # begins a comment.
 //
-//	stores 5 · replicas 5 · seed 7 · prevote off · lease off · loggc 5 · sleep 5 · lost 10     before the first other step
+//	stores 5 · replicas 5 · seed 7 · prevote off · lease off · loggc 5 · sleep 5     before the first other step
 //	begin                       start, and wait until every store has its replica of the region and there is a leader
 //	let L leader                names: L is the store that leads; let A B follower the others, by id
 //	run 500ms                   let time pass
@@ -126,8 +126,6 @@ func configure(cfg *Config, words []string) error {
 		cfg.Machine.LogGC.Threshold, cfg.Machine.LogGC.Count = max(1, n/2), n
 	case "sleep":
 		cfg.Machine.SleepTicks = int(n)
-	case "lost":
-		cfg.LostAfter = time.Duration(n) * time.Second
 	case "maxmsg":
 		cfg.Machine.Raft.MaxSizePerMsg = n
 	default:

@@ -31,7 +31,7 @@ func (e *LostWritesError) Error() string {
 
 func encodeStamp(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
-// readStamp returns the stamp of the last commit that shows, 0 in a new database.
+// readStamp returns the stamp of the last commit that shows, 0 in a new database. Nothing newer is there, so badger's point read will do (see snapshot.Get).
 func (d *DB) readStamp() (uint64, error) {
 	txn := d.beginTxn(false)
 	defer txn.Discard()

@@ -11,7 +11,8 @@ import (
 const lookAgain = 100 * time.Millisecond
 
 // compactions decides how many compactions of an engine run at a time: as many as pebble allows for the backlog it sees. Pebble's own scheduler of this kind
-// looks round ten times a second for ever, which is a third of what an idle store wakes for; this one looks only while a compaction waits.
+// looks round ten times a second for ever, which is a third of what an idle store wakes for; this one looks only while
+// compactions wait or fill the limit, and never in an engine at rest.
 //
 // Pebble calls TrySchedule and UpdateGetAllowedWithoutPermission with its own lock held, and takes that lock in GetWaitingCompaction and
 // Schedule: these two are called without mu.
@@ -26,7 +27,7 @@ type compactions struct {
 	granting bool
 	granted  sync.Cond
 	closed   bool
-	// look runs lookRound once, after it was set; nothing sets it while no compaction waits.
+	// look runs lookRound once, after it was set; nothing sets it while no compaction waits and fewer run than may.
 	look *time.Timer
 }
 
@@ -121,7 +122,7 @@ func (c *compactions) lookRound() {
 	}
 	c.granting = true
 	waits := true
-	for waits && c.free() > 0 {
+	for waits && !c.closed && c.free() > 0 {
 		c.running++ // taken before it is offered: TrySchedule may want it meanwhile
 		c.mu.Unlock()
 		waits = c.offer()
