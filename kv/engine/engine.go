@@ -161,6 +161,36 @@ type Staged interface {
 	Discard()
 }
 
+// Packer is a Snapshot that hands ranges over as tables, in the engine's own form. An engine that stages tables of this form (TableStager) takes
+// them in as they are, so that pairs are packed once and not at both ends. Not every engine's snapshot is one.
+type Packer interface {
+	// TableForm names the form: equal names, equal form.
+	TableForm() string
+	// Pack writes what a range holds as tables, one at least, that replace the range when they are ingested: one after the other, in parts. Each
+	// part is appended to memory that buffer gives, until that is full, and belongs to take then; end is said with a table's last part. take's
+	// error ends the packing.
+	Pack(cf CF, r Range, buffer func() []byte, take func(part []byte, end bool) error) (Packed, error)
+}
+
+// Packed counts what tables hold: pairs, and the bytes of their keys and values.
+type Packed struct{ Pairs, Bytes uint64 }
+
+// TableStager is a Stager whose ingestions also take tables.
+type TableStager interface {
+	Stager
+	// TableForm names the form of the tables that are taken, as Packer does.
+	TableForm() string
+}
+
+// TableStaged is a Staged of a TableStager. A column family comes either as pairs or as tables.
+type TableStaged interface {
+	Staged
+	// PutTable adds the next part of the tables that one Pack gave. It is copied.
+	PutTable(cf CF, part []byte, end bool) error
+	// Packed counts what the tables of a family hold, once Finish has found that they are whole, lie within the replaced range and replace all of it.
+	Packed(cf CF) Packed
+}
+
 // Range is [Start, End); an empty End is the end of the family.
 type Range struct{ Start, End []byte }
 

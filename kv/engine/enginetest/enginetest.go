@@ -60,6 +60,8 @@ func Run(t *testing.T, h Harness) {
 		{"IngestDoesNotShowInSnapshots", testIngestAndSnapshots},
 		{"Stage", testStage},
 		{"StageRefuses", testStageRefuses},
+		{"Pack", testPack},
+		{"PackRefuses", testPackRefuses},
 		{"Checkpoint", testCheckpoint},
 		{"Reopen", testReopen},
 		{"ClosedEngine", testClosedEngine},

@@ -36,7 +36,9 @@ type DB struct {
 	closed  atomic.Bool
 	stalls  atomic.Uint64
 	ingests atomic.Uint64
-	bufs    sync.Pool // *[]byte, for keys with their family's byte
+	// tableTarget is that of the tables which are made here.
+	tableTarget int
+	bufs        sync.Pool // *[]byte, for keys with their family's byte
 }
 
 var _ engine.Engine = (*DB)(nil)
@@ -48,7 +50,7 @@ func Open(opts Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &DB{opts: opts, fault: &fault{onFatal: opts.OnFatal, logger: opts.Logger}}
+	d := &DB{opts: opts, fault: &fault{onFatal: opts.OnFatal, logger: opts.Logger}, tableTarget: tableTarget}
 	d.damage.tables = make(map[string]*damagedTable)
 	d.bufs.New = func() any { return new([]byte) }
 	synced := &syncedLengths{fs: opts.FS, path: opts.FS.PathJoin(opts.Dir, syncedName)}

@@ -234,18 +234,59 @@ func TestDiskFullWhileStaging(t *testing.T) {
 		}
 		return s.Commit(nil)
 	}
-	for _, full := range []int{0, 1, 20, 40} {
-		require.ErrorIs(t, stage(full), errDisk)
-		f.on.Store(false)
-		left, err := fs.List("/db/ingest")
-		require.NoError(t, err)
-		require.Empty(t, left)
-		require.True(t, has(t, db, "k"))
+	parts := packedTables(t, value)
+	stageTables := func(full int) error {
+		s, err := db.Stage(map[engine.CF]engine.Range{engine.Default: {}})
+		if err != nil {
+			return err
+		}
+		defer s.Discard()
+		for i, part := range parts {
+			f.on.Store(i >= full)
+			if err := s.(engine.TableStaged).PutTable(engine.Default, part, i == len(parts)-1); err != nil {
+				return err
+			}
+		}
+		f.on.Store(full < 50)
+		return s.Finish()
 	}
+	for _, stage := range []func(int) error{stage, stageTables} {
+		for _, full := range []int{0, 1, 20, 40} {
+			require.ErrorIs(t, stage(full), errDisk)
+			f.on.Store(false)
+			left, err := fs.List("/db/ingest")
+			require.NoError(t, err)
+			require.Empty(t, left)
+			require.True(t, has(t, db, "k"))
+		}
+	}
+	require.NoError(t, stageTables(100))
 	require.NoError(t, stage(100))
 	require.False(t, has(t, db, "k"))
 	require.True(t, has(t, db, "039"))
 	require.NoError(t, db.Close())
+}
+
+// packedTables are the parts of one table, forty and some, of another engine.
+func packedTables(t *testing.T, value []byte) (parts [][]byte) {
+	db, err := pebbledb.Open(pebbledb.Options{Dir: "/other", FS: vfs.NewMem()})
+	require.NoError(t, err)
+	for i := range 40 {
+		b := db.NewBatch()
+		b.Put(engine.Default, fmt.Appendf(nil, "%03d", i), value)
+		require.NoError(t, b.Commit(false))
+		require.NoError(t, b.Close())
+	}
+	snap := db.NewSnapshot()
+	_, err = snap.(engine.Packer).Pack(engine.Default, engine.Range{}, func() []byte { return make([]byte, 0, len(value)) }, func(part []byte, _ bool) error {
+		parts = append(parts, part)
+		return nil
+	})
+	require.NoError(t, err)
+	require.Greater(t, len(parts), 40)
+	require.NoError(t, snap.Close())
+	require.NoError(t, db.Close())
+	return parts
 }
 
 func TestMetrics(t *testing.T) {

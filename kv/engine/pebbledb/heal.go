@@ -79,7 +79,19 @@ func (d *DB) readBordersIn(path string, s span) error {
 }
 
 // withTable reads the pairs of one table's file.
-func (d *DB) withTable(path string, read func(sstable.Iterator) error) (err error) {
+func (d *DB) withTable(path string, read func(sstable.Iterator) error) error {
+	return d.withTableReader(path, func(table *sstable.Reader) (err error) {
+		it, err := table.NewIter(sstable.NoTransforms, nil, nil, sstable.AssertNoBlobHandles)
+		if err != nil {
+			return err
+		}
+		defer func() { err = firstError(err, it.Close()) }()
+		return read(it)
+	})
+}
+
+// withTableReader opens one table's file.
+func (d *DB) withTableReader(path string, read func(*sstable.Reader) error) (err error) {
 	file, err := d.opts.FS.Open(path)
 	if err != nil {
 		return err
@@ -93,12 +105,7 @@ func (d *DB) withTable(path string, read func(sstable.Iterator) error) (err erro
 		return err // it has closed the file
 	}
 	defer func() { err = firstError(err, table.Close()) }()
-	it, err := table.NewIter(sstable.NoTransforms, nil, nil, sstable.AssertNoBlobHandles)
-	if err != nil {
-		return err
-	}
-	defer func() { err = firstError(err, it.Close()) }()
-	return read(it)
+	return read(table)
 }
 
 // maxRewrite bounds what rewrite holds in memory. It is several times what a region may grow to.

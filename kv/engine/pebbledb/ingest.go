@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/objstorage"
 	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -23,7 +24,7 @@ import (
 // committed with a sync. A failure before the link changes nothing. A crash before Also leaves the data without it: whoever ingests puts
 // down a marker beforehand, and Also takes it away. Where old tables are damaged it is heal.go that replaces them.
 
-var _ engine.Stager = (*DB)(nil)
+var _ engine.TableStager = (*DB)(nil)
 
 // Ingest stages the sources, and commits.
 func (d *DB) Ingest(in engine.Ingestion) error {
@@ -66,23 +67,19 @@ func (d *DB) stage(replace map[engine.CF]engine.Range) (*staged, error) {
 			s.families = append(s.families, family{cf: cf, Range: r})
 		}
 	}
-	s.enter(0)
 	return s, nil
 }
-
-// tableTarget is the size in bytes of keys and values at which a table ends.
-const tableTarget = 128 << 20
 
 // staged writes the tables of an ingestion, one after the other. While one is being made durable the next is filled.
 type staged struct {
 	db       *DB
 	replace  map[engine.CF]engine.Range
 	families []family
-	at       int    // the family whose pairs come
-	start    []byte // from where on its range is not covered by tombstones yet
+	at       int // the family that comes
 	key      []byte
-	table    *sstable.Writer // nil between two tables
-	size     int
+	// made are the tables that are made of its pairs, or came the file of the table that comes in parts.
+	made *tables
+	came *tableFile
 	// closed holds the outcome of the table before: taken by whoever closes the next.
 	closed chan error
 }
@@ -92,6 +89,11 @@ type family struct {
 	cf engine.CF
 	engine.Range
 	paths []string
+	// packed says that it comes as tables. covered is how far those that have been closed replace the range, counts what they hold: both
+	// belong to whoever closes a table.
+	packed  bool
+	covered []byte
+	counts  engine.Packed
 }
 
 func (f *family) span() span { return span{appendKey(nil, f.cf, f.Start), appendEnd(nil, f.cf, f.End)} }
@@ -117,80 +119,82 @@ func (s *staged) putAll(cf engine.CF, open func(engine.CF) (engine.Source, error
 
 // Put adds a pair.
 func (s *staged) Put(cf engine.CF, key, value []byte) error {
-	for s.at < len(s.families) && s.families[s.at].cf != cf {
-		if err := s.leave(); err != nil {
-			return err
-		}
-	}
-	if s.at == len(s.families) {
-		return fmt.Errorf("a pair of column family %s, which is not replaced or not in its turn", cf)
-	}
-	if f := &s.families[s.at]; !f.holds(key) {
+	f, err := s.turn(cf)
+	switch {
+	case err != nil:
+		return err
+	case f.packed:
+		return fmt.Errorf("a pair of column family %s, of which tables have come", cf)
+	case !f.holds(key):
 		return fmt.Errorf("key %x is outside of the replaced range [%x, %x)", key, f.Start, f.End)
 	}
 	s.key = appendKey(s.key[:0], cf, key)
-	if s.table != nil && s.size >= tableTarget {
-		end := bytes.Clone(s.key)
-		if err := s.end(end); err != nil {
-			return err
+	return s.make().put(s.key, value)
+}
+
+// turn moves on to a family, and ends those before it.
+func (s *staged) turn(cf engine.CF) (*family, error) {
+	for s.at < len(s.families) && s.families[s.at].cf != cf {
+		if err := s.leave(); err != nil {
+			return nil, err
 		}
-		s.start = end
 	}
-	if err := s.begin(); err != nil {
-		return err
+	if s.at == len(s.families) {
+		return nil, fmt.Errorf("column family %s, which is not replaced or not in its turn", cf)
 	}
-	s.size += len(s.key) + len(value)
-	return s.table.Set(s.key, value) // also refuses keys that are out of order
+	return &s.families[s.at], nil
 }
 
-// enter begins a family, if there is one.
-func (s *staged) enter(i int) {
-	if s.at = i; i < len(s.families) {
-		s.start = appendKey(nil, s.families[i].cf, s.families[i].Start)
+// make returns the tables of the family whose pairs come.
+func (s *staged) make() *tables {
+	if s.made == nil {
+		span := s.families[s.at].span()
+		s.made = &tables{
+			db: s.db, start: span.lower, end: span.upper,
+			open: func() (objstorage.Writable, error) {
+				file, err := s.create()
+				if err != nil {
+					return nil, err
+				}
+				return objstorageprovider.NewFileWritable(file), nil
+			},
+			done: func(table *sstable.Writer) error { s.afterTheOneBefore(table.Close); return nil },
+		}
 	}
+	return s.made
 }
 
-// leave ends a family: together the tombstones of its tables, one at least, cover its range.
-func (s *staged) leave() error {
-	if err := s.begin(); err != nil {
-		return err
-	}
-	f := &s.families[s.at]
-	if err := s.end(appendEnd(nil, f.cf, f.End)); err != nil {
-		return err
-	}
-	s.enter(s.at + 1)
-	return nil
-}
-
-// begin makes sure that there is a table to write to.
-func (s *staged) begin() error {
-	if s.table != nil {
-		return nil
-	}
-	d := s.db
-	path := d.opts.FS.PathJoin(d.ingestDir(), fmt.Sprintf("%d.sst", d.ingests.Add(1)))
+// create opens the file of the family's next table.
+func (s *staged) create() (*tableFile, error) {
+	fs := s.db.opts.FS
+	path := fs.PathJoin(s.db.ingestDir(), fmt.Sprintf("%d.sst", s.db.ingests.Add(1)))
 	f := &s.families[s.at]
 	f.paths = append(f.paths, path)
-	file, err := d.opts.FS.Create(path, vfs.WriteCategoryUnspecified)
+	file, err := fs.Create(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.table = sstable.NewWriter(objstorageprovider.NewFileWritable(newTableFile(file)), d.popts.MakeWriterOptions(0, d.pdb.TableFormat()))
-	s.size = 0
-	return nil
+	return newTableFile(file), nil
 }
 
-// end ends a table, whose tombstone covers what is behind the one before, up to end, and lets it be closed, which syncs its file, when the
-// one before has been.
-func (s *staged) end(end []byte) error {
-	if err := s.table.DeleteRange(s.start, end); err != nil {
-		return err
-	}
-	table := s.table
-	s.table = nil
+// afterTheOneBefore has a table closed, which syncs its file, when the one before has been. It returns at once.
+func (s *staged) afterTheOneBefore(closeTable func() error) {
 	before := <-s.closed
-	go func() { s.closed <- firstError(before, table.Close()) }() // joined by the next end, Finish or Discard
+	go func() { s.closed <- firstError(before, closeTable()) }() // joined by the next, Finish or Discard
+}
+
+// leave ends a family.
+func (s *staged) leave() error {
+	if s.came != nil {
+		return fmt.Errorf("column family %s ends within a table", s.families[s.at].cf)
+	}
+	if !s.families[s.at].packed {
+		if err := s.make().finish(); err != nil {
+			return err
+		}
+	}
+	s.made = nil
+	s.at++
 	return nil
 }
 
@@ -203,6 +207,9 @@ func (s *staged) Finish() error {
 	}
 	err := <-s.closed
 	s.closed <- err
+	for i := 0; err == nil && i < len(s.families); i++ {
+		err = s.families[i].whole()
+	}
 	return err
 }
 
@@ -242,9 +249,12 @@ func (s *staged) Commit(also engine.Batch) error {
 
 // Discard removes the tables; pebble has removed those that it linked. What remains all the same the next Open clears away.
 func (s *staged) Discard() {
-	if s.table != nil { // given up half way
-		_ = s.table.Close()
-		s.table = nil
+	if s.made != nil { // given up half way
+		s.made.abort()
+	}
+	if s.came != nil {
+		_ = s.came.Close() // nobody will read it
+		s.came = nil
 	}
 	s.closed <- <-s.closed
 	for _, path := range s.paths() {

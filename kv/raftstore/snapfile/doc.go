@@ -3,8 +3,9 @@
 // A snapshot passes these stations:
 //
 //	Hold          the sender keeps a snapshot of its engine; nothing is written
-//	OpenToSend    a Stream writes it block by block while package transport sends it, once for each receiver
-//	Receive       every block and every pair is verified as it comes, before anything is done with it; then the pairs go into the engine's
+//	OpenToSend    a Stream writes it block by block while package transport sends it, once for each receiver: as tables, where the engines
+//	              of both sides are of one kind (engine.Packer), else as pairs
+//	Receive       every block and every pair is verified as it comes, before anything is done with it; then pairs or tables go into the engine's
 //	              staging (engine.Stager), or, where the engine has none, the bytes to the file snap_rev_{region}_{term}_{index}.snap.tmp
 //	Commit        the footer has come, and its counts are right: what is staged is durable, a file is renamed to …snap
 //	Install       what is staged takes effect; a file is read once more, and verified once more, into engine.Ingest
@@ -24,6 +25,9 @@
 //	          Column families follow each other in the order of engine.DataCFs; keys ascend strictly within one and lie in the region.
 //	          A block is closed when it has reached 64 KiB; none is larger than 64 MiB.
 //	packed    kind 0x20 + number of the column family: the same, its payload packed with snappy
+//	table     kind 0x30 + number of the column family: a part of a table that the sender's engine has made (engine.Packer), not its last; only where
+//	          sender and receiver have agreed on the tables' form (Stream.SendTables). A family comes either as data or as tables.
+//	last      kind 0x40 + number of the column family: the last part of a table
 //	footer    kind 0x02, once, last, of constant length: region id (8) · term (8) · index (8); then
 //	          for each column family: its number (1) · offset of its first block (8) · pairs (8) · bytes of keys and values (8)
 //

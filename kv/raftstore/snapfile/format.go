@@ -16,6 +16,8 @@ const (
 	kindFooter = 0x02
 	kindData   = 0x10
 	kindPacked = 0x20
+	kindTable  = 0x30 // a part of a table, not its last
+	kindLast   = 0x40 // a table's last part
 
 	headerLen    = 1 + 4 + 4
 	footerCFLen  = 1 + 8 + 8 + 8

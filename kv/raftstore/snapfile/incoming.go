@@ -21,13 +21,16 @@ type incoming struct {
 	// section is that of the column family whose blocks come.
 	section  int
 	sections [len(engine.DataCFs)]section
+	packed   [len(engine.DataCFs)]bool // which come as tables
 	pairs    pairs
 	region   *metapb.Region // nil until its block has come
 	footer   footer
 	ended    bool
-	// begin is told of the region, take of every pair. Their errors end the reception. take may be nil.
-	begin func(*metapb.Region) error
-	take  func(cf engine.CF, key, value []byte) error
+	// begin is told of the region, take of every pair, takePart of every part of a table. Their errors end the reception. Each may be nil; without takePart
+	// tables are refused.
+	begin    func(*metapb.Region) error
+	take     func(cf engine.CF, key, value []byte) error
+	takePart func(cf engine.CF, part []byte, end bool) error
 }
 
 // feed takes the file's next bytes.
@@ -105,6 +108,8 @@ func (in *incoming) accept(block []byte) error {
 		return in.acceptRegion(at, kind, payload)
 	case kind == kindFooter:
 		return in.acceptFooter(at, payload)
+	case kind >= kindTable:
+		return in.acceptPart(at, kind, payload)
 	}
 	return in.acceptPairs(at, kind, payload)
 }
@@ -144,12 +149,11 @@ func (in *incoming) acceptPairs(at int64, kind byte, payload []byte) error {
 	if packed {
 		cf = engine.CF(kind - kindPacked)
 	}
-	for in.sections[in.section].CF != cf {
-		if in.section == len(engine.DataCFs)-1 {
-			return in.corrupt(at, "unexpected block of kind %#x", kind)
-		}
-		in.leave()
-		in.enter(in.section+1, at)
+	if err := in.turn(at, kind, cf); err != nil {
+		return err
+	}
+	if in.packed[in.section] {
+		return in.corrupt(at, "pairs and tables of column family %s", cf)
 	}
 	p := &in.pairs
 	if err := p.load(payload, packed); err != nil {
@@ -169,6 +173,33 @@ func (in *incoming) acceptPairs(at int64, kind byte, payload []byte) error {
 	return nil
 }
 
+// turn moves on to a column family.
+func (in *incoming) turn(at int64, kind byte, cf engine.CF) error {
+	for in.sections[in.section].CF != cf {
+		if in.section == len(engine.DataCFs)-1 {
+			return in.corrupt(at, "unexpected block of kind %#x", kind)
+		}
+		in.leave()
+		in.enter(in.section+1, at)
+	}
+	return nil
+}
+
+func (in *incoming) acceptPart(at int64, kind byte, payload []byte) error {
+	end, cf := kind >= kindLast, engine.CF(kind-kindTable)
+	if end {
+		cf = engine.CF(kind - kindLast)
+	}
+	if err := in.turn(at, kind, cf); err != nil {
+		return err
+	}
+	if in.takePart == nil || in.pairs.count > 0 {
+		return in.corrupt(at, "a table of column family %s where pairs are due", cf)
+	}
+	in.packed[in.section] = true
+	return in.takePart(cf, payload, end)
+}
+
 // acceptFooter compares the footer with what has come.
 func (in *incoming) acceptFooter(at int64, payload []byte) (err error) {
 	if len(payload) != footerLen {
@@ -184,12 +215,27 @@ func (in *incoming) acceptFooter(at int64, payload []byte) (err error) {
 		in.enter(in.section+1, at)
 	}
 	for i, want := range in.footer.sections {
-		if got := in.sections[i]; got.CFMeta != want.CFMeta || got.start != want.start {
+		got := in.sections[i]
+		if in.packed[i] { // what the tables hold is not known yet
+			got.Pairs, got.Bytes = want.Pairs, want.Bytes
+		}
+		if got.CFMeta != want.CFMeta || got.start != want.start {
 			return in.corrupt(at, "column family %s has %d pairs of %d bytes from byte %d on, the footer promises %d of %d from %d on",
 				want.CF, got.Pairs, got.Bytes, got.start, want.Pairs, want.Bytes, want.start)
 		}
 	}
 	in.ended = true
+	return nil
+}
+
+// tables compares what the tables are found to hold with the footer.
+func (in *incoming) tables(found func(engine.CF) engine.Packed) error {
+	for i, want := range in.footer.sections {
+		if got := found(want.CF); in.packed[i] && got != (engine.Packed{Pairs: want.Pairs, Bytes: want.Bytes}) {
+			return in.corrupt(want.start, "the tables of column family %s hold %d pairs of %d bytes, the footer promises %d of %d",
+				want.CF, got.Pairs, got.Bytes, want.Pairs, want.Bytes)
+		}
+	}
 	return nil
 }
 

@@ -22,6 +22,9 @@ func (m *Manager) Receive(key Key) (*Receiver, error) {
 		err = errors.Annotate(ErrExists, name)
 	case m.stager != nil:
 		r.in.begin, r.in.take = r.stage, r.put
+		if r.TableForm() != "" {
+			r.in.takePart = r.putPart
+		}
 	default:
 		r.file, err = m.create(name)
 	}
@@ -54,6 +57,14 @@ func (r *Receiver) Write(p []byte) (int, error) {
 	return r.file.Write(p)
 }
 
+// TableForm names the form in which tables may come, in place of pairs: see Stream.SendTables. Empty when none may.
+func (r *Receiver) TableForm() string {
+	if tables, ok := r.manager.stager.(engine.TableStager); ok {
+		return tables.TableForm()
+	}
+	return ""
+}
+
 // stage follows when it is known which ranges will be replaced.
 func (r *Receiver) stage(region *metapb.Region) (err error) {
 	r.staged, err = r.manager.stager.Stage(replaced(region))
@@ -61,6 +72,21 @@ func (r *Receiver) stage(region *metapb.Region) (err error) {
 }
 
 func (r *Receiver) put(cf engine.CF, key, value []byte) error { return r.staged.Put(cf, key, value) }
+
+func (r *Receiver) putPart(cf engine.CF, part []byte, end bool) error {
+	return r.staged.(engine.TableStaged).PutTable(cf, part, end)
+}
+
+// finish makes what is staged durable, and checks that tables hold what was promised.
+func (r *Receiver) finish() error {
+	if err := r.staged.Finish(); err != nil {
+		return err
+	}
+	if tables, ok := r.staged.(engine.TableStaged); ok {
+		return r.in.tables(tables.Packed)
+	}
+	return nil
+}
 
 // Commit ends the reception of a file that has come whole, and keeps it for its installation. When it fails, nothing is left: the error is a
 // *CorruptError when what was received is at fault.
@@ -81,7 +107,7 @@ func (r *Receiver) Commit() (_ Meta, err error) {
 			return Meta{}, err
 		}
 		err = r.file.publish()
-	} else if err = r.staged.Finish(); err == nil {
+	} else if err = r.finish(); err == nil {
 		err = r.manager.keep(meta, r.staged)
 	}
 	if err != nil {

@@ -24,6 +24,7 @@ type Stream struct {
 	more    bool
 	block   []byte // pairs, before they are packed
 	read    []byte // what Read has got and not yet given
+	packing *packing
 	ended   bool
 	closed  bool
 }
@@ -41,7 +42,7 @@ func (m *Manager) OpenToSend(key Key) (*Stream, error) {
 	return &Stream{manager: m, held: h, footer: footer{key: key}}, nil
 }
 
-// Next appends the next block to b, with what belongs to the file's begin; io.EOF, and nothing appended, when the file is complete.
+// Next appends the next block to b, which may move, so that b is the stream's from then on, with what belongs to the file's begin; io.EOF, and nothing appended, when the file is complete.
 // It waits as the snapshot's pace wants it, and what pace or the engine answers is its error.
 func (s *Stream) Next(b []byte) ([]byte, error) {
 	switch {
@@ -50,6 +51,8 @@ func (s *Stream) Next(b []byte) ([]byte, error) {
 	case s.offset == 0:
 		s.offset = int64(len(magic))
 		return s.put(append(b, magic...), kindRegion, s.held.encoded)
+	case s.packing != nil:
+		return s.nextPart(b)
 	}
 	for ; s.section < len(engine.DataCFs); s.section++ {
 		if err := s.enter(); err != nil {
@@ -169,6 +172,9 @@ func (s *Stream) Close() error {
 	var err error
 	if s.it != nil {
 		err = s.leave()
+	}
+	if s.packing != nil {
+		s.packing.stop()
 	}
 	if given := s.manager.giveBack(s.held); err == nil {
 		err = given

@@ -11,13 +11,15 @@ import (
 	"github.com/pingcap/kvproto/pkg/tikvpb"
 	"go.uber.org/zap"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/shoal-kv/shoal/kv/raftstore/snapfile"
 )
 
-// chunkSize is the number of a snapshot's bytes in one message.
-const chunkSize = 1 << 20
+// chunkSize is about the number of a snapshot's bytes in one message, which with a block more (snapfile's are of 128 KiB at most, but for large values) still
+// fits into the largest buffer that grpc pools, of 1 MiB.
+const chunkSize = 1<<20 - 144<<10
 
 // The sender's half: a queue of messages, a few workers, a connection for every transfer.
 
@@ -95,9 +97,11 @@ func (t *Transport) sendSnapshot(m *raft_serverpb.RaftMessage) (err error) {
 		watchdog.Reset(stall)
 		return stream.Send(chunk)
 	}
-	err = send(&raft_serverpb.SnapshotChunk{Message: m})
+	if err = send(&raft_serverpb.SnapshotChunk{Message: m}); err == nil {
+		source.SendTables(tableForm(stream))
+	}
 	// One buffer serves all chunks: rpc.Codec has copied a message when Send returns.
-	for data := make([]byte, 0, chunkSize+chunkSize/8); err == nil; {
+	for data := make([]byte, 0, 1<<20); err == nil; {
 		if data, err = nextChunk(data[:0], source); err == io.EOF {
 			break
 		} else if err != nil {
@@ -115,6 +119,18 @@ func (t *Transport) sendSnapshot(m *raft_serverpb.RaftMessage) (err error) {
 	watchdog.Reset(stall)
 	_, err = stream.CloseAndRecv()
 	return errors.Annotatef(err, "snapshot stream to %s", conn.Target())
+}
+
+// tableFormKey is where a receiver's header says in which form tables may come.
+const tableFormKey = "shoal-snapshot-tables"
+
+// tableForm waits for the receiver to say so. It is empty when the stream has ended, which the next message shows.
+func tableForm(stream tikvpb.Tikv_SnapshotClient) string {
+	header, _ := stream.Header()
+	if form := header.Get(tableFormKey); len(form) > 0 {
+		return form[0]
+	}
+	return ""
 }
 
 // nextChunk puts the snapshot's next blocks into data, whole ones: the receiver need not put them together. io.EOF when there is none.
@@ -186,6 +202,9 @@ func (t *Transport) receiveSnapshot(stream tikvpb.Tikv_SnapshotServer, from uint
 		return m, status.Error(codes.Internal, err.Error())
 	}
 	defer file.Abort()
+	if err := stream.SendHeader(metadata.Pairs(tableFormKey, file.TableForm())); err != nil {
+		return m, err
+	}
 	for {
 		if err := t.paceInbound(stream.Context(), len(chunk.Data)); err != nil {
 			return m, status.FromContextError(err).Err()

@@ -19,6 +19,7 @@ import (
 
 	"github.com/shoal-kv/shoal/kv/engine"
 	"github.com/shoal-kv/shoal/kv/engine/memdb"
+	"github.com/shoal-kv/shoal/kv/engine/pebbledb"
 	"github.com/shoal-kv/shoal/kv/raftstore/snapfile"
 	"github.com/shoal-kv/shoal/rpc"
 )
@@ -96,6 +97,79 @@ func TestSnapshot(t *testing.T) {
 	}
 	require.Equal(t, 3, count(two.metrics.snapshots.WithLabelValues("receive", "ok")))
 	require.Zero(t, one.lost(2))
+}
+
+// Two stores with an engine that makes tables, and takes them, send each other tables; to one without, the same store sends pairs.
+func TestSnapshotOfTables(t *testing.T) {
+	d := new(directory)
+	one, two, three := start(t, d, 1, "127.0.0.1:0"), start(t, d, 2, "127.0.0.1:0"), start(t, d, 3, "127.0.0.1:0")
+	open := func() *pebbledb.DB {
+		e, err := pebbledb.Open(pebbledb.Options{Dir: t.TempDir()})
+		require.NoError(t, err)
+		return e
+	}
+	from, to := open(), &countingStager{DB: open()}
+	two.snaps.StageIn(to)
+	b, random := from.NewBatch(), rand.New(rand.NewSource(1))
+	value := make([]byte, 10_000)
+	for i := range 500 {
+		random.Read(value)
+		b.Put(engine.Default, fmt.Appendf(nil, "key-%08d", i), value)
+	}
+	require.NoError(t, b.Commit(true))
+	require.NoError(t, b.Close())
+	region := &metapb.Region{Id: 7}
+	key := snapfile.Key{RegionID: 7, Term: 6, Index: 100}
+	require.NoError(t, one.snaps.Hold(key, region, from.NewSnapshot(), nil))
+	one.Send(list(snapshotMessage(1, 2, 7), snapshotMessage(1, 3, 7)))
+	eventually(t, func() bool { return len(one.sentSnapshots()) == 2 }, "reported")
+	require.ElementsMatch(t, []string{"region 7 peer 20 true", "region 7 peer 30 true"}, one.sentSnapshots())
+	require.Positive(t, to.tables)
+	require.Zero(t, to.pairs)
+	require.NoError(t, two.snaps.Install(key, region, to.DB, nil))
+	r, err := three.snaps.OpenToInstall(key)
+	require.NoError(t, err)
+	require.Equal(t, uint64(500), r.Meta().CFs[0].Pairs)
+	require.NoError(t, r.Close())
+	want, _ := content(t, one, 7)
+	require.NoError(t, two.snaps.Hold(key, region, to.NewSnapshot(), nil))
+	got, _ := content(t, two, 7)
+	require.Equal(t, want, got)
+	for _, n := range []*node{one, two, three} {
+		n.halt()
+		require.NoError(t, n.snaps.Close())
+	}
+	require.NoError(t, from.Close())
+	require.NoError(t, to.Close())
+}
+
+// countingStager counts what is staged.
+type countingStager struct {
+	*pebbledb.DB
+	tables, pairs int
+}
+
+type countingStaged struct {
+	engine.TableStaged
+	s *countingStager
+}
+
+func (s *countingStager) Stage(replace map[engine.CF]engine.Range) (engine.Staged, error) {
+	staged, err := s.DB.Stage(replace)
+	if err != nil {
+		return nil, err
+	}
+	return countingStaged{staged.(engine.TableStaged), s}, nil
+}
+
+func (c countingStaged) Put(cf engine.CF, key, value []byte) error {
+	c.s.pairs++
+	return c.TableStaged.Put(cf, key, value)
+}
+
+func (c countingStaged) PutTable(cf engine.CF, part []byte, end bool) error {
+	c.s.tables++
+	return c.TableStaged.PutTable(cf, part, end)
 }
 
 // A value may be as large as a message may be, and more.
