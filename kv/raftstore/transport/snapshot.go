@@ -4,6 +4,7 @@ import (
 	"context"
 	stderrors "errors"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/pingcap/errors"
@@ -124,13 +125,22 @@ func (t *Transport) sendSnapshot(m *raft_serverpb.RaftMessage) (err error) {
 // tableFormKey is where a receiver's header says in which form tables may come.
 const tableFormKey = "shoal-snapshot-tables"
 
+// tableFormWait is how long the receiver may take to say so. One of an earlier build says nothing.
+const tableFormWait = time.Second
+
 // tableForm waits for the receiver to say so. It is empty when the stream has ended, which the next message shows.
 func tableForm(stream tikvpb.Tikv_SnapshotClient) string {
-	header, _ := stream.Header()
-	if form := header.Get(tableFormKey); len(form) > 0 {
-		return form[0]
+	said := make(chan string, 1)
+	go func() { // ends with the stream at the latest
+		header, _ := stream.Header()
+		said <- strings.Join(header.Get(tableFormKey), "")
+	}()
+	select {
+	case form := <-said:
+		return form
+	case <-time.After(tableFormWait):
+		return ""
 	}
-	return ""
 }
 
 // nextChunk puts the snapshot's next blocks into data, whole ones: the receiver need not put them together. io.EOF when there is none.

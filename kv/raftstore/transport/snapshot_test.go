@@ -143,6 +143,75 @@ func TestSnapshotOfTables(t *testing.T) {
 	require.NoError(t, to.Close())
 }
 
+// A receiver that does not say what it takes, as none did once, is sent pairs.
+func TestSnapshotToAStoreThatSaysNothing(t *testing.T) {
+	d := new(directory)
+	one := start(t, d, 1, "127.0.0.1:0")
+	silent := &silentServer{got: newSnapshots(t)}
+	addr, server, served := serve(t, silent, "127.0.0.1:0")
+	t.Cleanup(func() {
+		server.Stop()
+		require.NoError(t, <-served)
+	})
+	d.set(2, addr)
+	e, err := pebbledb.Open(pebbledb.Options{Dir: t.TempDir()})
+	require.NoError(t, err)
+	b := e.NewBatch()
+	b.Put(engine.Default, []byte("k"), []byte("v"))
+	require.NoError(t, b.Commit(true))
+	require.NoError(t, b.Close())
+	key := snapfile.Key{RegionID: 7, Term: 6, Index: 100}
+	require.NoError(t, one.snaps.Hold(key, &metapb.Region{Id: 7}, e.NewSnapshot(), nil))
+	one.Send(list(snapshotMessage(1, 2, 7)))
+	eventually(t, func() bool { return len(one.sentSnapshots()) == 1 }, "reported")
+	require.Equal(t, []string{"region 7 peer 20 true"}, one.sentSnapshots())
+	r, err := silent.got.OpenToInstall(key)
+	require.NoError(t, err)
+	require.Equal(t, uint64(1), r.Meta().CFs[0].Pairs)
+	require.NoError(t, r.Close())
+	one.halt()
+	require.NoError(t, one.snaps.Close())
+	require.NoError(t, e.Close())
+}
+
+func newSnapshots(t *testing.T) *snapfile.Manager {
+	m, err := snapfile.New(snapfile.NewMemFS())
+	require.NoError(t, err)
+	return m
+}
+
+// silentServer takes snapshots, and sends no header before its answer.
+type silentServer struct {
+	tikvpb.UnimplementedTikvServer
+	got *snapfile.Manager
+}
+
+func (s *silentServer) Snapshot(stream tikvpb.Tikv_SnapshotServer) error {
+	chunk, err := stream.Recv()
+	if err != nil {
+		return err
+	}
+	file, err := s.got.Receive(snapshotKey(chunk.Message))
+	if err != nil {
+		return err
+	}
+	defer file.Abort()
+	for {
+		if chunk, err = stream.Recv(); err == io.EOF {
+			break
+		} else if err != nil {
+			return err
+		}
+		if _, err := file.Write(chunk.Data); err != nil {
+			return err
+		}
+	}
+	if _, err := file.Commit(); err != nil {
+		return err
+	}
+	return stream.SendAndClose(new(raft_serverpb.Done))
+}
+
 // countingStager counts what is staged.
 type countingStager struct {
 	*pebbledb.DB
