@@ -90,7 +90,7 @@ func (f *family) admit(table *sstable.Reader) error {
 	}
 	pairs := props.NumEntries - 1
 	f.counts.Pairs += pairs
-	// A key counts with its trailer of eight bytes and its family's one; so does the tombstone, whose end counts as a value.
+	// A pair's key counts with its trailer of eight bytes and its family's one; of the tombstone its two ends count.
 	f.counts.Bytes += props.RawKeySize + props.RawValueSize - uint64(len(covers.lower)+len(covers.upper)) - 9*pairs
 	f.covered = covers.upper
 	return nil

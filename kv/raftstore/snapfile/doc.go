@@ -7,7 +7,8 @@
 //	              of both sides are of one kind (engine.Packer), else as pairs
 //	Receive       every block and every pair is verified as it comes, before anything is done with it; then pairs or tables go into the engine's
 //	              staging (engine.Stager), or, where the engine has none, the bytes to the file snap_rev_{region}_{term}_{index}.snap.tmp
-//	Commit        the footer has come, and its counts are right: what is staged is durable, a file is renamed to …snap
+//	Commit        the footer has come, and its counts are right, tables replace the region's range and hold nothing else: what is staged
+//	              is durable, a file is renamed to …snap
 //	Install       what is staged takes effect; a file is read once more, and verified once more, into engine.Ingest
 //	Delete        when its sending failed, or another takes its place; or when it is installed for good. Sweep does it for what was forgotten
 //	New           when a store starts: what was installed is in the engine, and what was not is sent again; so all files go

@@ -18,9 +18,9 @@ import (
 	"github.com/shoal-kv/shoal/kv/raftstore/snapfile"
 )
 
-// chunkSize is about the number of a snapshot's bytes in one message, which with a block more (snapfile's are of 128 KiB at most, but for large values) still
-// fits into the largest buffer that grpc pools, of 1 MiB.
-const chunkSize = 1<<20 - 144<<10
+// chunkSize is about the number of a snapshot's bytes in one message: with a block of pairs more (64 KiB, but for large values) a message still fits into
+// the largest buffer that grpc pools, of 1 MiB, and so does a part of a table.
+const chunkSize = 1<<20 - 80<<10
 
 // The sender's half: a queue of messages, a few workers, a connection for every transfer.
 
@@ -70,7 +70,11 @@ func (t *Transport) sendSnapshot(m *raft_serverpb.RaftMessage) (err error) {
 		}
 	}()
 	ctx, cancel := context.WithCancelCause(t.ctx)
-	defer cancel(nil)
+	var header *receiverHeader
+	defer func() {
+		cancel(nil)
+		header.join()
+	}()
 	// A peer that does not read would otherwise keep the worker for as long as it answers pings.
 	stall := t.opts.Limits.SnapshotStall
 	watchdog := time.AfterFunc(stall, func() { cancel(errors.Errorf("no progress for %s", stall)) })
@@ -98,10 +102,11 @@ func (t *Transport) sendSnapshot(m *raft_serverpb.RaftMessage) (err error) {
 		watchdog.Reset(stall)
 		return stream.Send(chunk)
 	}
+	header = awaitHeader(stream)
 	if err = send(&raft_serverpb.SnapshotChunk{Message: m}); err == nil {
-		source.SendTables(tableForm(stream))
+		source.SendTables(header.tableForm())
 	}
-	// One buffer serves all chunks: rpc.Codec has copied a message when Send returns.
+	// A chunk's memory serves for later ones: rpc.Codec has copied a message when Send returns.
 	for data := make([]byte, 0, 1<<20); err == nil; {
 		if data, err = nextChunk(data[:0], source); err == io.EOF {
 			break
@@ -128,18 +133,37 @@ const tableFormKey = "shoal-snapshot-tables"
 // tableFormWait is how long the receiver may take to say so. One of an earlier build says nothing.
 const tableFormWait = time.Second
 
-// tableForm waits for the receiver to say so. It is empty when the stream has ended, which the next message shows.
-func tableForm(stream tikvpb.Tikv_SnapshotClient) string {
-	said := make(chan string, 1)
-	go func() { // ends with the stream at the latest
-		header, _ := stream.Header()
-		said <- strings.Join(header.Get(tableFormKey), "")
+// receiverHeader is what a receiver says of itself before the first block.
+type receiverHeader struct {
+	// came is closed when it is here, or will not come any more.
+	came chan struct{}
+	form string
+}
+
+func awaitHeader(stream tikvpb.Tikv_SnapshotClient) *receiverHeader {
+	h := &receiverHeader{came: make(chan struct{})}
+	go func() { // joined by join
+		defer close(h.came)
+		header, _ := stream.Header() // an error is the stream's, and shows when the next message is sent
+		h.form = strings.Join(header.Get(tableFormKey), "")
 	}()
+	return h
+}
+
+// tableForm is the form in which tables may be sent; empty when none may, as far as is known in time.
+func (h *receiverHeader) tableForm() string {
 	select {
-	case form := <-said:
-		return form
+	case <-h.came:
+		return h.form
 	case <-time.After(tableFormWait):
 		return ""
+	}
+}
+
+// join waits for the waiting to end, as it does with the stream. h may be nil.
+func (h *receiverHeader) join() {
+	if h != nil {
+		<-h.came
 	}
 }
 
