@@ -7,8 +7,7 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// Message is what the generated code of kvproto offers beside the protobuf API: encoding into a given buffer, without reflection. A
-// type that decodes itself by hand may implement it too.
+// Message is what the generated code of kvproto offers beside the protobuf API: encoding into a given buffer, without reflection.
 type Message interface {
 	// Reset makes the message empty.
 	Reset()
@@ -20,7 +19,19 @@ type Message interface {
 	Unmarshal(b []byte) error
 }
 
-// Codec is protobuf on the wire. It takes the short way for every Message, and grpc's own codec for what else there is. (kvproto's coprocessor
+// Encoder is a message that lies in memory as it is sent, so that nothing need be copied.
+type Encoder interface {
+	// Encode gives the encoded message. Its memory is left alone until grpc frees the buffers.
+	Encode() (mem.BufferSlice, error)
+}
+
+// Decoder is a message that takes what it wants out of the buffers in which it came.
+type Decoder interface {
+	// Decode decodes; what it keeps of data it must hold a reference to.
+	Decode(data mem.BufferSlice) error
+}
+
+// Codec is protobuf on the wire. It takes the short way for every Message, Encoder and Decoder, and grpc's own codec for what else there is. (kvproto's coprocessor
 // responses are the Messages that keep b; nobody here receives them.)
 type Codec struct{}
 
@@ -31,6 +42,9 @@ func (Codec) Name() string { return proto.Name }
 
 // Marshal encodes a message, into a buffer from grpc's pool unless it is small.
 func (Codec) Marshal(v any) (mem.BufferSlice, error) {
+	if e, ok := v.(Encoder); ok {
+		return e.Encode()
+	}
 	m, ok := v.(Message)
 	if !ok {
 		return encoding.GetCodecV2(proto.Name).Marshal(v)
@@ -63,8 +77,11 @@ func marshal(m Message, b []byte) error {
 	return nil
 }
 
-// Unmarshal decodes a message, which then shares no memory with data.
+// Unmarshal decodes a message, which then shares no memory with data unless it is a Decoder.
 func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
+	if d, ok := v.(Decoder); ok {
+		return d.Decode(data)
+	}
 	m, ok := v.(Message)
 	if !ok {
 		return encoding.GetCodecV2(proto.Name).Unmarshal(data, v)

@@ -166,10 +166,17 @@ type Staged interface {
 type Packer interface {
 	// TableForm names the form: equal names, equal form.
 	TableForm() string
-	// Pack writes what a range holds as tables, one at least, that replace the range when they are ingested: one after the other, in parts. Each
-	// part is appended to memory that buffer gives, until that is full, and belongs to take then; end is said with a table's last part. take's
-	// error ends the packing.
-	Pack(cf CF, r Range, buffer func() []byte, take func(part []byte, end bool) error) (Packed, error)
+	// Pack writes what a range holds as tables, one at least, that replace the range when they are ingested. The sink's error ends the packing; no
+	// table that is not whole is ever ended.
+	Pack(cf CF, r Range, to TableSink) (Packed, error)
+}
+
+// TableSink takes tables one after the other.
+type TableSink interface {
+	// Write takes a table's next bytes, which it must not keep.
+	Write(p []byte) error
+	// EndTable says that the table is whole.
+	EndTable() error
 }
 
 // Packed counts what tables hold: pairs, and the bytes of their keys and values.

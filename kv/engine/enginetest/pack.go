@@ -1,6 +1,7 @@
 package enginetest
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"testing"
@@ -10,26 +11,38 @@ import (
 	"github.com/shoal-kv/shoal/kv/engine"
 )
 
-// part is what a Packer handed on.
+// part is a part of a table.
 type part struct {
 	data []byte
 	end  bool
 }
 
-// packed returns the parts of a range, whose memory had something in front already.
-func packed(t *testing.T, p engine.Packer, cf engine.CF, r engine.Range) (parts []part, counts engine.Packed) {
-	buffer := func() []byte { return append(make([]byte, 0, 103), "..."...) }
-	counts, err := p.Pack(cf, r, buffer, func(b []byte, end bool) error {
-		require.Equal(t, "...", string(b[:3]))
-		require.Equal(t, 103, cap(b))
-		require.True(t, end || len(b) == cap(b))
-		parts = append(parts, part{b[3:], end})
-		return nil
-	})
+// sink gathers what a Packer writes, in parts of at most 100 bytes. err is what it answers.
+type sink struct {
+	parts []part
+	err   error
+}
+
+func (s *sink) Write(b []byte) error {
+	for p := range slices.Chunk(bytes.Clone(b), 100) {
+		s.parts = append(s.parts, part{p, false})
+	}
+	return s.err
+}
+
+func (s *sink) EndTable() error {
+	s.parts[len(s.parts)-1].end = true
+	return s.err
+}
+
+// packed returns the parts of a range.
+func packed(t *testing.T, p engine.Packer, cf engine.CF, r engine.Range) ([]part, engine.Packed) {
+	var s sink
+	counts, err := p.Pack(cf, r, &s)
 	require.NoError(t, err)
-	require.NotEmpty(t, parts)
-	require.True(t, parts[len(parts)-1].end)
-	return parts, counts
+	require.NotEmpty(t, s.parts)
+	require.True(t, s.parts[len(s.parts)-1].end)
+	return s.parts, counts
 }
 
 // packer returns a snapshot that packs, and the stager that takes what it packs; not every engine has them, and then there is nothing to test.
@@ -109,7 +122,7 @@ func testPackRefuses(t *testing.T, f *fixture) {
 	other, _ := packed(t, packer, engine.Lock, engine.Range{End: []byte("c")})
 	mangled := []part{{make([]byte, 1000), true}}
 	gone := errors.New("nobody takes it")
-	_, err := packer.Pack(engine.Default, engine.Range{}, func() []byte { return make([]byte, 0, 10) }, func([]byte, bool) error { return gone })
+	_, err := packer.Pack(engine.Default, engine.Range{}, &sink{err: gone})
 	require.ErrorIs(t, err, gone)
 	closeAll(t, packer.(engine.Snapshot))
 	for name, c := range map[string]struct {

@@ -311,10 +311,10 @@ func TestDamageIsSurvived(t *testing.T) {
 	}
 	require.True(t, engine.IsCorruption(it.Close()))
 	require.LessOrEqual(t, seen, d.lo)
-	_, err = s.(engine.Packer).Pack(engine.Default, engine.Range{}, func() []byte { return make([]byte, 0, 100) }, func(_ []byte, end bool) error {
+	_, err = s.(engine.Packer).Pack(engine.Default, engine.Range{}, pebbledb.SinkFunc(func(_ []byte, end bool) error {
 		require.False(t, end, "what was read is not all: a table of it must not end")
 		return nil
-	})
+	}))
 	require.True(t, engine.IsCorruption(err))
 	require.NoError(t, s.Close())
 	require.NoError(t, put(d.DB, true, "later"))

@@ -1,9 +1,11 @@
 package pebbledb_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -278,11 +280,13 @@ func packedTables(t *testing.T, value []byte) (parts [][]byte) {
 		require.NoError(t, b.Close())
 	}
 	snap := db.NewSnapshot()
-	_, err = snap.(engine.Packer).Pack(engine.Default, engine.Range{}, func() []byte { return make([]byte, 0, len(value)) }, func(part []byte, _ bool) error {
-		parts = append(parts, part)
+	var table bytes.Buffer
+	_, err = snap.(engine.Packer).Pack(engine.Default, engine.Range{}, pebbledb.SinkFunc(func(part []byte, _ bool) error {
+		table.Write(part)
 		return nil
-	})
+	}))
 	require.NoError(t, err)
+	parts = slices.Collect(slices.Chunk(table.Bytes(), len(value)))
 	require.Greater(t, len(parts), 40)
 	require.NoError(t, snap.Close())
 	require.NoError(t, db.Close())

@@ -16,8 +16,9 @@ import (
 
 var _ engine.Packer = (*snapshot)(nil)
 
-// runTarget is the size in bytes at which a run of pairs is handed on, runsAtOnce how many there are.
-const runTarget, runsAtOnce = 256 << 10, 4
+// runTarget is the size in bytes at which a run of pairs is handed on, runsAtOnce how many there are. Smaller runs leave
+// the cores idle while the goroutines wake each other.
+const runTarget, runsAtOnce = 1 << 20, 4
 
 // TableForm names pebble's format of tables. The families' place in the key and the default comparer are part of the form, and do not change.
 func (d *DB) TableForm() string { return "pebble " + d.pdb.TableFormat().String() }
@@ -25,14 +26,14 @@ func (d *DB) TableForm() string { return "pebble " + d.pdb.TableFormat().String(
 func (s *snapshot) TableForm() string { return s.db.TableForm() }
 
 // Pack reads the range, and makes its tables meanwhile.
-func (s *snapshot) Pack(cf engine.CF, r engine.Range, buffer func() []byte, take func([]byte, bool) error) (packed engine.Packed, err error) {
+func (s *snapshot) Pack(cf engine.CF, r engine.Range, to engine.TableSink) (packed engine.Packed, err error) {
 	it, err := s.NewIterator(cf, engine.IterOptions{Lower: r.Start, Upper: r.End})
 	if err != nil {
 		return engine.Packed{}, err
 	}
 	f := family{cf: cf, Range: r}
 	span := f.span()
-	out := &parts{buffer: buffer, take: take}
+	out := &sinkFile{sink: to}
 	t := tables{
 		db: s.db, start: span.lower, end: span.upper,
 		open: func() (objstorage.Writable, error) { return out, nil },
@@ -134,49 +135,30 @@ func (r *runReader) stop() error {
 	return r.err
 }
 
-// parts is the file of one table after the other, which leaves in parts.
-type parts struct {
-	buffer func() []byte
-	take   func(part []byte, end bool) error
-	part   []byte // nil before a table's first byte
-	// over is why nothing is given to take any more, if so: a table that is given up cannot be told to end without an end.
+// sinkFile is the file of one table after the other, which are a sink's.
+type sinkFile struct {
+	sink engine.TableSink
+	// over is why nothing is given to the sink any more, if so: a table's writer knows no abort, and would end the table.
 	over atomic.Pointer[error]
 }
 
-func (p *parts) Write(b []byte) error {
-	for len(b) > 0 {
-		if p.part == nil {
-			p.part = p.buffer()
-		}
-		n := copy(p.part[len(p.part):cap(p.part)], b)
-		p.part, b = p.part[:len(p.part)+n], b[n:]
-		if len(b) > 0 {
-			if err := p.give(false); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
+func (f *sinkFile) Write(p []byte) error { return f.give(func() error { return f.sink.Write(p) }) }
 
-// give gives the part away; after an error, nothing.
-func (p *parts) give(end bool) error {
-	if over := p.over.Load(); over != nil {
+func (f *sinkFile) Finish() error { return f.give(f.sink.EndTable) }
+
+func (f *sinkFile) give(do func() error) error {
+	if over := f.over.Load(); over != nil {
 		return *over
 	}
-	part := p.part
-	p.part = nil
-	err := p.take(part, end)
+	err := do()
 	if err != nil {
-		p.stop(err)
+		f.stop(err)
 	}
 	return err
 }
 
-func (p *parts) stop(err error) { p.over.CompareAndSwap(nil, &err) }
+func (f *sinkFile) stop(err error) { f.over.CompareAndSwap(nil, &err) }
+
+func (f *sinkFile) Abort() {}
 
 var errPackingOver = errors.New("the packing has ended")
-
-func (p *parts) Finish() error { return p.give(true) }
-
-func (p *parts) Abort() {}

@@ -34,16 +34,15 @@ func TestPackManyTables(t *testing.T) {
 	require.NoError(t, b.Commit(false))
 	require.NoError(t, b.Close())
 	snap := from.NewSnapshot().(*snapshot)
-	buffer := func() []byte { return make([]byte, 0, 5000) }
 	s, err := to.Stage(map[engine.CF]engine.Range{engine.Write: {}})
 	require.NoError(t, err)
 	parts, ends := 0, 0
-	counts, err := snap.Pack(engine.Write, engine.Range{}, buffer, func(part []byte, end bool) error {
+	counts, err := snap.Pack(engine.Write, engine.Range{}, SinkFunc(func(part []byte, end bool) error {
 		if parts++; end {
 			ends++
 		}
 		return s.(*staged).PutTable(engine.Write, part, end)
-	})
+	}))
 	require.NoError(t, err)
 	require.Equal(t, want, counts)
 	require.Greater(t, ends, 9)
@@ -55,12 +54,12 @@ func TestPackManyTables(t *testing.T) {
 	gone := errors.New("nobody takes it")
 	for last := range parts {
 		given := 0
-		_, err := snap.Pack(engine.Write, engine.Range{}, buffer, func([]byte, bool) error {
+		_, err := snap.Pack(engine.Write, engine.Range{}, SinkFunc(func([]byte, bool) error {
 			if given++; given > last {
 				return gone
 			}
 			return nil
-		})
+		}))
 		require.ErrorIs(t, err, gone)
 		require.Equal(t, last+1, given)
 	}
@@ -78,6 +77,12 @@ func TestPackManyTables(t *testing.T) {
 	require.NoError(t, from.Close())
 	require.NoError(t, to.Close())
 }
+
+// SinkFunc is told of a table's parts, and of its end with none: a sink for the tests of both packages here.
+type SinkFunc func(part []byte, end bool) error
+
+func (f SinkFunc) Write(p []byte) error { return f(p, false) }
+func (f SinkFunc) EndTable() error      { return f(nil, true) }
 
 func eachPair(d *DB, do func(cf engine.CF, key, value []byte) error) (err error) {
 	snap := d.NewSnapshot()

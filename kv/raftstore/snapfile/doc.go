@@ -5,8 +5,9 @@
 //	Hold          the sender keeps a snapshot of its engine; nothing is written
 //	OpenToSend    a Stream writes it block by block while package transport sends it, once for each receiver: as tables, where the engines
 //	              of both sides are of one kind (engine.Packer), else as pairs
-//	Receive       every block and every pair is verified as it comes, before anything is done with it; then pairs or tables go into the engine's
-//	              staging (engine.Stager), or, where the engine has none, the bytes to the file snap_rev_{region}_{term}_{index}.snap.tmp
+//	Receive       every block and every pair is verified as it comes, before anything is done with it; then pairs go into the engine's
+//	              staging (engine.Stager), or, where the engine has none, the bytes to the file snap_rev_{region}_{term}_{index}.snap.tmp.
+//	              Tables go into the staging piece by piece, and end there once all their blocks have been verified
 //	Commit        the footer has come, and its counts are right, tables replace the region's range and hold nothing else: what is staged
 //	              is durable, a file is renamed to …snap
 //	Install       what is staged takes effect; a file is read once more, and verified once more, into engine.Ingest
@@ -28,7 +29,8 @@
 //	packed    kind 0x20 + number of the column family: the same, its payload packed with snappy
 //	table     kind 0x30 + number of the column family: a part of a table that the sender's engine has made (engine.Packer), not its last; only where
 //	          sender and receiver have agreed on the tables' form (Stream.SendTables). A family comes either as data or as tables.
-//	last      kind 0x40 + number of the column family: the last part of a table
+//	last      kind 0x40 + number of the column family: the last part of a table. In blocks of tables the payload comes first in the CRC-32C, as it is
+//	          summed while it is made, before its length is known
 //	footer    kind 0x02, once, last, of constant length: region id (8) · term (8) · index (8); then
 //	          for each column family: its number (1) · offset of its first block (8) · pairs (8) · bytes of keys and values (8)
 //

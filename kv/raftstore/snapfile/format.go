@@ -42,6 +42,18 @@ func header(offset int64, kind byte, payload []byte) (h [headerLen]byte) {
 	return h
 }
 
+// partHeader returns the header of a block that carries a part of a table, whose payload has that length and sum: the payload is summed first, as the
+// length is known last.
+func partHeader(offset int64, kind byte, length int, sum uint32) (h [headerLen]byte) {
+	h[0] = kind
+	binary.BigEndian.PutUint32(h[1:], uint32(length))
+	var at [8]byte
+	binary.BigEndian.PutUint64(at[:], uint64(offset))
+	sum = crc32.Update(crc32.Update(sum, castagnoli, at[:]), castagnoli, h[:5])
+	binary.BigEndian.PutUint32(h[5:], sum)
+	return h
+}
+
 // section is where a file keeps one column family.
 type section struct {
 	CFMeta

@@ -11,7 +11,7 @@ import (
 )
 
 // incoming takes a file apart while it comes, in pieces of any size, and checks all of it: every block's checksum and place, every
-// pair, and at the end the counts. Nothing is read twice, and what comes in whole blocks is not copied.
+// pair, and at the end the counts. Nothing is read twice, and neither tables nor what comes in whole blocks is copied.
 type incoming struct {
 	name string
 	key  Key
@@ -26,8 +26,10 @@ type incoming struct {
 	region   *metapb.Region // nil until its block has come
 	footer   footer
 	ended    bool
-	// begin is told of the region, take of every pair, takePart of every part of a table. Their errors end the reception. Each may be nil; without takePart
-	// tables are refused.
+	// table is the part of a table that comes; nil between two.
+	table *tablePart
+	// begin is told of the region, take of every pair. takePart is given what comes of a table, piece by piece before its block is verified; that the table ends it
+	// is told when all of it has been. Their errors end the reception. Each may be nil; without takePart tables are refused.
 	begin    func(*metapb.Region) error
 	take     func(cf engine.CF, key, value []byte) error
 	takePart func(cf engine.CF, part []byte, end bool) error
@@ -36,33 +38,46 @@ type incoming struct {
 // feed takes the file's next bytes.
 func (in *incoming) feed(p []byte) error {
 	for len(p) > 0 {
-		if in.ended {
+		var err error
+		switch {
+		case in.ended:
 			return in.corrupt(in.at, "goes on behind its footer")
+		case in.table != nil:
+			p, err = in.passOn(p)
+		default:
+			p, err = in.block(p)
 		}
-		need, err := in.need(p)
 		if err != nil {
 			return err
 		}
-		var block []byte
-		if block, p = in.gather(p, need); block == nil {
-			return nil
-		}
-		if in.at == 0 {
-			if string(block) != magic {
-				return in.corrupt(0, "does not begin with %q: no snapshot, or of another version", magic)
-			}
-			in.at, in.part = int64(len(magic)), in.part[:0]
-			continue
-		}
-		if len(block) == headerLen && length(block) > 0 {
-			continue // now that the header is whole, the block's length is known
-		}
-		if err := in.accept(block); err != nil {
-			return err
-		}
-		in.part = in.part[:0]
 	}
 	return nil
+}
+
+// block takes the next block, or what has come of it, and returns what of p is left.
+func (in *incoming) block(p []byte) ([]byte, error) {
+	need, err := in.need(p)
+	if err != nil {
+		return nil, err
+	}
+	block, rest := in.gather(p, need)
+	switch {
+	case block == nil:
+		return nil, nil
+	case in.at == 0:
+		if string(block) != magic {
+			return nil, in.corrupt(0, "does not begin with %q: no snapshot, or of another version", magic)
+		}
+		in.at = int64(len(magic))
+	case ofTable(block):
+		err = in.beginPart([headerLen]byte(block))
+	case len(block) == headerLen && length(block) > 0:
+		return rest, nil // now that the header is whole, the block's length is known
+	default:
+		err = in.accept(block)
+	}
+	in.part = in.part[:0]
+	return rest, err
 }
 
 // need is how many bytes what comes next has, as far as that is known.
@@ -78,8 +93,14 @@ func (in *incoming) need(p []byte) (int, error) {
 	if n := length(p); n > maxBlock {
 		return 0, in.corrupt(in.at, "block of %d bytes, the limit is %d", n, maxBlock)
 	}
+	if ofTable(p) {
+		return headerLen, nil
+	}
 	return headerLen + length(p), nil
 }
+
+// ofTable says whether a block, of which at least the header is here, carries a part of a table.
+func ofTable(header []byte) bool { return header[0] >= kindTable }
 
 func length(header []byte) int { return int(binary.BigEndian.Uint32(header[1:])) }
 
@@ -108,8 +129,6 @@ func (in *incoming) accept(block []byte) error {
 		return in.acceptRegion(at, kind, payload)
 	case kind == kindFooter:
 		return in.acceptFooter(at, payload)
-	case kind >= kindTable:
-		return in.acceptPart(at, kind, payload)
 	}
 	return in.acceptPairs(at, kind, payload)
 }
@@ -183,21 +202,6 @@ func (in *incoming) turn(at int64, kind byte, cf engine.CF) error {
 		in.enter(in.section+1, at)
 	}
 	return nil
-}
-
-func (in *incoming) acceptPart(at int64, kind byte, payload []byte) error {
-	end, cf := kind >= kindLast, engine.CF(kind-kindTable)
-	if end {
-		cf = engine.CF(kind - kindLast)
-	}
-	if err := in.turn(at, kind, cf); err != nil {
-		return err
-	}
-	if in.takePart == nil || in.pairs.count > 0 {
-		return in.corrupt(at, "a table of column family %s where pairs are due", cf)
-	}
-	in.packed[in.section] = true
-	return in.takePart(cf, payload, end)
 }
 
 // acceptFooter compares the footer with what has come.

@@ -1,33 +1,35 @@
 package snapfile
 
 import (
+	"hash/crc32"
+
 	"github.com/pingcap/errors"
 
 	"github.com/shoal-kv/shoal/kv/engine"
 )
 
 const (
-	// partSize is the length of a block that carries a part of a table, but for a table's last: with the message around it, it fits into the
-	// largest buffer that grpc pools, of 1 MiB.
-	partSize = 1<<20 - 4<<10
+	// partSize is the length of a block that carries a part of a table, but for a table's last: a message of its own.
+	partSize = 1 << 20
 	// partsAhead is how many parts may wait to be sent.
-	partsAhead = 2
+	partsAhead = 4
 )
 
-// packing makes a snapshot's tables, beside the stream that sends them.
+// packing makes a snapshot's tables, beside the stream that sends them. It is the sink of what the engine packs: a goroutine's, until parts is
+// closed.
 type packing struct {
-	// parts is closed behind the last, and when err has ended them early. Their memory, which has room for a block's header in front, goes back by spare.
-	parts  chan part
-	spare  chan []byte
-	quit   chan struct{}
-	counts [len(engine.DataCFs)]engine.Packed
-	err    error
-}
-
-type part struct {
-	section int
-	block   []byte // its header is not written yet
-	end     bool
+	// parts is closed behind the last, and when err has ended them early. Their memory goes back by spare.
+	parts chan []byte
+	spare chan []byte
+	quit  chan struct{}
+	err   error
+	// sections are complete when parts is closed; section is the one that is packed.
+	sections [len(engine.DataCFs)]section
+	section  int
+	// block begins at offset of the file; nil before its first byte. sum is its payload's checksum: what has just been written is still at hand.
+	offset int64
+	block  []byte
+	sum    uint32
 }
 
 // SendTables makes the stream send tables in place of pairs, to a receiver that takes them in that form, if the held snapshot's engine makes such. To be
@@ -37,30 +39,84 @@ func (s *Stream) SendTables(form string) {
 	if !ok || packer.TableForm() != form {
 		return
 	}
-	p := &packing{parts: make(chan part, partsAhead), spare: make(chan []byte, partsAhead+2), quit: make(chan struct{})}
+	p := &packing{
+		parts: make(chan []byte, partsAhead), spare: make(chan []byte, partsAhead+2), quit: make(chan struct{}),
+		offset: int64(len(magic) + headerLen + len(s.held.encoded)),
+	}
 	s.packing = p
 	region := s.held.region
 	go func() { // joined by stop
 		defer close(p.parts)
-		for i, cf := range engine.DataCFs {
-			take := func(block []byte, end bool) error { return p.hand(part{i, block, end}) }
-			all := engine.Range{Start: region.StartKey, End: region.EndKey}
-			if p.counts[i], p.err = packer.Pack(cf, all, p.buffer, take); p.err != nil {
-				return
-			}
-		}
+		p.err = p.pack(packer, engine.Range{Start: region.StartKey, End: region.EndKey})
 	}()
 }
 
-// buffer gives memory for a block, its header left out.
-func (p *packing) buffer() []byte {
+func (p *packing) pack(packer engine.Packer, all engine.Range) error {
+	for i, cf := range engine.DataCFs {
+		at := &p.sections[i]
+		p.section, at.CF, at.start = i, cf, p.offset
+		packed, err := packer.Pack(cf, all, p)
+		if err != nil {
+			return err
+		}
+		at.Pairs, at.Bytes = packed.Pairs, packed.Bytes
+	}
+	return nil
+}
+
+// Write puts a table's next bytes into blocks.
+func (p *packing) Write(b []byte) error {
+	for len(b) > 0 {
+		if len(p.block) == partSize {
+			if err := p.hand(kindTable); err != nil {
+				return err
+			}
+		}
+		p.begin()
+		n := min(len(b), partSize-len(p.block))
+		p.block = append(p.block, b[:n]...)
+		p.sum = crc32.Update(p.sum, castagnoli, b[:n])
+		b = b[n:]
+	}
+	return nil
+}
+
+// EndTable hands on the table's last part.
+func (p *packing) EndTable() error {
+	p.begin()
+	return p.hand(kindLast)
+}
+
+// begin makes sure that there is a block to write to.
+func (p *packing) begin() {
+	if p.block != nil {
+		return
+	}
+	p.sum = 0
 	select {
 	case b := <-p.spare:
-		return b[:headerLen]
+		p.block = b[:headerLen]
 	default:
-		return make([]byte, headerLen, partSize)
+		p.block = make([]byte, headerLen, partSize)
 	}
 }
+
+// hand hands the block on.
+func (p *packing) hand(kind byte) error {
+	block := p.block
+	h := partHeader(p.offset, kind+byte(engine.DataCFs[p.section]), len(block)-headerLen, p.sum)
+	copy(block, h[:])
+	p.block = nil
+	p.offset += int64(len(block))
+	select {
+	case p.parts <- block:
+		return nil
+	case <-p.quit:
+		return errStopped
+	}
+}
+
+var errStopped = errors.New("the stream has been closed")
 
 // reuse takes memory back.
 func (p *packing) reuse(b []byte) {
@@ -73,17 +129,6 @@ func (p *packing) reuse(b []byte) {
 	}
 }
 
-func (p *packing) hand(next part) error {
-	select {
-	case p.parts <- next:
-		return nil
-	case <-p.quit:
-		return errStopped
-	}
-}
-
-var errStopped = errors.New("the stream has been closed")
-
 // stop ends the packing.
 func (p *packing) stop() {
 	close(p.quit)
@@ -94,43 +139,23 @@ func (p *packing) stop() {
 // nextPart appends the next part of a table, or the footer behind the last. Where b is empty, the part's own memory takes its place.
 func (s *Stream) nextPart(b []byte) ([]byte, error) {
 	p := s.packing
-	next, more := <-p.parts
+	block, more := <-p.parts
 	switch {
 	case !more && p.err != nil:
 		return b, errors.Trace(p.err)
 	case !more:
-		s.enterSections(len(engine.DataCFs) - 1)
-		for i, n := range p.counts {
-			s.footer.sections[i].Pairs, s.footer.sections[i].Bytes = n.Pairs, n.Bytes
-		}
-		s.ended = true
+		s.footer.sections, s.ended = p.sections, true
 		return s.put(b, kindFooter, s.footer.encode())
 	}
-	s.enterSections(next.section)
-	kind := kindTable + byte(engine.DataCFs[next.section])
-	if next.end {
-		kind = kindLast + byte(engine.DataCFs[next.section])
-	}
-	payload := next.block[headerLen:]
-	if err := s.held.pace(len(payload)); err != nil {
+	if err := s.held.pace(len(block) - headerLen); err != nil {
 		return b, err
 	}
-	h := header(s.offset, kind, payload)
-	copy(next.block, h[:])
-	s.offset += int64(len(next.block))
+	s.offset += int64(len(block))
 	if len(b) == 0 {
 		p.reuse(b)
-		return next.block, nil
+		return block, nil
 	}
-	b = append(b, next.block...)
-	p.reuse(next.block)
+	b = append(b, block...)
+	p.reuse(block)
 	return b, nil
-}
-
-// enterSections notes where sections begin, up to this one.
-func (s *Stream) enterSections(last int) {
-	for ; s.section <= last; s.section++ {
-		at := &s.footer.sections[s.section]
-		at.CF, at.start = engine.DataCFs[s.section], s.offset
-	}
 }

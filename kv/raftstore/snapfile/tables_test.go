@@ -161,8 +161,8 @@ type miscounting struct {
 	change func(*engine.Packed)
 }
 
-func (m miscounting) Pack(cf engine.CF, r engine.Range, buffer func() []byte, take func([]byte, bool) error) (engine.Packed, error) {
-	p, err := m.Packer.Pack(cf, r, buffer, take)
+func (m miscounting) Pack(cf engine.CF, r engine.Range, to engine.TableSink) (engine.Packed, error) {
+	p, err := m.Packer.Pack(cf, r, to)
 	m.change(&p)
 	return p, err
 }
@@ -194,4 +194,61 @@ func TestPackingEndsWithItsStream(t *testing.T) {
 		require.NoError(t, stream.Close())
 		require.NoError(t, stream.Close())
 	}
+}
+
+// That a table ends is told when all of it has been verified, however the file is cut, and a part with a byte wrong is never the end of one.
+func TestTableEndsOnceItIsVerified(t *testing.T) {
+	from := openTableStore(t)
+	from.fill(t, 2*partSize+1000, nil)
+	good, _ := from.tables(t)
+	ended := func(b []byte, piece int) (tables [][]byte, err error) {
+		var table []byte
+		in := incoming{name: "test", key: testKey, takePart: func(_ engine.CF, part []byte, end bool) error {
+			if table = append(table, part...); end {
+				tables, table = append(tables, table), nil
+			}
+			return nil
+		}}
+		for rest := b; len(rest) > 0 && err == nil; {
+			n := min(len(rest), piece)
+			err = in.feed(rest[:n])
+			rest = rest[n:]
+		}
+		return tables, err
+	}
+	want, err := ended(good, len(good))
+	require.NoError(t, err)
+	require.Len(t, want, len(engine.DataCFs))
+	for _, piece := range []int{7, 1000, partSize} {
+		got, err := ended(good, piece)
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+	firstEnds := bytes.Index(good, want[0][2*partSize:]) + len(want[0][2*partSize:])
+	for _, at := range []int{firstEnds - 1, firstEnds - 1000, firstEnds - partSize, firstEnds - 2*partSize} {
+		damaged := bytes.Clone(good)
+		damaged[at] ^= 1
+		got, err := ended(damaged, 1000)
+		var corrupt *CorruptError
+		require.ErrorAs(t, err, &corrupt)
+		require.Empty(t, got)
+	}
+}
+
+// A table may end with a part of no bytes.
+func TestEmptyLastPart(t *testing.T) {
+	p := &packing{parts: make(chan []byte, 3), quit: make(chan struct{}), offset: int64(len(magic))}
+	require.NoError(t, p.Write([]byte("table")))
+	require.NoError(t, p.hand(kindTable))
+	require.NoError(t, p.EndTable())
+	ends := ""
+	in := incoming{name: "test", key: testKey, at: int64(len(magic)), region: testRegion("b", "y"), takePart: func(_ engine.CF, part []byte, end bool) error {
+		ends += fmt.Sprint(string(part), end, " ")
+		return nil
+	}}
+	in.enter(0, in.at)
+	for range 2 {
+		require.NoError(t, in.feed(<-p.parts))
+	}
+	require.Equal(t, "tablefalse true ", ends)
 }

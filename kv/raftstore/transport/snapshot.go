@@ -18,8 +18,8 @@ import (
 	"github.com/shoal-kv/shoal/kv/raftstore/snapfile"
 )
 
-// chunkSize is about the number of a snapshot's bytes in one message: with a block of pairs more (64 KiB, but for large values) a message still fits into
-// the largest buffer that grpc pools, of 1 MiB, and so does a part of a table.
+// chunkSize is about the number of a snapshot's bytes in one message: with a block of pairs more (64 KiB, but for large values) it is within the
+// memory of a chunk, of 1 MiB, and so is a part of a table.
 const chunkSize = 1<<20 - 80<<10
 
 // The sender's half: a queue of messages, a few workers, a connection for every transfer.
@@ -98,26 +98,20 @@ func (t *Transport) sendSnapshot(m *raft_serverpb.RaftMessage) (err error) {
 	if err != nil {
 		return errors.Annotatef(err, "open a snapshot stream to %s", conn.Target())
 	}
-	send := func(chunk *raft_serverpb.SnapshotChunk) error {
-		watchdog.Reset(stall)
-		return stream.Send(chunk)
-	}
 	header = awaitHeader(stream)
-	if err = send(&raft_serverpb.SnapshotChunk{Message: m}); err == nil {
+	watchdog.Reset(stall)
+	if err = stream.Send(&raft_serverpb.SnapshotChunk{Message: m}); err == nil {
 		source.SendTables(header.tableForm())
 	}
-	// A chunk's memory serves for later ones: rpc.Codec has copied a message when Send returns.
-	for data := make([]byte, 0, 1<<20); err == nil; {
-		if data, err = nextChunk(data[:0], source); err == io.EOF {
+	memory := make(chunkMemory, chunksInFlight)
+	for err == nil {
+		var data []byte
+		if data, err = nextChunk(*memory.Get(chunkSize), source); err == io.EOF {
 			break
 		} else if err != nil {
 			return errors.Annotate(err, "read the snapshot") // cancels the stream: the receiver throws away what it has
 		}
-		for rest := data; len(rest) > 0 && err == nil; { // a large value makes a large block
-			n := min(len(rest), 2*chunkSize)
-			err = send(&raft_serverpb.SnapshotChunk{Data: rest[:n]})
-			rest = rest[n:]
-		}
+		err = sendData(stream, data, memory, func() { watchdog.Reset(stall) })
 	}
 	if err != io.EOF { // which also says that the receiver has ended the stream: its answer says why
 		return errors.Trace(err)
@@ -127,8 +121,28 @@ func (t *Transport) sendSnapshot(m *raft_serverpb.RaftMessage) (err error) {
 	return errors.Annotatef(err, "snapshot stream to %s", conn.Target())
 }
 
+// sendData sends a chunk, and gives its memory back when grpc has done with it.
+func sendData(stream tikvpb.Tikv_SnapshotClient, data []byte, memory chunkMemory, progress func()) error {
+	if len(data) <= mostInMessage {
+		progress()
+		return stream.SendMsg(&sentData{data, memory})
+	}
+	for rest := data; len(rest) > 0; { // a large value makes a large block: its memory is not for others
+		n := min(len(rest), mostInMessage)
+		progress()
+		if err := stream.SendMsg(&sentData{data: rest[:n]}); err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	return nil
+}
+
+// mostInMessage is the number of bytes from which on a chunk is sent in several messages.
+const mostInMessage = 2 * chunkSize
+
 // tableFormKey is where a receiver's header says in which form tables may come.
-const tableFormKey = "shoal-snapshot-tables"
+const tableFormKey = "shoal-snapshot-parts"
 
 // tableFormWait is how long the receiver may take to say so. One of an earlier build says nothing.
 const tableFormWait = time.Second
@@ -215,11 +229,12 @@ func (t *Transport) Snapshot(stream tikvpb.Tikv_SnapshotServer) error {
 
 // receiveSnapshot returns the stream's message, once the snapshot is here.
 func (t *Transport) receiveSnapshot(stream tikvpb.Tikv_SnapshotServer, from uint64) (*raft_serverpb.RaftMessage, error) {
-	chunk := new(reusedChunk)
+	chunk := new(receivedChunk)
+	defer chunk.free()
 	if err := stream.RecvMsg(chunk); err != nil {
 		return nil, err
 	}
-	m := chunk.Message
+	m := chunk.message
 	if err := t.check(m, from); err != nil {
 		return m, err
 	}
@@ -240,11 +255,13 @@ func (t *Transport) receiveSnapshot(stream tikvpb.Tikv_SnapshotServer, from uint
 		return m, err
 	}
 	for {
-		if err := t.paceInbound(stream.Context(), len(chunk.Data)); err != nil {
+		if err := t.paceInbound(stream.Context(), chunk.data.Len()); err != nil {
 			return m, status.FromContextError(err).Err()
 		}
-		if _, err := file.Write(chunk.Data); err != nil {
-			return m, t.refuseSnapshot(err)
+		for _, b := range chunk.data {
+			if _, err := file.Write(b.ReadOnlyData()); err != nil {
+				return m, t.refuseSnapshot(err)
+			}
 		}
 		if err := stream.RecvMsg(chunk); err == io.EOF {
 			break
@@ -261,12 +278,6 @@ func (t *Transport) receiveSnapshot(stream tikvpb.Tikv_SnapshotServer, from uint
 	}
 	return m, nil
 }
-
-// reusedChunk is decoded into the memory of the chunk before.
-type reusedChunk struct{ raft_serverpb.SnapshotChunk }
-
-// Reset keeps the memory.
-func (c *reusedChunk) Reset() { c.SnapshotChunk = raft_serverpb.SnapshotChunk{Data: c.Data[:0]} }
 
 // refuseSnapshot tells the sender whether what it sent is at fault, or this store, whose disk may be full.
 func (t *Transport) refuseSnapshot(err error) error {
