@@ -139,7 +139,7 @@ func (f *figures) ask(ctx context.Context, i int, kv *tikv.KVStore, stores *clie
 
 // startClients runs them until stop.
 func startClients(t *testing.T, urls []string) (f *figures, stop func()) {
-	log.ReplaceGlobals(zap.NewNop(), nil) // the client's logger is a global one
+	log.ReplaceGlobals(zap.NewNop(), &log.ZapProperties{Level: zap.NewAtomicLevel()}) // the client's logger is a global one
 	f = &figures{stamps: map[uint64]bool{}, ids: map[uint64]bool{}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

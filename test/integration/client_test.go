@@ -19,7 +19,7 @@ import (
 )
 
 func connect(t *testing.T, c *shoaltest.Cluster) *rawkv.Client {
-	log.ReplaceGlobals(zap.NewNop(), nil) // the client's logger is a global one
+	log.ReplaceGlobals(zap.NewNop(), &log.ZapProperties{Level: zap.NewAtomicLevel()}) // the client's logger is a global one
 	client, err := rawkv.NewClient(context.Background(), []string{c.PD()}, tikvconfig.DefaultConfig().Security)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, client.Close()) })

@@ -18,7 +18,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pingcap/log"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 )
 
 // process is one child, with what it takes to start it again.
@@ -209,4 +211,9 @@ func (c *cluster) waitCaughtUp(i int, region uint64) {
 		s, ok := c.regionOn(i, region)
 		return ok && s.Log.Applied >= goal
 	}, time.Minute, 50*time.Millisecond, "store %d catches up with index %d", i, goal)
+}
+
+// quietClient silences the client's logger, which is a global one. It asks for the logger's level when it gives up, so there must be one.
+func quietClient() {
+	log.ReplaceGlobals(zap.NewNop(), &log.ZapProperties{Level: zap.NewAtomicLevel()})
 }

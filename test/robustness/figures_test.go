@@ -17,11 +17,9 @@ import (
 	"github.com/pingcap/kvproto/pkg/kvrpcpb"
 	"github.com/pingcap/kvproto/pkg/metapb"
 	"github.com/pingcap/kvproto/pkg/tikvpb"
-	"github.com/pingcap/log"
 	"github.com/stretchr/testify/require"
 	"github.com/tikv/client-go/v2/config"
 	"github.com/tikv/client-go/v2/rawkv"
-	"go.uber.org/zap"
 	"google.golang.org/grpc"
 
 	"github.com/shoal-kv/shoal/rpc"
@@ -237,7 +235,7 @@ func TestIdleCost(t *testing.T) {
 }
 
 func (c *cluster) client() *rawkv.Client {
-	log.ReplaceGlobals(zap.NewNop(), nil)
+	quietClient()
 	client, err := rawkv.NewClient(context.Background(), []string{c.pd}, config.DefaultConfig().Security)
 	require.NoError(c.t, err)
 	c.t.Cleanup(func() { _ = client.Close() })

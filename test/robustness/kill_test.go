@@ -11,11 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pingcap/log"
 	"github.com/stretchr/testify/require"
 	"github.com/tikv/client-go/v2/config"
 	"github.com/tikv/client-go/v2/rawkv"
-	"go.uber.org/zap"
 )
 
 // worker owns a few keys and remembers what was acknowledged of each.
@@ -73,7 +71,7 @@ func kills() int {
 
 // Any store may be killed, also the leader's, under load: no client sees an error, and nothing acknowledged is lost.
 func TestKillStores(t *testing.T) {
-	log.ReplaceGlobals(zap.NewNop(), nil)
+	quietClient()
 	c := startCluster(t, buildBinary(t), 3)
 	client, err := rawkv.NewClient(context.Background(), []string{c.pd}, config.DefaultConfig().Security)
 	require.NoError(t, err)

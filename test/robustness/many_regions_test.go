@@ -14,11 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pingcap/log"
 	"github.com/stretchr/testify/require"
 	"github.com/tikv/client-go/v2/config"
 	"github.com/tikv/client-go/v2/rawkv"
-	"go.uber.org/zap"
 )
 
 // loaders is how many clients load at a time.
@@ -35,7 +33,7 @@ func megabytes() int {
 // The key space divides itself while clients load it, and they do not notice: no error, every key readable. Each store is killed in turn under load, and
 // nothing that was acknowledged is lost.
 func TestManyRegions(t *testing.T) {
-	log.ReplaceGlobals(zap.NewNop(), nil)
+	quietClient()
 	file := filepath.Join(t.TempDir(), "small.toml")
 	require.NoError(t, os.WriteFile(file, []byte("[coprocessor]\nregion-max-size = \"1MiB\"\nregion-split-size = \"700KiB\"\n"), 0o600))
 	c := startCluster(t, buildBinary(t), 3, "--config", file)

@@ -13,11 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pingcap/log"
 	"github.com/stretchr/testify/require"
 	tikvconfig "github.com/tikv/client-go/v2/config"
 	"github.com/tikv/client-go/v2/rawkv"
-	"go.uber.org/zap"
 
 	"github.com/shoal-kv/shoal/kv/config"
 )
@@ -41,7 +39,7 @@ func pauseFor(t *testing.T) time.Duration {
 // While a store stands still (SIGSTOP: its connections stay open) and 64 clients write, regions stay below their limit and no region's log
 // grows beyond what may be kept for a replica that lags; when it goes on, it needs one snapshot a region at most (S15).
 func TestPausedStore(t *testing.T) {
-	log.ReplaceGlobals(zap.NewNop(), nil)
+	quietClient()
 	c := startCluster(t, buildBinary(t), 3, "--config", smallRegions(t))
 	client, err := rawkv.NewClient(context.Background(), []string{c.pd}, tikvconfig.DefaultConfig().Security)
 	require.NoError(t, err)

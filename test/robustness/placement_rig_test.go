@@ -16,11 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pingcap/log"
 	"github.com/stretchr/testify/require"
 	"github.com/tikv/client-go/v2/config"
 	"github.com/tikv/client-go/v2/rawkv"
-	"go.uber.org/zap"
 )
 
 // fleet is a cluster that changes: schedulers fall and come back, stores join, are drained, and die for good. Everything is asked of whichever scheduler answers.
@@ -50,7 +48,7 @@ func smallPieces(t *testing.T, kib int) string {
 }
 
 func startFleet(t *testing.T, schedulers int, config string) *fleet {
-	log.ReplaceGlobals(zap.NewNop(), nil)
+	quietClient()
 	f := &fleet{cluster: &cluster{t: t, bin: buildBinary(t), dir: t.TempDir()}, config: config}
 	t.Cleanup(f.stop)
 	ports := freePorts(t, 2*schedulers)

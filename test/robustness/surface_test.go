@@ -8,11 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pingcap/log"
 	"github.com/stretchr/testify/require"
 	tikvconfig "github.com/tikv/client-go/v2/config"
 	"github.com/tikv/client-go/v2/rawkv"
-	"go.uber.org/zap"
 
 	"github.com/shoal-kv/shoal/kv/config"
 	"github.com/shoal-kv/shoal/test/rawmodel"
@@ -24,7 +22,7 @@ import (
 // Of badger, what it is known to lose stays outside: an acknowledged write at the rotation of a value log (which this little data does
 // not reach), and whatever a power cut or a damaged file takes. A killed process alone takes nothing from either engine.
 func TestRawSurfaceUnderKills(t *testing.T) {
-	log.ReplaceGlobals(zap.NewNop(), nil)
+	quietClient()
 	bin := buildBinary(t)
 	for _, tc := range []struct {
 		engine string
