@@ -40,7 +40,7 @@ var _ encoding.CodecV2 = Codec{}
 // Name is that of grpc's own codec: the bytes are the same.
 func (Codec) Name() string { return proto.Name }
 
-// Marshal encodes a message, into a buffer from grpc's pool unless it is small.
+// Marshal encodes a message, into a buffer from the pool unless it is small.
 func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 	if e, ok := v.(Encoder); ok {
 		return e.Encode()
@@ -57,13 +57,12 @@ func (Codec) Marshal(v any) (mem.BufferSlice, error) {
 		}
 		return mem.BufferSlice{mem.SliceBuffer(b)}, nil
 	}
-	pool := mem.DefaultBufferPool()
-	b := pool.Get(size)
+	b := buffers.Get(size)
 	if err := marshal(m, (*b)[:size]); err != nil {
-		pool.Put(b)
+		buffers.Put(b)
 		return nil, err
 	}
-	return mem.BufferSlice{mem.NewBuffer(b, pool)}, nil
+	return mem.BufferSlice{mem.NewBuffer(b, buffers)}, nil
 }
 
 func marshal(m Message, b []byte) error {
@@ -86,7 +85,7 @@ func (Codec) Unmarshal(data mem.BufferSlice, v any) error {
 	if !ok {
 		return encoding.GetCodecV2(proto.Name).Unmarshal(data, v)
 	}
-	b := data.MaterializeToBuffer(mem.DefaultBufferPool())
+	b := data.MaterializeToBuffer(buffers)
 	defer b.Free()
 	m.Reset()
 	return errors.Annotatef(m.Unmarshal(b.ReadOnlyData()), "decode %T", m)

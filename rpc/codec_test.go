@@ -39,7 +39,7 @@ func TestCodecIsGRPCsOwn(t *testing.T) {
 	for _, m := range []Message{
 		new(tikvpb.BatchRaftMessage),
 		appends(1, 10),
-		appends(20, 1000), // from grpc's buffer pool
+		appends(20, 1000), // from the buffer pool
 		&kvrpcpb.RawPutRequest{Key: []byte("k"), Value: []byte{}, ForCas: true},
 	} {
 		ours, err := Codec{}.Marshal(m)

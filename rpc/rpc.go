@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/experimental"
 	"google.golang.org/grpc/keepalive"
 )
 
@@ -57,6 +58,7 @@ func Dial(addr string, sec Security, opts ...grpc.DialOption) (*grpc.ClientConn,
 	all := []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithNoProxy(),
+		experimental.WithBufferPool(buffers),
 		grpc.WithStaticStreamWindowSize(streamWindow),
 		grpc.WithStaticConnWindowSize(connectionWindow),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout, PermitWithoutStream: true}),
@@ -88,6 +90,7 @@ func Listen(addr string) (net.Listener, error) {
 // ServerOptions are the options that every gRPC server of ours has. The error is about the files of sec.
 func ServerOptions(sec Security) ([]grpc.ServerOption, error) {
 	opts := []grpc.ServerOption{
+		experimental.BufferPool(buffers),
 		grpc.StaticStreamWindowSize(streamWindow),
 		grpc.StaticConnWindowSize(connectionWindow),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
