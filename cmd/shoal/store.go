@@ -29,7 +29,7 @@ func startStore(ctx context.Context, cfg *config.Config, logger *log.Logger, reg
 		return nil, err
 	}
 	n, err := node.Start(ctx, cfg, scheduler, logger.Logger, registry,
-		node.WithEngine(config.EngineBadger, openBadger), node.WithLogLevel(logger.Level))
+		node.WithEngine(config.EngineBadger, openBadger), node.WithLogLevel(logger.Level), node.WithCores(node.AddProcessor()))
 	if err != nil {
 		scheduler.Close()
 		return nil, err

@@ -166,10 +166,15 @@ type Staged interface {
 type Packer interface {
 	// TableForm names the form: equal names, equal form.
 	TableForm() string
-	// Pack writes what a range holds as tables, one at least, that replace the range when they are ingested. The sink's error ends the packing; no
-	// table that is not whole is ever ended.
-	Pack(cf CF, r Range, to TableSink) (Packed, error)
+	// Pack writes what a range holds as tables, one at least, that together replace the range when they are ingested. A large range is cut into lanes, of which
+	// each goes to a sink of its own, at the same time as the others. A sink's error ends the packing, and is returned; no table that is not whole is
+	// ever ended.
+	Pack(cf CF, r Range, to [TableLanes]TableSink) (Packed, error)
 }
+
+// TableLanes is how many tables of a range are made, and come, side by side: the first lane's replace the beginning of the range, each other's what
+// follows. Two make use of two cores, and leave the others to clients.
+const TableLanes = 2
 
 // TableSink takes tables one after the other.
 type TableSink interface {
@@ -192,8 +197,8 @@ type TableStager interface {
 // TableStaged is a Staged of a TableStager. A column family comes either as pairs or as tables.
 type TableStaged interface {
 	Staged
-	// PutTable adds the next part of the tables that one Pack gave. It is copied.
-	PutTable(cf CF, part []byte, end bool) error
+	// PutTable adds the next part of the tables that one Pack gave to the sink of that lane. It is copied.
+	PutTable(cf CF, lane int, part []byte, end bool) error
 	// Packed counts what the tables of a family hold, once Finish has found that they are whole, lie within the replaced range and replace all of it.
 	Packed(cf CF) Packed
 }

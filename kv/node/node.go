@@ -14,6 +14,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -83,6 +84,7 @@ type Node struct {
 	splitter  *loadsplit.Splitter
 	traffic   *traffic.Meter
 	wall      func() time.Time
+	cores     int
 
 	logLevel  *log.Level // nil when it cannot be changed
 	filter    func(*raft_serverpb.RaftMessage) bool
@@ -121,7 +123,10 @@ func WithEngine(name string, open Opener) Option {
 
 // Start makes and runs a store. On an error everything that was opened is closed again.
 func Start(ctx context.Context, cfg *config.Config, cp ControlPlane, logger *zap.Logger, reg *prometheus.Registry, opts ...Option) (_ *Node, err error) {
-	n := &Node{cfg: cfg, cp: cp, logger: logger, wall: time.Now, damage: damageWatch{told: make(chan map[engine.CF]engine.Range, maxDamaged)}}
+	n := &Node{
+		cfg: cfg, cp: cp, logger: logger, wall: time.Now, cores: runtime.GOMAXPROCS(0),
+		damage: damageWatch{told: make(chan map[engine.CF]engine.Range, maxDamaged)},
+	}
 	for _, opt := range opts {
 		opt(n)
 	}

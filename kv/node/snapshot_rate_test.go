@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -122,6 +123,8 @@ func BenchmarkSnapshotRate(b *testing.B) {
 		mib, err = strconv.Atoi(s)
 		require.NoError(b, err)
 	}
+	cores := AddProcessor() // as a store's process does
+	b.Cleanup(func() { runtime.GOMAXPROCS(cores) })
 	dir := b.TempDir()
 	rig := newRateRig(b, dir, mib)
 	data, written := alignedNoise(64<<20), filepath.Join(dir, "sequence")

@@ -3,7 +3,6 @@ package node
 import (
 	"net"
 	"net/http"
-	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -148,7 +147,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 			gauge(level0, m.Level0Tables, "all")
 		}
 	}
-	gauge(cores, uint64(runtime.GOMAXPROCS(0)))
+	gauge(cores, uint64(c.n.cores))
 	gauge(memoryQuota, uint64(debug.SetMemoryLimit(-1)))
 	for name, n := range c.n.store.Pending() {
 		gauge(pending, uint64(n), name)

@@ -13,19 +13,21 @@ import (
 
 // part is a part of a table.
 type part struct {
+	lane int
 	data []byte
 	end  bool
 }
 
-// sink gathers what a Packer writes, in parts of at most 100 bytes. err is what it answers.
+// sink gathers what a Packer writes to a lane, in parts of at most 100 bytes. err is what it answers.
 type sink struct {
+	lane  int
 	parts []part
 	err   error
 }
 
 func (s *sink) Write(b []byte) error {
 	for p := range slices.Chunk(bytes.Clone(b), 100) {
-		s.parts = append(s.parts, part{p, false})
+		s.parts = append(s.parts, part{s.lane, p, false})
 	}
 	return s.err
 }
@@ -35,14 +37,40 @@ func (s *sink) EndTable() error {
 	return s.err
 }
 
+// inLane is the parts as they would come in another lane.
+func inLane(lane int, parts []part) []part {
+	moved := slices.Clone(parts)
+	for i := range moved {
+		moved[i].lane = lane
+	}
+	return moved
+}
+
+// inTurns is two lanes' parts, one of each after the other.
+func inTurns(a, b []part) (both []part) {
+	for i := range max(len(a), len(b)) {
+		both = append(both, a[min(i, len(a)):min(i+1, len(a))]...)
+		both = append(both, b[min(i, len(b)):min(i+1, len(b))]...)
+	}
+	return both
+}
+
 // packed returns the parts of a range.
 func packed(t *testing.T, p engine.Packer, cf engine.CF, r engine.Range) ([]part, engine.Packed) {
-	var s sink
-	counts, err := p.Pack(cf, r, &s)
+	var s [engine.TableLanes]sink
+	var to [engine.TableLanes]engine.TableSink
+	for i := range s {
+		s[i].lane, to[i] = i, &s[i]
+	}
+	counts, err := p.Pack(cf, r, to)
 	require.NoError(t, err)
-	require.NotEmpty(t, s.parts)
-	require.True(t, s.parts[len(s.parts)-1].end)
-	return s.parts, counts
+	parts := s[0].parts
+	for _, lane := range s[1:] { // those that are in use
+		parts = inTurns(parts, lane.parts)
+	}
+	require.NotEmpty(t, s[0].parts)
+	require.True(t, s[0].parts[len(s[0].parts)-1].end)
+	return parts, counts
 }
 
 // packer returns a snapshot that packs, and the stager that takes what it packs; not every engine has them, and then there is nothing to test.
@@ -90,7 +118,7 @@ func testPack(t *testing.T, f *fixture) {
 	staged := s.(engine.TableStaged)
 	for _, cf := range []engine.CF{engine.Default, engine.Lock} {
 		for _, p := range parts[cf] {
-			require.NoError(t, staged.PutTable(cf, p.data, p.end))
+			require.NoError(t, staged.PutTable(cf, p.lane, p.data, p.end))
 			clear(p.data) // it is copied
 		}
 	}
@@ -120,9 +148,9 @@ func testPackRefuses(t *testing.T, f *fixture) {
 	behind, _ := packed(t, packer, engine.Default, engine.Range{Start: []byte("b\x00"), End: []byte("c")})
 	wide, _ := packed(t, packer, engine.Default, engine.Range{End: []byte("d")})
 	other, _ := packed(t, packer, engine.Lock, engine.Range{End: []byte("c")})
-	mangled := []part{{make([]byte, 1000), true}}
+	mangled := []part{{0, make([]byte, 1000), true}}
 	gone := errors.New("nobody takes it")
-	_, err := packer.Pack(engine.Default, engine.Range{}, &sink{err: gone})
+	_, err := packer.Pack(engine.Default, engine.Range{}, [engine.TableLanes]engine.TableSink{&sink{err: gone}, &sink{err: gone}})
 	require.ErrorIs(t, err, gone)
 	closeAll(t, packer.(engine.Snapshot))
 	for name, c := range map[string]struct {
@@ -132,6 +160,15 @@ func testPackRefuses(t *testing.T, f *fixture) {
 	}{
 		"in one table":   {parts: good, good: true},
 		"in two tables":  {parts: slices.Concat(half, rest), good: true},
+		"in two lanes":   {parts: inTurns(half, inLane(1, rest)), good: true},
+		"second lane":    {parts: inLane(1, good), good: true},
+		"lanes swapped":  {parts: inTurns(inLane(1, half), rest)},
+		"a gap of lanes": {parts: inTurns(half, inLane(1, behind))},
+		"lanes overlap":  {parts: inTurns(half, inLane(1, good))},
+		"a lane ends":    {parts: slices.Concat(half, inLane(1, rest[:len(rest)-1]))},
+		"a lane of none": {also: func(s engine.TableStaged) error {
+			return s.PutTable(engine.Default, engine.TableLanes, good[0].data, false)
+		}},
 		"ends early":     {parts: half},
 		"begins late":    {parts: rest},
 		"a gap":          {parts: slices.Concat(half, behind)},
@@ -146,19 +183,19 @@ func testPackRefuses(t *testing.T, f *fixture) {
 		}},
 		"out of turn": {parts: good, also: func(s engine.TableStaged) error {
 			require.NoError(t, s.Put(engine.Write, []byte("x"), nil))
-			return s.PutTable(engine.Default, good[0].data, false)
+			return s.PutTable(engine.Default, 0, good[0].data, false)
 		}},
 		"behind pairs": {also: func(s engine.TableStaged) error {
 			require.NoError(t, s.Put(engine.Default, []byte("a"), nil))
-			return s.PutTable(engine.Default, good[0].data, false)
+			return s.PutTable(engine.Default, 0, good[0].data, false)
 		}},
-		"not replaced": {also: func(s engine.TableStaged) error { return s.PutTable(engine.Lock, good[0].data, false) }},
+		"not replaced": {also: func(s engine.TableStaged) error { return s.PutTable(engine.Lock, 0, good[0].data, false) }},
 	} {
 		s, err := stager.Stage(map[engine.CF]engine.Range{engine.Default: {End: []byte("c")}, engine.Write: {}})
 		require.NoError(t, err)
 		staged := s.(engine.TableStaged)
 		for _, p := range c.parts {
-			require.NoError(t, staged.PutTable(engine.Default, p.data, p.end), name)
+			require.NoError(t, staged.PutTable(engine.Default, p.lane, p.data, p.end), name)
 		}
 		if c.also != nil {
 			err = c.also(staged)

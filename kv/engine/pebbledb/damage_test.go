@@ -311,7 +311,7 @@ func TestDamageIsSurvived(t *testing.T) {
 	}
 	require.True(t, engine.IsCorruption(it.Close()))
 	require.LessOrEqual(t, seen, d.lo)
-	_, err = s.(engine.Packer).Pack(engine.Default, engine.Range{}, pebbledb.SinkFunc(func(_ []byte, end bool) error {
+	_, err = s.(engine.Packer).Pack(engine.Default, engine.Range{}, pebbledb.Lanes(func(_ int, _ []byte, end bool) error {
 		require.False(t, end, "what was read is not all: a table of it must not end")
 		return nil
 	}))

@@ -36,8 +36,9 @@ type DB struct {
 	closed  atomic.Bool
 	stalls  atomic.Uint64
 	ingests atomic.Uint64
-	// tableTarget is that of the tables which are made here.
+	// tableTarget is that of the tables which are made here, halvedFrom that of the ranges which are packed.
 	tableTarget int
+	halvedFrom  uint64
 	bufs        sync.Pool // *[]byte, for keys with their family's byte
 }
 
@@ -50,7 +51,7 @@ func Open(opts Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &DB{opts: opts, fault: &fault{onFatal: opts.OnFatal, logger: opts.Logger}, tableTarget: tableTarget}
+	d := &DB{opts: opts, fault: &fault{onFatal: opts.OnFatal, logger: opts.Logger}, tableTarget: tableTarget, halvedFrom: halvedFrom}
 	d.damage.tables = make(map[string]*damagedTable)
 	d.bufs.New = func() any { return new([]byte) }
 	synced := &syncedLengths{fs: opts.FS, path: opts.FS.PathJoin(opts.Dir, syncedName)}

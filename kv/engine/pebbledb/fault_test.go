@@ -245,7 +245,7 @@ func TestDiskFullWhileStaging(t *testing.T) {
 		defer s.Discard()
 		for i, part := range parts {
 			f.on.Store(i >= full)
-			if err := s.(engine.TableStaged).PutTable(engine.Default, part, i == len(parts)-1); err != nil {
+			if err := s.(engine.TableStaged).PutTable(engine.Default, 0, part, i == len(parts)-1); err != nil {
 				return err
 			}
 		}
@@ -281,7 +281,7 @@ func packedTables(t *testing.T, value []byte) (parts [][]byte) {
 	}
 	snap := db.NewSnapshot()
 	var table bytes.Buffer
-	_, err = snap.(engine.Packer).Pack(engine.Default, engine.Range{}, pebbledb.SinkFunc(func(part []byte, _ bool) error {
+	_, err = snap.(engine.Packer).Pack(engine.Default, engine.Range{}, pebbledb.Lanes(func(_ int, part []byte, _ bool) error {
 		table.Write(part)
 		return nil
 	}))

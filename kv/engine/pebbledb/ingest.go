@@ -77,9 +77,9 @@ type staged struct {
 	families []family
 	at       int // the family that comes
 	key      []byte
-	// made are the tables that are made of its pairs, or came the file of the table that comes in parts.
+	// made are the tables that are made of its pairs, or came the tables that come in parts.
 	made *tables
-	came *tableFile
+	came [engine.TableLanes]comingTable
 	// closed holds the outcome of the table before: taken by whoever closes the next.
 	closed chan error
 }
@@ -89,10 +89,10 @@ type family struct {
 	cf engine.CF
 	engine.Range
 	paths []string
-	// packed says that it comes as tables. covered is how far those that have been closed replace the range, counts what they hold: both
+	// packed says that it comes as tables. covered is what of the range those that have been closed replace, by lane, counts what they hold: both
 	// belong to whoever closes a table.
 	packed  bool
-	covered []byte
+	covered [engine.TableLanes]span
 	counts  engine.Packed
 }
 
@@ -152,7 +152,7 @@ func (s *staged) make() *tables {
 		s.made = &tables{
 			db: s.db, start: span.lower, end: span.upper,
 			open: func() (objstorage.Writable, error) {
-				file, err := s.create()
+				file, _, err := s.create()
 				if err != nil {
 					return nil, err
 				}
@@ -165,16 +165,16 @@ func (s *staged) make() *tables {
 }
 
 // create opens the file of the family's next table.
-func (s *staged) create() (*tableFile, error) {
+func (s *staged) create() (_ *tableFile, path string, err error) {
 	fs := s.db.opts.FS
-	path := fs.PathJoin(s.db.ingestDir(), fmt.Sprintf("%d.sst", s.db.ingests.Add(1)))
+	path = fs.PathJoin(s.db.ingestDir(), fmt.Sprintf("%d.sst", s.db.ingests.Add(1)))
 	f := &s.families[s.at]
 	f.paths = append(f.paths, path)
 	file, err := fs.Create(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return newTableFile(file), nil
+	return newTableFile(file), path, nil
 }
 
 // afterTheOneBefore has a table closed, which syncs its file, when the one before has been. It returns at once.
@@ -185,8 +185,10 @@ func (s *staged) afterTheOneBefore(closeTable func() error) {
 
 // leave ends a family.
 func (s *staged) leave() error {
-	if s.came != nil {
-		return fmt.Errorf("column family %s ends within a table", s.families[s.at].cf)
+	for _, table := range s.came {
+		if table.file != nil {
+			return fmt.Errorf("column family %s ends within a table", s.families[s.at].cf)
+		}
 	}
 	if !s.families[s.at].packed {
 		if err := s.make().finish(); err != nil {
@@ -252,9 +254,8 @@ func (s *staged) Discard() {
 	if s.made != nil { // given up half way
 		s.made.abort()
 	}
-	if s.came != nil {
-		_ = s.came.Close() // nobody will read it
-		s.came = nil
+	for i := range s.came {
+		s.came[i].abort()
 	}
 	s.closed <- <-s.closed
 	for _, path := range s.paths() {

@@ -49,14 +49,23 @@ func (s *snapshot) NewIterator(cf engine.CF, opts engine.IterOptions) (engine.It
 	if bytes.Compare(lower, upper) > 0 {
 		upper = lower // pebble must not see inverted bounds
 	}
-	it, err := s.snap.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	it, err := s.iterate(span{lower, upper})
+	if err != nil {
+		return nil, err
+	}
+	return &iterator{snap: s, it: it, cf: cf}, nil
+}
+
+// iterate returns an iterator over a span, which is copied.
+func (s *snapshot) iterate(over span) (*pebble.Iterator, error) {
+	it, err := s.snap.NewIter(&pebble.IterOptions{LowerBound: over.lower, UpperBound: over.upper})
 	if err != nil {
 		return nil, s.readError(err)
 	}
-	if err := s.db.damage.healed.check(s.healed, lower, upper); err != nil {
+	if err := s.db.damage.healed.check(s.healed, over.lower, over.upper); err != nil {
 		return nil, firstError(err, it.Close())
 	}
-	return &iterator{snap: s, it: it, cf: cf}, nil
+	return it, nil
 }
 
 func (s *snapshot) Close() error { return s.snap.Close() }

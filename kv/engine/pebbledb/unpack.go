@@ -15,29 +15,48 @@ import (
 
 var _ engine.TableStaged = (*staged)(nil)
 
+// comingTable is a table that comes in parts; between two it has no file.
+type comingTable struct {
+	file *tableFile
+	path string
+}
+
+func (c *comingTable) abort() {
+	if c.file != nil {
+		_ = c.file.Close() // nobody will read it
+		c.file = nil
+	}
+}
+
 // PutTable adds a part.
-func (s *staged) PutTable(cf engine.CF, part []byte, end bool) error {
+func (s *staged) PutTable(cf engine.CF, lane int, part []byte, end bool) error {
+	if lane < 0 || lane >= len(s.came) {
+		return fmt.Errorf("a table of lane %d, where there are %d", lane, len(s.came))
+	}
 	f, err := s.turn(cf)
 	if err == nil && s.made != nil {
 		err = fmt.Errorf("a table of column family %s, of which pairs have come", cf)
 	}
-	if err == nil && s.came == nil {
-		f.packed = true
-		s.came, err = s.create()
-	}
-	if err == nil {
-		_, err = s.came.Write(part)
-	}
-	if err != nil || !end {
+	if err != nil {
 		return err
 	}
-	file, path := s.came, f.paths[len(f.paths)-1]
-	s.came = nil
+	table := &s.came[lane]
+	if table.file == nil {
+		f.packed = true
+		if table.file, table.path, err = s.create(); err != nil {
+			return err
+		}
+	}
+	if _, err := table.file.Write(part); err != nil || !end {
+		return err
+	}
+	file, path := table.file, table.path
+	table.file = nil
 	s.afterTheOneBefore(func() error {
 		if err := firstError(file.Sync(), file.Close()); err != nil {
 			return err
 		}
-		if err := s.db.withTableReader(path, f.admit); err != nil {
+		if err := s.db.withTableReader(path, func(t *sstable.Reader) error { return f.admit(lane, t) }); err != nil {
 			return fmt.Errorf("a table that came for column family %s: %w", f.cf, err)
 		}
 		return nil
@@ -55,16 +74,30 @@ func (s *staged) Packed(cf engine.CF) engine.Packed {
 	return engine.Packed{}
 }
 
-// whole says whether the tables that came replace the family's range.
+// whole says whether the tables that came replace the family's range: each lane's from where the one before ends.
 func (f *family) whole() error {
-	if upper := f.span().upper; f.packed && !bytes.Equal(f.covered, upper) {
-		return fmt.Errorf("the tables that came for column family %s end at %x, not at %x", f.cf, f.covered, upper)
+	if !f.packed {
+		return nil
+	}
+	all := f.span()
+	due := all.lower
+	for _, lane := range f.covered {
+		if lane.upper == nil {
+			continue
+		}
+		if !bytes.Equal(lane.lower, due) {
+			return fmt.Errorf("the tables that came for column family %s go on at %x, not at %x", f.cf, lane.lower, due)
+		}
+		due = lane.upper
+	}
+	if !bytes.Equal(due, all.upper) {
+		return fmt.Errorf("the tables that came for column family %s end at %x, not at %x", f.cf, due, all.upper)
 	}
 	return nil
 }
 
-// admit checks that a table goes on where the one before ended, within the range, and holds nothing but pairs and a tombstone that covers them.
-func (f *family) admit(table *sstable.Reader) error {
+// admit checks that a table goes on where its lane's one before ended, within the range, and holds nothing but pairs and a tombstone that covers them.
+func (f *family) admit(lane int, table *sstable.Reader) error {
 	ctx := context.Background()
 	props, err := table.ReadPropertiesBlock(ctx, nil)
 	if err != nil {
@@ -78,12 +111,12 @@ func (f *family) admit(table *sstable.Reader) error {
 	if err != nil {
 		return err
 	}
-	due := f.span()
-	if f.covered != nil {
-		due.lower = f.covered
+	covered, all := &f.covered[lane], f.span()
+	if covered.upper != nil && !bytes.Equal(covers.lower, covered.upper) {
+		return fmt.Errorf("it replaces [%x, %x), where a part of [%x, %x) from its start on is due", covers.lower, covers.upper, covered.upper, all.upper)
 	}
-	if !bytes.Equal(covers.lower, due.lower) || bytes.Compare(covers.upper, due.upper) > 0 {
-		return fmt.Errorf("it replaces [%x, %x), where a part of [%x, %x) from its start on is due", covers.lower, covers.upper, due.lower, due.upper)
+	if bytes.Compare(covers.lower, all.lower) < 0 || bytes.Compare(covers.upper, all.upper) > 0 {
+		return fmt.Errorf("it replaces [%x, %x), which is no part of [%x, %x)", covers.lower, covers.upper, all.lower, all.upper)
 	}
 	if err := within(table, covers); err != nil {
 		return err
@@ -92,7 +125,10 @@ func (f *family) admit(table *sstable.Reader) error {
 	f.counts.Pairs += pairs
 	// A pair's key counts with its trailer of eight bytes and its family's one; of the tombstone its two ends count.
 	f.counts.Bytes += props.RawKeySize + props.RawValueSize - uint64(len(covers.lower)+len(covers.upper)) - 9*pairs
-	f.covered = covers.upper
+	if covered.upper == nil {
+		covered.lower = covers.lower
+	}
+	covered.upper = covers.upper
 	return nil
 }
 

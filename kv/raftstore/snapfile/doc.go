@@ -27,10 +27,11 @@
 //	          Column families follow each other in the order of engine.DataCFs; keys ascend strictly within one and lie in the region.
 //	          A block is closed when it has reached 64 KiB; none is larger than 64 MiB.
 //	packed    kind 0x20 + number of the column family: the same, its payload packed with snappy
-//	table     kind 0x30 + number of the column family: a part of a table that the sender's engine has made (engine.Packer), not its last; only where
-//	          sender and receiver have agreed on the tables' form (Stream.SendTables). A family comes either as data or as tables.
-//	last      kind 0x40 + number of the column family: the last part of a table. In blocks of tables the payload comes first in the CRC-32C, as it is
-//	          summed while it is made, before its length is known
+//	table     kind 0x30 + 4 times the lane + number of the column family: a part of a table that the sender's engine has made (engine.Packer), not its
+//	          last; only where sender and receiver have agreed on the tables' form (Stream.SendTables). A family comes either as data or as tables.
+//	          Tables of one lane follow each other, those of different lanes come side by side, block by block
+//	last      kind 0x40 + 4 times the lane + number of the column family: the last part of a table. In blocks of tables the payload comes first in the
+//	          CRC-32C, as it is summed while it is made, before its length is known
 //	footer    kind 0x02, once, last, of constant length: region id (8) · term (8) · index (8); then
 //	          for each column family: its number (1) · offset of its first block (8) · pairs (8) · bytes of keys and values (8)
 //

@@ -18,6 +18,7 @@ const (
 	kindPacked = 0x20
 	kindTable  = 0x30 // a part of a table, not its last
 	kindLast   = 0x40 // a table's last part
+	kindLane   = 0x04 // of tables: times the lane's number
 
 	headerLen    = 1 + 4 + 4
 	footerCFLen  = 1 + 8 + 8 + 8
@@ -52,6 +53,29 @@ func partHeader(offset int64, kind byte, length int, sum uint32) (h [headerLen]b
 	sum = crc32.Update(crc32.Update(sum, castagnoli, at[:]), castagnoli, h[:5])
 	binary.BigEndian.PutUint32(h[5:], sum)
 	return h
+}
+
+// ofTable says whether a block of that kind carries a part of a table.
+func ofTable(kind byte) bool { return kind >= kindTable }
+
+// tableKind is the kind of a block that carries a part of a table, or its last.
+func tableKind(cf engine.CF, lane int, last bool) byte {
+	kind := byte(kindTable)
+	if last {
+		kind = kindLast
+	}
+	return kind + byte(lane)*kindLane + byte(cf)
+}
+
+// ofTableKind is what a block's kind says, if it carries a part of a table.
+func ofTableKind(kind byte) (cf engine.CF, lane int, last bool) {
+	last = kind >= kindLast
+	if last {
+		kind -= kindLast
+	} else {
+		kind -= kindTable
+	}
+	return engine.CF(kind % kindLane), int(kind / kindLane), last
 }
 
 // section is where a file keeps one column family.

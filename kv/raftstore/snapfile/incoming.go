@@ -32,7 +32,7 @@ type incoming struct {
 	// is told when all of it has been. Their errors end the reception. Each may be nil; without takePart tables are refused.
 	begin    func(*metapb.Region) error
 	take     func(cf engine.CF, key, value []byte) error
-	takePart func(cf engine.CF, part []byte, end bool) error
+	takePart func(cf engine.CF, lane int, part []byte, end bool) error
 }
 
 // feed takes the file's next bytes.
@@ -69,7 +69,7 @@ func (in *incoming) block(p []byte) ([]byte, error) {
 			return nil, in.corrupt(0, "does not begin with %q: no snapshot, or of another version", magic)
 		}
 		in.at = int64(len(magic))
-	case ofTable(block):
+	case ofTable(block[0]):
 		err = in.beginPart([headerLen]byte(block))
 	case len(block) == headerLen && length(block) > 0:
 		return rest, nil // now that the header is whole, the block's length is known
@@ -93,14 +93,11 @@ func (in *incoming) need(p []byte) (int, error) {
 	if n := length(p); n > maxBlock {
 		return 0, in.corrupt(in.at, "block of %d bytes, the limit is %d", n, maxBlock)
 	}
-	if ofTable(p) {
+	if ofTable(p[0]) {
 		return headerLen, nil
 	}
 	return headerLen + length(p), nil
 }
-
-// ofTable says whether a block, of which at least the header is here, carries a part of a table.
-func ofTable(header []byte) bool { return header[0] >= kindTable }
 
 func length(header []byte) int { return int(binary.BigEndian.Uint32(header[1:])) }
 

@@ -13,6 +13,7 @@ import (
 type tablePart struct {
 	header [headerLen]byte
 	cf     engine.CF
+	lane   int
 	end    bool // of the table
 	left   int  // bytes of its payload that have not come
 	sum    uint32
@@ -21,12 +22,13 @@ type tablePart struct {
 // beginPart takes the header of a part of a table.
 func (in *incoming) beginPart(header [headerLen]byte) error {
 	kind := header[0]
-	part := &tablePart{header: header, cf: engine.CF(kind - kindTable), left: length(header[:])}
-	if kind >= kindLast {
-		part.end, part.cf = true, engine.CF(kind-kindLast)
-	}
-	if in.region == nil {
+	part := &tablePart{header: header, left: length(header[:])}
+	part.cf, part.lane, part.end = ofTableKind(kind)
+	switch {
+	case in.region == nil:
 		return in.corrupt(in.at, "block of kind %#x in the region's place", kind)
+	case part.lane >= engine.TableLanes:
+		return in.corrupt(in.at, "unexpected block of kind %#x", kind)
 	}
 	if err := in.turn(in.at, kind, part.cf); err != nil {
 		return err
@@ -47,7 +49,7 @@ func (in *incoming) passOn(p []byte) ([]byte, error) {
 	part := in.table
 	n := min(len(p), part.left)
 	part.sum = crc32.Update(part.sum, castagnoli, p[:n])
-	if err := in.takePart(part.cf, p[:n], false); err != nil {
+	if err := in.takePart(part.cf, part.lane, p[:n], false); err != nil {
 		return nil, err
 	}
 	if part.left -= n; part.left == 0 {
@@ -66,7 +68,7 @@ func (in *incoming) endPart() error {
 	in.at += int64(headerLen + n)
 	in.table = nil
 	if part.end {
-		return in.takePart(part.cf, nil, true)
+		return in.takePart(part.cf, part.lane, nil, true)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package snapfile
 
 import (
 	"hash/crc32"
+	"sync"
 
 	"github.com/pingcap/errors"
 
@@ -12,11 +13,10 @@ const (
 	// partSize is the length of a block that carries a part of a table, but for a table's last: a message of its own.
 	partSize = 1 << 20
 	// partsAhead is how many parts may wait to be sent.
-	partsAhead = 4
+	partsAhead = 16
 )
 
-// packing makes a snapshot's tables, beside the stream that sends them. It is the sink of what the engine packs: a goroutine's, until parts is
-// closed.
+// packing makes a snapshot's tables, beside the stream that sends them.
 type packing struct {
 	// parts is closed behind the last, and when err has ended them early. Their memory goes back by spare.
 	parts chan []byte
@@ -26,10 +26,19 @@ type packing struct {
 	// sections are complete when parts is closed; section is the one that is packed.
 	sections [len(engine.DataCFs)]section
 	section  int
-	// block begins at offset of the file; nil before its first byte. sum is its payload's checksum: what has just been written is still at hand.
+	lanes    [engine.TableLanes]lane
+	// next is held by the lane that hands on the file's next block, which begins at offset.
+	next   sync.Mutex
 	offset int64
-	block  []byte
-	sum    uint32
+}
+
+// lane is the sink of what the engine packs in one lane: a goroutine's, until parts is closed.
+type lane struct {
+	*packing
+	number int
+	// block is nil before its first byte. sum is its payload's checksum: what has just been written is still at hand.
+	block []byte
+	sum   uint32
 }
 
 // SendTables makes the stream send tables in place of pairs, to a receiver that takes them in that form, if the held snapshot's engine makes such. To be
@@ -39,10 +48,7 @@ func (s *Stream) SendTables(form string) {
 	if !ok || packer.TableForm() != form {
 		return
 	}
-	p := &packing{
-		parts: make(chan []byte, partsAhead), spare: make(chan []byte, partsAhead+2), quit: make(chan struct{}),
-		offset: int64(len(magic) + headerLen + len(s.held.encoded)),
-	}
+	p := newPacking(int64(len(magic) + headerLen + len(s.held.encoded)))
 	s.packing = p
 	region := s.held.region
 	go func() { // joined by stop
@@ -51,11 +57,25 @@ func (s *Stream) SendTables(form string) {
 	}()
 }
 
+func newPacking(offset int64) *packing {
+	p := &packing{
+		parts: make(chan []byte, partsAhead), spare: make(chan []byte, partsAhead+engine.TableLanes+1), quit: make(chan struct{}), offset: offset,
+	}
+	for i := range p.lanes {
+		p.lanes[i] = lane{packing: p, number: i}
+	}
+	return p
+}
+
 func (p *packing) pack(packer engine.Packer, all engine.Range) error {
+	var sinks [engine.TableLanes]engine.TableSink
+	for i := range p.lanes {
+		sinks[i] = &p.lanes[i]
+	}
 	for i, cf := range engine.DataCFs {
 		at := &p.sections[i]
 		p.section, at.CF, at.start = i, cf, p.offset
-		packed, err := packer.Pack(cf, all, p)
+		packed, err := packer.Pack(cf, all, sinks)
 		if err != nil {
 			return err
 		}
@@ -65,53 +85,55 @@ func (p *packing) pack(packer engine.Packer, all engine.Range) error {
 }
 
 // Write puts a table's next bytes into blocks.
-func (p *packing) Write(b []byte) error {
+func (l *lane) Write(b []byte) error {
 	for len(b) > 0 {
-		if len(p.block) == partSize {
-			if err := p.hand(kindTable); err != nil {
+		if len(l.block) == partSize {
+			if err := l.hand(false); err != nil {
 				return err
 			}
 		}
-		p.begin()
-		n := min(len(b), partSize-len(p.block))
-		p.block = append(p.block, b[:n]...)
-		p.sum = crc32.Update(p.sum, castagnoli, b[:n])
+		l.begin()
+		n := min(len(b), partSize-len(l.block))
+		l.block = append(l.block, b[:n]...)
+		l.sum = crc32.Update(l.sum, castagnoli, b[:n])
 		b = b[n:]
 	}
 	return nil
 }
 
 // EndTable hands on the table's last part.
-func (p *packing) EndTable() error {
-	p.begin()
-	return p.hand(kindLast)
+func (l *lane) EndTable() error {
+	l.begin()
+	return l.hand(true)
 }
 
 // begin makes sure that there is a block to write to.
-func (p *packing) begin() {
-	if p.block != nil {
+func (l *lane) begin() {
+	if l.block != nil {
 		return
 	}
-	p.sum = 0
+	l.sum = 0
 	select {
-	case b := <-p.spare:
-		p.block = b[:headerLen]
+	case b := <-l.spare:
+		l.block = b[:headerLen]
 	default:
-		p.block = make([]byte, headerLen, partSize)
+		l.block = make([]byte, headerLen, partSize)
 	}
 }
 
-// hand hands the block on.
-func (p *packing) hand(kind byte) error {
-	block := p.block
-	h := partHeader(p.offset, kind+byte(engine.DataCFs[p.section]), len(block)-headerLen, p.sum)
+// hand hands the block on: its place in the file is known now.
+func (l *lane) hand(last bool) error {
+	block := l.block
+	l.block = nil
+	l.next.Lock()
+	defer l.next.Unlock()
+	h := partHeader(l.offset, tableKind(engine.DataCFs[l.section], l.number, last), len(block)-headerLen, l.sum)
 	copy(block, h[:])
-	p.block = nil
-	p.offset += int64(len(block))
 	select {
-	case p.parts <- block:
+	case l.parts <- block:
+		l.offset += int64(len(block))
 		return nil
-	case <-p.quit:
+	case <-l.quit:
 		return errStopped
 	}
 }

@@ -73,8 +73,8 @@ func (r *Receiver) stage(region *metapb.Region) (err error) {
 
 func (r *Receiver) put(cf engine.CF, key, value []byte) error { return r.staged.Put(cf, key, value) }
 
-func (r *Receiver) putPart(cf engine.CF, part []byte, end bool) error {
-	return r.staged.(engine.TableStaged).PutTable(cf, part, end)
+func (r *Receiver) putPart(cf engine.CF, lane int, part []byte, end bool) error {
+	return r.staged.(engine.TableStaged).PutTable(cf, lane, part, end)
 }
 
 // finish makes what is staged durable, and checks that tables hold what was promised.

@@ -63,8 +63,8 @@ func (s tableStore) tables(t *testing.T) ([]byte, Meta) {
 
 // Between engines of one kind tables are sent. What is received is what would have come as pairs, and damage at any byte leaves nothing.
 func TestSnapshotOfTables(t *testing.T) {
-	from, to := openTableStore(t), openTableStore(t)
-	from.fill(t, 3*partSize, nil)
+	from, to, third := openTableStore(t), openTableStore(t), openTableStore(t)
+	from.fill(t, 5*partSize, nil)
 	asPairs, want := sent(t, from.Manager, testKey)
 	good, meta := from.tables(t)
 	require.NotEqual(t, asPairs, good)
@@ -89,6 +89,29 @@ func TestSnapshotOfTables(t *testing.T) {
 	require.NoError(t, to.Hold(testKey, meta.Region, to.e.NewSnapshot(), nil))
 	again, _ := sent(t, to.Manager, testKey)
 	require.Equal(t, asPairs, again)
+
+	// What is in tables already is halved, and comes in lanes.
+	inLanes, _ := to.tables(t)
+	require.Equal(t, 1, lanesOf(t, good))
+	require.Equal(t, engine.TableLanes, lanesOf(t, inLanes))
+	received, err := receivePieces(t, third.Manager, testKey, inLanes, 1<<20)
+	require.NoError(t, err)
+	require.Equal(t, meta.CFs, received.CFs)
+	require.NoError(t, third.Install(testKey, meta.Region, third.e, nil))
+	require.NoError(t, third.Hold(testKey, meta.Region, third.e.NewSnapshot(), nil))
+	again, _ = sent(t, third.Manager, testKey)
+	require.Equal(t, asPairs, again)
+}
+
+// lanesOf counts the lanes in which a file's tables come.
+func lanesOf(t *testing.T, file []byte) int {
+	lanes := make(map[int]bool)
+	in := incoming{name: "test", key: testKey, takePart: func(_ engine.CF, lane int, _ []byte, _ bool) error {
+		lanes[lane] = true
+		return nil
+	}}
+	require.NoError(t, in.feed(file))
+	return len(lanes)
 }
 
 // Nobody is sent tables who does not take them, and from nobody they are taken where they are not due.
@@ -161,7 +184,7 @@ type miscounting struct {
 	change func(*engine.Packed)
 }
 
-func (m miscounting) Pack(cf engine.CF, r engine.Range, to engine.TableSink) (engine.Packed, error) {
+func (m miscounting) Pack(cf engine.CF, r engine.Range, to [engine.TableLanes]engine.TableSink) (engine.Packed, error) {
 	p, err := m.Packer.Pack(cf, r, to)
 	m.change(&p)
 	return p, err
@@ -203,7 +226,7 @@ func TestTableEndsOnceItIsVerified(t *testing.T) {
 	good, _ := from.tables(t)
 	ended := func(b []byte, piece int) (tables [][]byte, err error) {
 		var table []byte
-		in := incoming{name: "test", key: testKey, takePart: func(_ engine.CF, part []byte, end bool) error {
+		in := incoming{name: "test", key: testKey, takePart: func(_ engine.CF, _ int, part []byte, end bool) error {
 			if table = append(table, part...); end {
 				tables, table = append(tables, table), nil
 			}
@@ -237,12 +260,13 @@ func TestTableEndsOnceItIsVerified(t *testing.T) {
 
 // A table may end with a part of no bytes.
 func TestEmptyLastPart(t *testing.T) {
-	p := &packing{parts: make(chan []byte, 3), quit: make(chan struct{}), offset: int64(len(magic))}
-	require.NoError(t, p.Write([]byte("table")))
-	require.NoError(t, p.hand(kindTable))
-	require.NoError(t, p.EndTable())
+	p := newPacking(int64(len(magic)))
+	l := &p.lanes[0]
+	require.NoError(t, l.Write([]byte("table")))
+	require.NoError(t, l.hand(false))
+	require.NoError(t, l.EndTable())
 	ends := ""
-	in := incoming{name: "test", key: testKey, at: int64(len(magic)), region: testRegion("b", "y"), takePart: func(_ engine.CF, part []byte, end bool) error {
+	in := incoming{name: "test", key: testKey, at: int64(len(magic)), region: testRegion("b", "y"), takePart: func(_ engine.CF, _ int, part []byte, end bool) error {
 		ends += fmt.Sprint(string(part), end, " ")
 		return nil
 	}}
@@ -251,4 +275,41 @@ func TestEmptyLastPart(t *testing.T) {
 		require.NoError(t, in.feed(<-p.parts))
 	}
 	require.Equal(t, "tablefalse true ", ends)
+}
+
+// Tables of two lanes come block by block, each lane's in its order; a lane that nobody has is refused.
+func TestLanesSideBySide(t *testing.T) {
+	p := newPacking(int64(len(magic)))
+	for i := range 3 {
+		for n := range p.lanes {
+			l := &p.lanes[n]
+			require.NoError(t, l.Write(fmt.Appendf(nil, "%d", i)))
+			require.NoError(t, l.hand(i == 2))
+		}
+	}
+	tables := make([]string, engine.TableLanes)
+	in := incoming{name: "test", key: testKey, at: int64(len(magic)), region: testRegion("b", "y"), takePart: func(cf engine.CF, lane int, part []byte, end bool) error {
+		tables[lane] += fmt.Sprint(cf, string(part), end, " ")
+		return nil
+	}}
+	in.enter(0, in.at)
+	for range 3 * engine.TableLanes {
+		require.NoError(t, in.feed(<-p.parts))
+	}
+	for _, table := range tables {
+		require.Equal(t, "default0false default1false default2false defaulttrue ", table)
+	}
+	kind := tableKind(engine.Default, engine.TableLanes, true)
+	h := partHeader(in.at, kind, 0, 0)
+	var corrupt *CorruptError
+	require.ErrorAs(t, in.feed(h[:]), &corrupt)
+	for _, cf := range engine.DataCFs {
+		for lane := range engine.TableLanes {
+			for _, last := range []bool{false, true} {
+				gotCF, gotLane, gotLast := ofTableKind(tableKind(cf, lane, last))
+				require.Equal(t, []any{cf, lane, last}, []any{gotCF, gotLane, gotLast})
+				require.True(t, ofTable(tableKind(cf, lane, last)))
+			}
+		}
+	}
 }

@@ -142,7 +142,7 @@ func sendData(stream tikvpb.Tikv_SnapshotClient, data []byte, memory chunkMemory
 const mostInMessage = 2 * chunkSize
 
 // tableFormKey is where a receiver's header says in which form tables may come.
-const tableFormKey = "shoal-snapshot-parts"
+const tableFormKey = "shoal-snapshot-lanes"
 
 // tableFormWait is how long the receiver may take to say so. One of an earlier build says nothing.
 const tableFormWait = time.Second

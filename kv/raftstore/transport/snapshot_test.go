@@ -236,9 +236,9 @@ func (c countingStaged) Put(cf engine.CF, key, value []byte) error {
 	return c.TableStaged.Put(cf, key, value)
 }
 
-func (c countingStaged) PutTable(cf engine.CF, part []byte, end bool) error {
+func (c countingStaged) PutTable(cf engine.CF, lane int, part []byte, end bool) error {
 	c.s.tables++
-	return c.TableStaged.PutTable(cf, part, end)
+	return c.TableStaged.PutTable(cf, lane, part, end)
 }
 
 // A value may be as large as a message may be, and more.
