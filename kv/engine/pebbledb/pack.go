@@ -14,7 +14,7 @@ import (
 
 // Packing makes of what a snapshot shows the tables that an ingestion wants, before they leave for another store: that one then has to write bytes, and nothing
 // else. A large range is halved, and each half read and packed by one goroutine: a pair goes from the block that holds it into the table while it is in that
-// core's cache. Where one goroutine reads and another packs, pairs have to be copied in between, which costs a fifth more.
+// core's cache. Were one to read and another to pack, pairs would have to be copied in between, and both stood still whenever either does.
 
 var _ engine.Packer = (*snapshot)(nil)
 
@@ -110,7 +110,7 @@ func (s *snapshot) halves(all span) ([]span, error) {
 	if err != nil || total < s.db.halvedFrom {
 		return []span{all}, err
 	}
-	// What lies before middle is less than a half until the loop has narrowed it down to a 32nd, or the keys leave no room.
+	// Less than half of the bytes lie before low, and more before high, until what lies between them has no key.
 	low, high := first, last
 	for middle := between(low, high); middle != nil; middle = between(low, high) {
 		before, err := size(middle)
