@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -41,7 +42,7 @@ func startProcess(t *testing.T, kind, url, settings string) *process {
 	settings = fmt.Sprintf("memory-usage-limit = \"512MB\"\n%s\n[log.file]\nfilename = %q\n", strings.ReplaceAll(settings, "DIR", dir), p.log)
 	require.NoError(t, os.WriteFile(file, []byte(settings), 0o600))
 	p.cmd = shoal(kind, "--config", file)
-	p.cmd.Env = append(p.cmd.Env, "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=60000000", "GOMEMLIMIT=")
+	p.cmd.Env = append(p.cmd.Env, "NOTIFY_SOCKET="+socket, "WATCHDOG_USEC=60000000", "GOMEMLIMIT=", "GOMAXPROCS=")
 	p.cmd.Stdout, p.cmd.Stderr = os.Stderr, os.Stderr
 	require.NoError(t, p.cmd.Start())
 	t.Cleanup(func() {
@@ -134,6 +135,12 @@ func TestServicesUnderAServiceManager(t *testing.T) {
 		_, page := p.ask("GET", "/metrics", "")
 		metrics += page
 	}
+	quota := regexp.MustCompile("\ntikv_server_cpu_cores_quota ([0-9]+)\n").FindStringSubmatch(metrics)
+	require.NotNil(t, quota)
+	cores, err := strconv.Atoi(quota[1])
+	require.NoError(t, err)
+	require.Contains(t, metrics, fmt.Sprintf("\ngo_sched_gomaxprocs_threads %d\n", cores+1), "the store's: a thread that waits for the disk keeps one")
+	require.Contains(t, metrics, fmt.Sprintf("\ngo_sched_gomaxprocs_threads %d\n", cores), "the scheduler's")
 	guide, err := os.ReadFile("../../docs/operating.md")
 	require.NoError(t, err)
 	for _, name := range regexp.MustCompile("`((?:tikv|pd|go|process)_[a-z_]+)`").FindAllStringSubmatch(string(guide), -1) {

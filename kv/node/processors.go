@@ -8,9 +8,9 @@ import (
 // processorsVariable is the runtime's own: who sets it knows better.
 const processorsVariable = "GOMAXPROCS"
 
-// AddProcessor gives Go's scheduler one processor more than the cores it counts, and returns how many those are. It is for a process that is a store: at
-// most times one of its threads waits for the disk, in a direct write or a sync, and keeps its processor until the runtime notices, which takes longer than many
-// such waits. Without one more a core idles meanwhile, although there is work for it. The environment's GOMAXPROCS stays as it is.
+// AddProcessor gives Go's scheduler one processor more than the cores it counts, and returns how many those are. It is for a process that is a store, and
+// to be called once: one of its threads usually waits for the disk, in a direct write or a sync, and keeps its processor until the runtime notices, which takes
+// longer than many such waits. Without one more a core idles meanwhile, although there is work for it. The environment's GOMAXPROCS stays as it is.
 func AddProcessor() (cores int) {
 	cores = runtime.GOMAXPROCS(0)
 	if os.Getenv(processorsVariable) == "" {
